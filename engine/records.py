@@ -1,0 +1,270 @@
+"""Records, their types, and the changes made to them.
+
+Hides: what it takes for a change to count. A store only finds, locks and writes; which record results from a change,
+or that none does, is decided here, the same for every store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal
+
+from engine.errors import Conflict, DataError, Problem, UnknownNameError
+from engine.schemas import Schema
+
+SCOPE = ("gateway", "account", "live")
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where a record belongs: a gateway, an account there ("" is our own), and live money or test money."""
+
+    gateway: str
+    account: str = ""
+    live: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the store keeps: `record["state"]` is a property, None where it was never set.
+
+    `id` is a UUIDv7, so sorting by id is sorting by age.
+    """
+
+    type: str
+    id: str
+    scope: Scope
+    properties: Mapping[str, Any]
+    as_of: str | None = None
+
+    def __getitem__(self, name: str) -> Any:
+        if name == "id":
+            return self.id
+        return getattr(self.scope, name) if name in SCOPE else self.properties[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The property `name`, or `default` where there is none."""
+        return self.properties.get(name, default)
+
+    def as_dict(self) -> dict[str, Any]:
+        """One flat mapping, as a page or `--json` shows it."""
+        scope = {"gateway": self.scope.gateway, "account": self.scope.account, "live": self.scope.live}
+        return {"id": self.id, **scope, **self.properties}
+
+
+@dataclass(frozen=True)
+class RecordType:
+    """A kind of record: the JSON Schema of its properties, what is unique, and what can be searched.
+
+    `unique` holds compound keys; each holds within the fields named by `within`. `index` names every property that
+    `find` accepts.
+    """
+
+    name: str
+    properties: Mapping[str, Mapping[str, Any]]
+    required: tuple[str, ...] = ()
+    unique: tuple[tuple[str, ...], ...] = ()
+    index: tuple[str, ...] = ()
+    within: tuple[str, ...] = SCOPE
+    summary: str = ""
+
+    @cached_property
+    def _schema(self) -> Schema:
+        return Schema({"type": "object", "additionalProperties": False, "properties": dict(self.properties)})
+
+    @cached_property
+    def searchable(self) -> frozenset[str]:
+        """The names that `find` accepts: id, scope, unique keys and indexed properties."""
+        return frozenset(("id", *SCOPE, *self.index, *(name for key in self.unique for name in key)))
+
+    def problems(self, properties: Mapping[str, Any], *, created: bool) -> list[Problem]:
+        """What keeps `properties` from being a record of this type; `required` counts when it is created."""
+        absent = [name for name in self.required if name not in properties] if created else []
+        return [*self._schema.problems(properties), *(Problem(f"/{name}", "is required") for name in absent)]
+
+    def keys(self, scope: Scope, properties: Mapping[str, Any]) -> dict[str, str]:
+        """The unique keys of a record: name of the key → text that no other record of this type may have."""
+        inside = [getattr(scope, name) for name in self.within]
+        return {
+            ",".join(key): _digest([self.name, *inside, *(properties[name] for name in key)])
+            for key in self.unique
+            if all(properties.get(name) is not None for name in key)
+        }
+
+    def complete(self, record: Record) -> Record:
+        """`record` with every declared property, None where it was never set."""
+        return replace(record, properties={**dict.fromkeys(self.properties), **record.properties})
+
+    def check_searchable(self, names: Iterable[str]) -> None:
+        """Raise UnknownNameError for the first name that has no index."""
+        for name in names:
+            if name not in self.searchable:
+                what = "index on" if name in self.properties else "property"
+                raise UnknownNameError(f"{what} {self.name}", name, self.searchable)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change to one record (with `limit`: to up to so many).
+
+    `where` names the record: an id, one unique key, or, for the engine itself, any indexed properties with values,
+    lists (any of) and ranges ({"lt" | "lte" | "gt" | "gte": value}). `set` changes properties, None clears one.
+    `when` must hold on the record as it is, else the change is skipped. `as_of` skips it where the record has a later
+    one. `missing="wait"` rolls everything back where an update finds no record.
+
+    Only the engine uses `insert` (nothing happens where a unique key exists; `where` may give the new id), `must`
+    (everything is rolled back where this change touches no record) and `limit` (claims the first so many).
+    """
+
+    verb: Literal["insert", "upsert", "update", "delete"]
+    type: RecordType
+    scope: Scope
+    where: Mapping[str, Any]
+    set: Mapping[str, Any] = field(default_factory=dict)
+    when: Mapping[str, Any] = field(default_factory=dict)
+    as_of: str | None = None
+    missing: Literal["skip", "wait"] = "skip"
+    must: bool = False
+    limit: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.type.name} where {json.dumps(dict(self.where), default=str)}"
+
+    @property
+    def new_properties(self) -> dict[str, Any]:
+        """The properties of the record that this change would create."""
+        named = {name: value for name, value in self.where.items() if name in self.type.properties}
+        return _without_none({**named, **self.set})
+
+    def lookup(self) -> tuple[str | None, dict[str, str]]:
+        """How a store finds the one record meant: (its id, or None; else its unique keys, any of which finds it)."""
+        if "id" in self.where:
+            keys = self.type.keys(self.scope, self.new_properties) if self.verb == "insert" else {}
+            return str(self.where["id"]), keys
+        if self.verb == "insert":
+            return None, self.type.keys(self.scope, self.new_properties)
+        named = self.type.keys(self.scope, self.where)
+        return None, {name: text for name, text in named.items() if set(name.split(",")) == set(self.where)}
+
+
+def resulting(change: Change, current: Record | None) -> Record | None:
+    """The record that `change` makes of `current` (None: there is no such record), or None where it is skipped.
+
+    For a delete the record returned is the one to remove. Raises Conflict where an update must wait for its record,
+    DataError where the record would not be valid.
+    """
+    if current is None:
+        return _created(change)
+    if change.verb == "insert" or not matches(change.when, current):
+        return None
+    if change.as_of is not None and current.as_of is not None and current.as_of > change.as_of:
+        return None
+    if change.verb == "delete":
+        return current
+    named = {name: value for name, value in change.where.items() if name in change.type.properties}
+    renamed = named if change.verb == "upsert" else {}
+    properties = _without_none({**current.properties, **renamed, **change.set})
+    _demand_valid(change, properties, created=False)
+    return replace(current, properties=properties, as_of=change.as_of or current.as_of)
+
+
+def _created(change: Change) -> Record | None:
+    if change.verb in {"update", "delete"}:
+        if change.verb == "update" and change.missing == "wait":
+            raise Conflict(f"{change}: there is no such record yet")
+        return None
+    properties = change.new_properties
+    _demand_valid(change, properties, created=True)
+    chosen = str(change.where["id"]) if change.verb == "insert" and "id" in change.where else new_id()
+    return Record(change.type.name, chosen, change.scope, properties, change.as_of)
+
+
+def _demand_valid(change: Change, properties: Mapping[str, Any], *, created: bool) -> None:
+    problems = change.type.problems(properties, created=created)
+    if problems:
+        raise DataError(f"{change.verb} {change.type.name}", problems)
+
+
+def matches(where: Mapping[str, Any], record: Record) -> bool:
+    """Whether `record` has what `where` asks for: values, lists (any of) and ranges."""
+    return all(_fits(wanted, _value(record, name)) for name, wanted in where.items())
+
+
+def _value(record: Record, name: str) -> Any:
+    return record[name] if name == "id" or name in SCOPE else record.properties.get(name)
+
+
+def _fits(wanted: Any, value: Any) -> bool:
+    if isinstance(wanted, Mapping):
+        return value is not None and all(_RANGES[sign](value, bound) for sign, bound in wanted.items())
+    return value in wanted if isinstance(wanted, list | tuple) else bool(value == wanted)
+
+
+_RANGES = {
+    "lt": lambda value, bound: value < bound,
+    "lte": lambda value, bound: value <= bound,
+    "gt": lambda value, bound: value > bound,
+    "gte": lambda value, bound: value >= bound,
+}
+
+
+def _without_none(properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in properties.items() if value is not None}
+
+
+def _digest(parts: list[Any]) -> str:
+    text = json.dumps(parts, ensure_ascii=True, separators=(",", ":"))
+    return text if len(text) <= 200 else hashlib.sha256(text.encode()).hexdigest()
+
+
+_LAST = [0, 0]
+_LAST_LOCK = threading.Lock()
+
+
+def new_id() -> str:
+    """A UUIDv7 (RFC 9562): milliseconds, then a counter within one, so ids of one process sort by age."""
+    with _LAST_LOCK:
+        now = time.time_ns() // 1_000_000
+        if now > _LAST[0]:
+            _LAST[:] = [now, int.from_bytes(os.urandom(2), "big") & 0x7FF]
+        else:
+            _LAST[1] += 1
+            if _LAST[1] > 0xFFF:
+                _LAST[:] = [_LAST[0] + 1, 0]
+        millis, counter = _LAST
+    tail = int.from_bytes(os.urandom(8), "big") & 0x3FFF_FFFF_FFFF_FFFF
+    number = millis << 80 | 0x7 << 76 | counter << 64 | 0b10 << 62 | tail
+    text = f"{number:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def iter_documents(text: str) -> Iterator[Any]:
+    """The JSON values that stand one after the other in `text`. Raises ValueError where one is broken."""
+    decoder = json.JSONDecoder(object_pairs_hook=unique_pairs, parse_constant=_no_constant)
+    position = 0
+    while True:
+        while position < len(text) and text[position] in " \t\r\n":
+            position += 1
+        if position == len(text):
+            return
+        value, position = decoder.raw_decode(text, position)
+        yield value
+
+
+def unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For `json`: an object that says the same key twice is refused, for no reader agrees which one counts."""
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("an object has the same key twice")
+    return result
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")

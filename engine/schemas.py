@@ -1,0 +1,173 @@
+"""Check a value against a JSON Schema (2020-12); say what is wrong by JSON pointer.
+
+Hides: the validator library, its compilation, and the places where the standard is looser than money allows:
+`1.0` is no integer here, formats are asserted, no `$ref` is ever fetched.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from functools import cache, cached_property, partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from engine.errors import Problem, did_you_mean
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
+    from jsonschema.protocols import Validator
+
+JsonSchema = Mapping[str, Any]
+
+_HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
+
+
+class Schema:
+    """A schema, compiled at its first use."""
+
+    def __init__(self, document: JsonSchema) -> None:
+        self.document = document
+
+    @cached_property
+    def _validator(self) -> Validator:
+        return _strict()(self.document)
+
+    def verify(self) -> list[Problem]:
+        """What keeps the document itself from being a JSON Schema; costs milliseconds, so ask once a file."""
+        from jsonschema import Draft202012Validator
+
+        metaschema = Draft202012Validator(Draft202012Validator.META_SCHEMA)
+        return [_problem(error) for error in metaschema.iter_errors(self.document)]
+
+    def problems(self, value: Any) -> list[Problem]:
+        """Everything that is wrong with `value`; an empty list means it fits."""
+        return [_problem(error) for error in _flat(self._validator.iter_errors(value))]
+
+
+def with_defaults(schema: JsonSchema, value: Mapping[str, Any]) -> dict[str, Any]:
+    """`value` with the top-level `default`s of the schema where a property is absent."""
+    defaults = {name: part["default"] for name, part in schema.get("properties", {}).items() if "default" in part}
+    return {**defaults, **value}
+
+
+def from_text(schema: JsonSchema, text: str) -> Any:
+    """What a person meant who typed `text` where `schema` is expected; the text itself where no type fits.
+
+    A page and a command line carry text only. The schema's type decides, never the look of the text.
+    """
+    types = schema.get("type", "string")
+    for type_name in types if isinstance(types, list) else [types]:
+        if type_name == "string":
+            return text
+        try:
+            value = _READERS[type_name](text)
+        except (ValueError, KeyError):
+            continue
+        return value
+    try:
+        return json.loads(text) if "type" not in schema and "enum" not in schema else text
+    except ValueError:
+        return text
+
+
+def _whole(text: str) -> int:
+    if not re.fullmatch(r"-?[0-9]{1,19}", text):
+        raise ValueError(text)
+    return int(text)
+
+
+def _json_of(kind: type) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        value = json.loads(text)
+        if not isinstance(value, kind):
+            raise ValueError(text)
+        return value
+
+    return read
+
+
+_READERS: dict[str, Callable[[str], Any]] = {
+    "integer": _whole,
+    "number": float,
+    "boolean": lambda text: {"true": True, "false": False}[text],
+    "null": lambda text: {"null": None}[text],
+    "object": _json_of(dict),
+    "array": _json_of(list),
+}
+
+
+def _flat(errors: Iterator[ValidationError]) -> Iterator[ValidationError]:
+    """An `anyOf` says only that nothing fitted; the branch that came nearest says why."""
+    from jsonschema.exceptions import best_match
+
+    for error in errors:
+        yield best_match([error]) if error.context else error
+
+
+def _problem(error: ValidationError) -> Problem:
+    pointer = "".join(f"/{_escape(part)}" for part in error.absolute_path)
+    rule: Any = error.validator_value
+    if error.validator == "required" and isinstance(error.instance, Mapping):
+        absent = next(name for name in rule if name not in error.instance)
+        missing = [name for name in rule if repr(name) in error.message] or [absent]
+        return Problem(f"{pointer}/{_escape(missing[0])}", "is required")
+    if error.validator in {"additionalProperties", "unevaluatedProperties"} and isinstance(error.instance, Mapping):
+        known = error.schema.get("properties", {}) if isinstance(error.schema, Mapping) else {}
+        unknown = sorted(str(name) for name in error.instance if name not in known)
+        name = next((name for name in unknown if repr(name) in error.message), unknown[0] if unknown else "")
+        return Problem(f"{pointer}/{_escape(name)}", f"is not known here{did_you_mean(name, known)}")
+    if error.validator == "type":
+        expected = " or ".join(rule) if isinstance(rule, list) else rule
+        return Problem(pointer, f"{_short(error.instance)} is not of type {expected}")
+    if error.validator == "enum":
+        choices = ", ".join(map(str, rule))
+        guess = did_you_mean(str(error.instance), map(str, rule))
+        return Problem(pointer, f"{_short(error.instance)} is not one of {choices}{guess}")
+    if error.validator == "pattern":
+        return Problem(pointer, f"{_short(error.instance)} does not have the form {rule}")
+    return Problem(pointer, error.message if len(error.message) <= 300 else error.message[:297] + "...")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _escape(part: object) -> str:
+    return str(part).replace("~", "~0").replace("/", "~1")
+
+
+def _is_time(value: object) -> bool:
+    if not isinstance(value, str):
+        return True
+    return datetime.fromisoformat(value).tzinfo is not None
+
+
+def _is_uri(value: object) -> bool:
+    return not isinstance(value, str) or bool((parts := urlsplit(value)).scheme and (parts.netloc or parts.path))
+
+
+def _is_host(value: object) -> bool:
+    return not isinstance(value, str) or (len(value) <= 253 and bool(_HOST_NAME.fullmatch(value)))
+
+
+@cache
+def _strict() -> Callable[[JsonSchema], Validator]:
+    """Validators with our rules. Importing and extending the library costs a tenth of a second, so: once, when used."""
+    from jsonschema import Draft202012Validator, FormatChecker
+    from jsonschema.validators import extend
+    from referencing import Registry
+
+    formats = FormatChecker()
+    formats.checks("date-time", raises=ValueError)(_is_time)
+    formats.checks("uri", raises=ValueError)(_is_uri)
+    formats.checks("hostname")(_is_host)
+    integers = Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    )
+    registry: Registry[Any] = Registry()
+    strict = extend(Draft202012Validator, type_checker=integers)  # type: ignore[no-untyped-call]  # theirs
+    return partial(strict, format_checker=formats, registry=registry)

@@ -1,0 +1,46 @@
+"""Where records are kept: two methods that any database can offer.
+
+    store.apply(changes)    all of them or none; durable when it returns
+    store.find(type, ...)   newest first
+
+Import what you need from its module: `engine.store.memory` for tests, `engine.store.sql` for SQLite and PostgreSQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+from engine.records import Change, Record
+
+Order = Literal["id", "-id"]
+
+
+class Store(Protocol):
+    """What the engine asks of a database. `tests/store_contract.py` is the suite that any store must pass."""
+
+    def apply(self, changes: Sequence[Change]) -> list[Record]:
+        """Make all `changes` in order, or none of them.
+
+        Returns the records touched (a deleted one as it last was), in the order of the changes; a change that is
+        skipped returns nothing. Every condition is tested on the record's own row inside the write. Raises Conflict
+        (a `must` that touched nothing, an update that waits for its record, a unique key taken by another record),
+        DataError (a record would not be valid) and StoreError (the database cannot be reached).
+        """
+        ...
+
+    def find(
+        self,
+        type: str,
+        *,
+        where: Mapping[str, Any] | None = None,
+        order: Order = "-id",
+        limit: int = 100,
+        after: str | None = None,
+    ) -> list[Record]:
+        """Records of `type` that fit `where`, newest first (`order="id"`: oldest first).
+
+        `where` names ids, scope fields and indexed properties: a value, a list (any of), or a range ({"lt": value},
+        "lte", "gt", "gte"). `after` is the id of the last record of the page before.
+        """
+        ...
