@@ -11,11 +11,12 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
+from engine.comparison import fits, texts
 from engine.errors import Conflict, DataError, Problem, UnknownNameError
 from engine.schemas import Schema
 
@@ -58,6 +59,13 @@ class Record:
         scope = {"gateway": self.scope.gateway, "account": self.scope.account, "live": self.scope.live}
         return {"id": self.id, **scope, **self.properties}
 
+    def to_json(self) -> str:
+        """The properties as a database keeps them: in ASCII, so that NUL and lone surrogates survive in any of them."""
+        try:
+            return json.dumps(self.properties, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+        except (TypeError, ValueError) as error:
+            raise DataError(self.type, [Problem("", f"is not JSON: {error}")]) from None
+
 
 @dataclass(frozen=True)
 class RecordType:
@@ -82,7 +90,12 @@ class RecordType:
     @cached_property
     def searchable(self) -> frozenset[str]:
         """The names that `find` accepts: id, scope, unique keys and indexed properties."""
-        return frozenset(("id", *SCOPE, *self.index, *(name for key in self.unique for name in key)))
+        return frozenset(("id", *SCOPE, *self.indexed))
+
+    @cached_property
+    def indexed(self) -> frozenset[str]:
+        """The properties that a store keeps an index of."""
+        return frozenset((*self.index, *(name for key in self.unique for name in key)))
 
     def problems(self, properties: Mapping[str, Any], *, created: bool) -> list[Problem]:
         """What keeps `properties` from being a record of this type; `required` counts when it is created."""
@@ -90,13 +103,17 @@ class RecordType:
         return [*self._schema.problems(properties), *(Problem(f"/{name}", "is required") for name in absent)]
 
     def keys(self, scope: Scope, properties: Mapping[str, Any]) -> dict[str, str]:
-        """The unique keys of a record: name of the key → text that no other record of this type may have."""
+        """The unique keys of a record: name of the key → text that no other record of any type may have."""
         inside = [getattr(scope, name) for name in self.within]
         return {
-            ",".join(key): _digest([self.name, *inside, *(properties[name] for name in key)])
+            ",".join(key): _digest([self.name, ",".join(key), *inside, *(properties[name] for name in key)])
             for key in self.unique
             if all(properties.get(name) is not None for name in key)
         }
+
+    def entries(self, properties: Mapping[str, Any]) -> set[tuple[str, str]]:
+        """What an index holds of a record: names of indexed properties with the texts that their values sort by."""
+        return {(name, text) for name in self.indexed for text in texts(properties.get(name))}
 
     def complete(self, record: Record) -> Record:
         """`record` with every declared property, None where it was never set."""
@@ -144,14 +161,41 @@ class Change:
         return _without_none({**named, **self.set})
 
     def lookup(self) -> tuple[str | None, dict[str, str]]:
-        """How a store finds the one record meant: (its id, or None; else its unique keys, any of which finds it)."""
-        if "id" in self.where:
-            keys = self.type.keys(self.scope, self.new_properties) if self.verb == "insert" else {}
-            return str(self.where["id"]), keys
+        """How a store finds the one record meant: (its id, or None; else its unique keys, any of which finds it).
+
+        (None, {}) where it has to search instead.
+        """
+        single = {name: value for name, value in self.where.items() if not isinstance(value, Mapping | list | tuple)}
         if self.verb == "insert":
-            return None, self.type.keys(self.scope, self.new_properties)
-        named = self.type.keys(self.scope, self.where)
-        return None, {name: text for name, text in named.items() if set(name.split(",")) == set(self.where)}
+            return single.get("id"), self.type.keys(self.scope, self.new_properties)
+        if "id" in single:
+            return str(single["id"]), {}
+        keys = self.type.keys(self.scope, single)
+        return None, {name: text for name, text in keys.items() if set(name.split(",")) == set(self.where)}
+
+    def means(self, record: Record) -> bool:
+        """Whether `where` names `record`; an id and a unique key do so only within the scope.
+
+        A store that found a record by an index asks this again once it holds the record locked.
+        """
+        if self.verb == "insert":
+            return True  # whatever stands where it would stand
+        by_name = self.lookup() != (None, {})
+        inside = all(getattr(record.scope, name) == getattr(self.scope, name) for name in self.type.within)
+        return (inside or not by_name) and matches(self.where, record)
+
+
+def outcomes(change: Change, candidates: Sequence[Record]) -> list[tuple[Record | None, Record]]:
+    """What `change` makes of the records that a store found and locked for it: (as it was, as it becomes).
+
+    Of a delete both are the record to remove. Raises Conflict and DataError; the store then undoes the whole `apply`.
+    """
+    found: list[Record | None] = [record for record in candidates if change.means(record)]
+    pairs = [(current, resulting(change, current)) for current in found or [None]]
+    made = [(current, record) for current, record in pairs if record is not None]
+    if change.must and not made:
+        raise Conflict(f"{change}: there is no such record, or another process changed it first")
+    return made
 
 
 def resulting(change: Change, current: Record | None) -> Record | None:
@@ -182,6 +226,7 @@ def _created(change: Change) -> Record | None:
         return None
     properties = change.new_properties
     _demand_valid(change, properties, created=True)
+    _demand_printable(change)
     chosen = str(change.where["id"]) if change.verb == "insert" and "id" in change.where else new_id()
     return Record(change.type.name, chosen, change.scope, properties, change.as_of)
 
@@ -192,27 +237,23 @@ def _demand_valid(change: Change, properties: Mapping[str, Any], *, created: boo
         raise DataError(f"{change.verb} {change.type.name}", problems)
 
 
+def _demand_printable(change: Change) -> None:
+    """Ids and scopes are columns of their own, and no database takes every character there."""
+    columns = {"id": str(change.where.get("id", "")), "gateway": change.scope.gateway, "account": change.scope.account}
+    problems = [
+        Problem(f"/{name}", "has control characters") for name, text in columns.items() if not text.isprintable()
+    ]
+    if problems:
+        raise DataError(f"{change.verb} {change.type.name}", problems)
+
+
 def matches(where: Mapping[str, Any], record: Record) -> bool:
     """Whether `record` has what `where` asks for: values, lists (any of) and ranges."""
-    return all(_fits(wanted, _value(record, name)) for name, wanted in where.items())
+    return all(fits(wanted, _value(record, name)) for name, wanted in where.items())
 
 
 def _value(record: Record, name: str) -> Any:
     return record[name] if name == "id" or name in SCOPE else record.properties.get(name)
-
-
-def _fits(wanted: Any, value: Any) -> bool:
-    if isinstance(wanted, Mapping):
-        return value is not None and all(_RANGES[sign](value, bound) for sign, bound in wanted.items())
-    return value in wanted if isinstance(wanted, list | tuple) else bool(value == wanted)
-
-
-_RANGES = {
-    "lt": lambda value, bound: value < bound,
-    "lte": lambda value, bound: value <= bound,
-    "gt": lambda value, bound: value > bound,
-    "gte": lambda value, bound: value >= bound,
-}
 
 
 def _without_none(properties: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,24 @@
-"""A request type: one file's content made into a value that renders data into a frozen request."""
+"""A request type: one file's content made into a value that renders data into a frozen request.
+
+Hides: how the keys of a file become a method, a URL, headers and bytes. Building is apart from sending: a `Request`
+can be looked at, compared and kept before anything happens.
+"""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from engine import bodies
+from engine.errors import DataError, Problem
+from engine.records import Scope, iter_documents
+from engine.schemas import Schema, with_defaults
+from engine.templates import RenderError
+
+READS = ("GET", "HEAD")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,3 +33,145 @@ class Request:
     url: str
     headers: tuple[tuple[str, str], ...]
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """How a list is read to its end: `items` is the JSON pointer of the list, `limit` counts its items."""
+
+    items: str
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """What a gateway's `_gateway.yml` says beside what its request types share."""
+
+    name: str
+    base_url: str
+    settings: Mapping[str, str]
+    renamed: Mapping[str, str]
+    live_key: str | None
+    rate: Mapping[str, int]
+    browser: Mapping[str, list[str]]
+    webhook: Mapping[str, Any] | None
+    read_event: Callable[[Mapping[str, Any]], Any]
+
+
+@dataclass(frozen=True)
+class RequestType:
+    """One request type.
+
+    `parts` renders url, headers, query and body, `account` the account it acts in, `reading` what an answer says:
+    error, mismatch, redirect, more and next. `key_lasts` is in seconds, `answer_limit` in bytes. `redirected`: base_url
+    is not the file's own.
+    """
+
+    name: str
+    file: str
+    gateway: Gateway
+    summary: str
+    docs: str | None
+    method: str
+    base_url: str
+    redirected: bool
+    schema: Schema
+    parts: Callable[[Mapping[str, Any]], Any]
+    account: Callable[[Mapping[str, Any]], Any] | None
+    reading: Callable[[Mapping[str, Any]], Any]
+    body: Callable[[Mapping[str, Any]], str] | None
+    content_type: str
+    auth: Mapping[str, Any]
+    expected: tuple[int, ...]
+    expected_body: Schema | None
+    key_header: str | None
+    key_lasts: int
+    saves_all: bool
+    idempotent: bool
+    retry_header: str | None
+    request_id: str | None
+    bodiless_refusals: tuple[int, ...]
+    lookup: str | None
+    pages: Pages | None
+    sealed: tuple[str, ...]
+    answer_limit: int | None
+
+    @property
+    def journaled(self) -> bool:
+        """Whether a call is kept: all but reading is."""
+        return self.method not in READS
+
+    @property
+    def properties(self) -> Mapping[str, Mapping[str, Any]]:
+        """The JSON Schema of every property of the data."""
+        properties: Mapping[str, Mapping[str, Any]] = self.schema.document["properties"]
+        return properties
+
+    def check(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """`data` with its defaults, checked. Raises DataError; warns where an old spelling is used."""
+        if not isinstance(data, Mapping):
+            raise DataError(self.name, [Problem("", "must be an object")])
+        renamed = {}
+        for name, value in data.items():
+            known = self.gateway.renamed.get(name, name) if name not in self.properties else name
+            if known != name:
+                warnings.warn(f"{name} is now spelt {known}", DeprecationWarning, stacklevel=3)
+            renamed[known] = value
+        complete = with_defaults(self.schema.document, renamed)
+        problems = self.schema.problems(complete)
+        if problems:
+            raise DataError(self.name, problems)
+        return complete
+
+    def account_of(self, data: Mapping[str, Any], names: Mapping[str, Any]) -> str:
+        """The gateway account that a call with checked `data` acts in; "" is our own. Raises DataError."""
+        if self.account is None:
+            return ""
+        try:
+            return str(self.account({"data": data, **names}).get("account") or "")
+        except RenderError as error:
+            raise DataError(self.name, [Problem("", str(error))]) from None
+
+    def render(self, data: Mapping[str, Any], names: Mapping[str, Any], key: str) -> Request:
+        """The frozen request for checked `data`.
+
+        `names` are settings, now, call_id and account; `key` is the idempotency key. Raises DataError where a value
+        cannot stand where the file puts it.
+        """
+        known = {"data": data, **names}
+        try:
+            parts = self.parts(known)
+            url = self._url(parts)
+            headers = dict(parts.get("headers", {}))
+            if self.key_header and self.journaled:
+                headers[self.key_header] = key
+            body = self._body(parts, known, headers, str(names["call_id"]))
+        except (RenderError, ValueError, TypeError) as error:
+            raise DataError(self.name, [Problem("", str(error))]) from None
+        return Request(self.method, url, tuple(headers.items()), body)
+
+    def _url(self, parts: Mapping[str, Any]) -> str:
+        url = self.base_url + parts["url"]
+        query = bodies.encode_form(parts["query"]) if parts.get("query") else ""
+        before, after = urlsplit(self.base_url), urlsplit(url)
+        if (before.scheme, before.netloc) != (after.scheme, after.netloc) or after.query or after.fragment:
+            raise ValueError(f"the URL {url!r} leaves {self.base_url}")
+        return f"{url}?{query}" if query else url
+
+    def _body(
+        self, parts: Mapping[str, Any], names: Mapping[str, Any], headers: dict[str, str], boundary: str
+    ) -> bytes:
+        content_type = next((name for name in headers if name.lower() == "content-type"), None)
+        value = next(iter_documents(self.body(names)), None) if self.body else parts.get("body")
+        if value is None or not self.journaled:
+            if content_type and not self.journaled:
+                del headers[content_type]
+            return b""
+        body, sent_type = bodies.encode(value, self.content_type, boundary)
+        if content_type:
+            headers[content_type] = sent_type
+        return body
+
+    def scope(self, account: str, *, live: bool) -> Scope:
+        """Where the records of a call belong."""
+        return Scope(self.gateway.name, account, live)

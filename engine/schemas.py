@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -26,14 +26,19 @@ _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63
 
 
 class Schema:
-    """A schema, compiled at its first use."""
+    """A schema, compiled at its first use. `references` are the documents that a `$ref` may name by their `$id`."""
 
-    def __init__(self, document: JsonSchema) -> None:
+    def __init__(self, document: JsonSchema, references: Iterable[JsonSchema] = ()) -> None:
         self.document = document
+        self._references = references
 
     @cached_property
     def _validator(self) -> Validator:
-        return _strict()(self.document)
+        from referencing import Registry, Resource
+
+        known = [(str(document["$id"]), Resource.from_contents(document)) for document in self._references]
+        registry: Registry[Any] = Registry().with_resources(known)
+        return _strict()(self.document, registry=registry)
 
     def verify(self) -> list[Problem]:
         """What keeps the document itself from being a JSON Schema; costs milliseconds, so ask once a file."""
@@ -155,11 +160,10 @@ def _is_host(value: object) -> bool:
 
 
 @cache
-def _strict() -> Callable[[JsonSchema], Validator]:
+def _strict() -> Callable[..., Validator]:
     """Validators with our rules. Importing and extending the library costs a tenth of a second, so: once, when used."""
     from jsonschema import Draft202012Validator, FormatChecker
     from jsonschema.validators import extend
-    from referencing import Registry
 
     formats = FormatChecker()
     formats.checks("date-time", raises=ValueError)(_is_time)
@@ -168,6 +172,5 @@ def _strict() -> Callable[[JsonSchema], Validator]:
     integers = Draft202012Validator.TYPE_CHECKER.redefine(
         "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
     )
-    registry: Registry[Any] = Registry()
     strict = extend(Draft202012Validator, type_checker=integers)  # type: ignore[no-untyped-call]  # theirs
-    return partial(strict, format_checker=formats, registry=registry)
+    return partial(strict, format_checker=formats)

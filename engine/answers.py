@@ -1,0 +1,173 @@
+"""What an answer means: carried out, refused, to be repeated, or unknown.
+
+Hides: the table of HTTP statuses and shapes that may be trusted. Success is only what was declared: the status, JSON
+that parses strictly, the shape. Everything that is not plainly one thing is unknown; nothing falls through to success.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from email.utils import parsedate_to_datetime
+from typing import Any, Literal
+
+from engine import bodies
+from engine.dispatcher import Answer, Failure
+from engine.records import unique_pairs
+from engine.request_types import RequestType
+
+MAX_DEPTH = 64
+
+Outcome = Literal["succeeded", "declined", "not_done", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one exchange amounts to.
+
+    `not_done`: provably not carried out. `unknown`: perhaps carried out. `response` is the parsed body, None where it
+    could not be trusted. `repeat`: sending the same bytes again may help. `wait` is what the gateway asks for, in
+    seconds. `kind` names the case for the journal, `message` says it to a developer.
+    """
+
+    outcome: Outcome
+    kind: str
+    message: str
+    response: Any = None
+    repeat: bool = False
+    wait: float | None = None
+
+
+def judge(type: RequestType, result: Answer | Failure, *, first: bool) -> Verdict:
+    """What `result` means for a call of `type`; `first`: no earlier attempt may have been carried out."""
+    if isinstance(result, Failure):
+        verdict = Verdict(
+            "unknown" if result.sent else "not_done",
+            result.kind,
+            result.message,
+            repeat=result.kind != "invalid_request",
+        )
+    else:
+        verdict = replace(_read(type, result), wait=retry_after(result.headers))
+        asked = result.headers.get((type.retry_header or "").lower())
+        if asked in {"true", "false"} and verdict.outcome in {"unknown", "not_done"}:
+            verdict = replace(verdict, repeat=asked == "true")
+    return verdict if first else _after_unknown(type, verdict)
+
+
+def _after_unknown(type: RequestType, verdict: Verdict) -> Verdict:
+    """A later attempt cannot tell what became of an earlier one, unless the gateway replays every answer it gave."""
+    checked_before_the_key = verdict.kind in {"http_401", "http_403"}
+    settles = verdict.outcome == "declined" and type.saves_all and not checked_before_the_key
+    if verdict.outcome in {"succeeded", "unknown"} or settles:
+        return verdict
+    return replace(
+        verdict, outcome="unknown", message=f"{verdict.message}; an earlier attempt may have been carried out"
+    )
+
+
+def _read(type: RequestType, answer: Answer) -> Verdict:
+    status = answer.status
+    try:
+        response = read_json(answer)
+        said = type.reading({"response": response, "status": status})
+    except ValueError as error:
+        return _unreadable(type, answer, str(error))
+    error = said.get("error") if isinstance(said.get("error"), str) else None
+    if _is_busy(status):
+        return _busy(status, error, response)
+    if said.get("mismatch") is True:
+        return Verdict("unknown", "key_mismatch", f"the key was used with another body before: {error}", response)
+    if error and not 300 <= status < 400:
+        return Verdict("declined", f"http_{status}", error, response)
+    return _success(type, status, response)
+
+
+def _success(type: RequestType, status: int, response: Any) -> Verdict:
+    if status not in type.expected:
+        message = f"answered {status}, which is no success here and names no error"
+        return Verdict("unknown", f"http_{status}", message, response)
+    problems = type.expected_body.problems(response) if type.expected_body else []
+    if problems:
+        message = f"answered {status} in another shape than expected: {problems[0]}"
+        return Verdict("unknown", "unexpected_shape", message, response, repeat=True)
+    return Verdict("succeeded", "ok", f"answered {status}", response)
+
+
+def _unreadable(type: RequestType, answer: Answer, why: str) -> Verdict:
+    status = answer.status
+    if not answer.body and status in type.bodiless_refusals:
+        return Verdict("declined", f"http_{status}", f"answered {status} without a body")
+    if _is_busy(status):
+        return _busy(status, None, None)
+    return Verdict("unknown", "unreadable", f"answered {status}, and {why}", repeat=not 300 <= status < 400)
+
+
+def _is_busy(status: int) -> bool:
+    """Statuses that never are a refusal: the gateway is at work, full, or broken."""
+    return status in {409, 429} or status >= 500
+
+
+def _busy(status: int, error: str | None, response: Any) -> Verdict:
+    message = f"answered {status}: {error}" if error else f"answered {status}"
+    return Verdict("not_done" if status == 429 else "unknown", f"http_{status}", message, response, repeat=True)
+
+
+def read_json(answer: Answer) -> Any:
+    """The parsed body; None where the status says that there is none. Raises ValueError saying why it is no JSON."""
+    if answer.status in {204, 205} and not answer.body:
+        return None
+    kind = bodies.media_type(answer.headers.get("content-type", ""))
+    if not bodies.is_json(kind):
+        raise ValueError(f"the answer is {kind or 'of no type'}, not JSON")
+    return parse_json(answer.body)
+
+
+def parse_json(body: bytes) -> Any:
+    """Strict JSON (RFC 8259): UTF-8, no duplicate keys, no NaN, nested no deeper than MAX_DEPTH.
+
+    Raises ValueError saying what is wrong.
+    """
+    try:
+        text = body.decode("utf-8")
+        value = json.loads(text, object_pairs_hook=unique_pairs, parse_constant=_refuse_constant)
+    except UnicodeDecodeError:
+        raise ValueError("the body is not UTF-8") from None
+    except RecursionError:
+        raise ValueError("the body is nested too deep") from None
+    except ValueError as error:
+        raise ValueError(f"the body is not JSON: {error}") from None
+    if _depth(value) > MAX_DEPTH:
+        raise ValueError("the body is nested too deep")
+    return value
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _depth(value: Any) -> int:
+    depth, level = 0, [value]
+    while level and depth <= MAX_DEPTH:
+        depth += 1
+        level = [
+            part
+            for outer in level
+            if isinstance(outer, dict | list)
+            for part in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return depth
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait as Retry-After says (RFC 9110, 10.2.3): a number or a date; None where it makes no sense."""
+    text = headers.get("retry-after", "").strip()
+    if text.isascii() and text.isdigit() and len(text) <= 9:
+        return float(text)
+    try:
+        moment = parsedate_to_datetime(text)
+        date = parsedate_to_datetime(headers["date"])
+    except (ValueError, TypeError, KeyError):
+        return None
+    return max(0.0, (moment - date).total_seconds())

@@ -1,0 +1,294 @@
+"""Cases: what a request type or a processor does, told as data and run without a network.
+
+    claim, before, data, sends, receives, after | raises        a call
+    claim, before, event, after | raises                        a webhook event
+
+Hides: how a case is run (a store in memory, a fixed clock, fixed ids and keys, test secrets) and compared.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from engine import bodies
+from engine.context import Clock
+from engine.core import OWN_TYPES, Engine
+from engine.definitions import file_schema
+from engine.dispatcher import Answer, Failure
+from engine.errors import DefinitionError, EngineError, RejectedError
+from engine.records import Change, Record, Scope
+from engine.reloading import Files
+from engine.request_types import Request
+from engine.seals import new_key
+from engine.settling import Result
+from engine.signatures import scheme_of, sign
+from engine.store.memory import MemoryStore
+from engine.yaml_files import parse
+
+KINDS = ("request_types", "webhook_processors")
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+SECRET = "case_0123456789abcdef0123456789abcdef"  # noqa: S105 - opens nothing
+_SEALS = new_key()
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One case file. `subject` is the request type or the event it is about, such as "stripe/create_refund"."""
+
+    file: Path
+    kind: str
+    subject: str
+    told: Mapping[str, Any]
+
+    @property
+    def gateway(self) -> str:
+        return self.subject.partition("/")[0]
+
+    @property
+    def succeeds(self) -> bool:
+        """Whether the case shows a success."""
+        return "raises" not in self.told
+
+
+@dataclass(slots=True)
+class Run:
+    """What happened when a case was run: `differences` from what it tells, and every value that was mapped."""
+
+    differences: list[str] = field(default_factory=list)
+    mapped: list[tuple[str, str, Any]] = field(default_factory=list)
+
+
+def read_cases(folder: Path) -> list[Case]:
+    """Every case in `folder`/KIND/GATEWAY/NAME/. Raises DefinitionError with all faults."""
+    cases, faults = [], []
+    for path in sorted(path for kind in KINDS for path in (folder / kind).glob("*/*/*.yml")):
+        try:
+            cases.append(read_case(path))
+        except DefinitionError as error:
+            faults += error.faults
+    if faults:
+        raise DefinitionError(faults)
+    return cases
+
+
+def read_case(path: Path) -> Case:
+    """The case in `path`, whose folders name its kind and subject. Raises DefinitionError."""
+    kind, gateway, name = path.parts[-4:-1]
+    file = parse(path.read_text("utf-8"), "/".join(path.parts[-5:]))
+    faults = [file.fault(problem.pointer, str(problem)) for problem in file_schema("case").problems(file.value)]
+    if faults:
+        raise DefinitionError(faults)
+    return Case(path, kind, f"{gateway}/{name}", file.value)
+
+
+class CaseRunner:
+    """Runs cases against one reading of the files."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        self._files = Files(root, {}, reload=False)
+
+    def run(self, case: Case) -> Run:
+        """Run one case; an empty list of differences means that it holds."""
+        run, store, sender = Run(), _Watched(), _Told(case)
+        counter, keys = itertools.count(1), itertools.count(1)
+        engine = Engine(
+            store=store,
+            dispatcher=sender,
+            files=self._files,
+            environment={**self.environment([case.gateway]), **case.told.get("settings", {})},
+            clock=Clock(lambda: NOW, lambda: f"call-{next(counter)}", lambda _: None),
+            key=lambda *_: f"key-{next(keys)}",
+        )
+        engine.wake = lambda: None
+        for type, records in case.told.get("before", {}).items():
+            store.apply([_existing(engine, case, type, record) for record in records])
+        store.seen.clear()
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            run.differences += self._act(engine, case)
+        if (wanted := case.told.get("warns")) and not any(wanted in str(one.message) for one in warned):
+            run.differences.append(f"warns: {wanted!r} is not in {[str(one.message) for one in warned]}")
+        run.differences += sender.differences()
+        run.differences += _records_differ(store, case.told.get("after", {}))
+        run.mapped = store.mapped()
+        return run
+
+    def _act(self, engine: Engine, case: Case) -> Iterator[str]:
+        wanted, raised, result = case.told.get("raises"), None, None
+        try:
+            if case.kind == "request_types":
+                result = engine.send(case.subject, case.told.get("data", {}), operation=case.told.get("operation"))
+            else:
+                row = _received(engine, case)
+                if row["state"] not in {"processed", "ignored"}:
+                    raise EngineError(f"{row['state']}: {row['message']}")
+        except EngineError as error:
+            raised = error
+        if raised is not None and wanted is None:
+            yield f"raises {type(raised).__name__}: {raised}"
+        if wanted is not None:
+            name, text = type(raised).__name__ if raised else "nothing", str(raised)
+            if name != wanted["error"] or wanted.get("message", "") not in text:
+                yield f"raises: {wanted}, but it was {name}: {text}"
+        yield from _result_differs(case, result)
+
+    def environment(self, gateways: Iterable[str]) -> dict[str, str]:
+        """Test values for every secret and setting that the gateways' files name."""
+        catalog = self._files.catalog()
+        names: list[str] = []
+        for gateway in (catalog.gateways[name] for name in gateways):
+            webhook = gateway.webhook or {}
+            names += [*webhook.get("secrets", []), *gateway.settings.values()]
+            names += [name for endpoint in webhook.get("endpoints", {}).values() for name in endpoint["secrets"]]
+            auth = [type.auth for type in catalog.request_types.values() if type.gateway is gateway]
+            names += [name for one in auth for name in _named(one)]
+        return {"CALLSHEET_ENCRYPTION_KEY": _SEALS, **{name: f"{name.lower()}_{SECRET}" for name in names}}
+
+
+def _named(auth: Any) -> list[str]:
+    """Every secret that an `auth` names, at any depth."""
+    if isinstance(auth, str):
+        return [auth]
+    parts = auth.values() if isinstance(auth, Mapping) else auth
+    return [name for part in parts for name in _named(part)]
+
+
+def _existing(engine: Engine, case: Case, type: str, record: Mapping[str, Any]) -> Change:
+    known = OWN_TYPES.get(type) or engine.catalog.record_type(type)
+    scope = Scope(record.get("gateway", case.gateway), record.get("account", ""), record.get("live", False))
+    properties = {name: value for name, value in record.items() if name in known.properties}
+    return Change("insert", known, scope, {"id": record["id"]} if "id" in record else {}, properties, must=True)
+
+
+def _received(engine: Engine, case: Case) -> Record:
+    endpoint, body = case.told.get("endpoint", ""), json.dumps(case.told["event"]).encode()
+    webhook = engine.catalog.gateway(case.gateway).webhook or {}
+    names = (webhook["endpoints"][endpoint] if endpoint else webhook)["secrets"]
+    headers = sign(scheme_of(webhook["scheme"]), engine.settings.secret(names[0]), body, NOW.timestamp())
+    return engine.receive(case.gateway, headers, body, endpoint=endpoint)
+
+
+def _result_differs(case: Case, result: Result | None) -> Iterator[str]:
+    if "returns" in case.told and (not result or _misfits(case.told["returns"], result.response)):
+        yield f"returns: {case.told['returns']}, but it was {result.response if result else None}"
+    if "redirect" in case.told and (not result or result.redirect != case.told["redirect"]):
+        yield f"redirect: {case.told['redirect']}, but it was {result.redirect if result else None}"
+
+
+class _Watched(MemoryStore):
+    """A store that remembers the changes it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Change] = []
+
+    def apply(self, changes: Sequence[Change]) -> list[Record]:
+        self.seen += changes
+        return super().apply(changes)
+
+    def mapped(self) -> list[tuple[str, str, Any]]:
+        """(record type, property, value) of everything that files set."""
+        mine = [change for change in self.seen if change.type.name not in OWN_TYPES]
+        return [(change.type.name, name, value) for change in mine for name, value in change.set.items()]
+
+
+class _Told:
+    """A dispatcher that gives a case's answers, and compares what it is given with what the case says is sent."""
+
+    def __init__(self, case: Case) -> None:
+        self._sends, self._receives = _listed(case.told.get("sends")), _listed(case.told.get("receives"))
+        self._sent: list[Request] = []
+
+    def send(
+        self, request: Request, *, credentials: Mapping[str, str], deadline: float, answer_limit: int | None = None
+    ) -> Answer | Failure:
+        del credentials, deadline, answer_limit
+        if not self._sent or self._sent[-1] != request:
+            self._sent.append(request)
+        turn = min(len(self._sent), len(self._receives)) - 1
+        return answer_of(self._receives[turn] if self._receives else {"fails": "connect"})
+
+    def differences(self) -> Iterator[str]:
+        if len(self._sent) != len(self._sends):
+            shown = [f"{request.method} {request.url}" for request in self._sent]
+            yield f"sends: {len(self._sends)} requests, but they were {shown}"
+        for wanted, request in zip(self._sends, self._sent, strict=False):
+            yield from _request_differs(wanted, request)
+
+
+def _listed(value: Any) -> list[Any]:
+    return [] if value is None else value if isinstance(value, list) else [value]
+
+
+def answer_of(told: Mapping[str, Any]) -> Answer | Failure:
+    """The answer that a case's `receives` tells of: JSON, unless it says otherwise."""
+    if "fails" in told:
+        kind = told["fails"]
+        sent = kind not in {"connect", "connect_timeout", "dns", "tls", "pool_timeout", "invalid_request"}
+        return Failure(kind, sent=sent, message=f"the case fails with {kind}", seconds=0.0)
+    body = told.get("body")
+    raw = body.encode() if isinstance(body, str) else b"" if "body" not in told else json.dumps(body).encode()
+    headers = {"content-type": "application/json", **{k.lower(): v for k, v in told.get("headers", {}).items()}}
+    return Answer(told.get("status", 200), headers, raw, 0.0)
+
+
+def _request_differs(wanted: Mapping[str, Any], request: Request) -> Iterator[str]:
+    url, headers = urlsplit(request.url), {name.lower(): value for name, value in request.headers}
+    told = urlsplit(wanted["url"])
+    pairs = [
+        ("method", wanted["method"], request.method),
+        ("url", told._replace(query="").geturl(), url._replace(query="").geturl()),
+    ]
+    if "query" in wanted or told.query or url.query:
+        pairs.append(("query", _pairs(wanted.get("query", told.query)), _pairs(url.query)))
+    pairs += [(f"header {name}", value, headers.get(name.lower())) for name, value in wanted.get("headers", {}).items()]
+    if "body" in wanted:
+        content_type = bodies.media_type(headers.get("content-type", ""))
+        if bodies.is_json(content_type) and not isinstance(wanted["body"], str):
+            pairs.append(("body", wanted["body"], json.loads(request.body or b"null")))
+        else:
+            pairs.append(("body", _pairs(wanted["body"] or ""), _pairs(request.body.decode())))
+    elif request.body:
+        pairs.append(("body", None, request.body.decode(errors="replace")))
+    yield from (f"sends: {name}: {a!r}, but it was {b!r}" for name, a, b in pairs if a != b)
+
+
+def _pairs(form: str | Mapping[str, Any]) -> dict[tuple[str, str], int]:
+    text = form if isinstance(form, str) else bodies.encode_form(form)
+    return dict(Counter(parse_qsl(text.strip(), keep_blank_values=True)))
+
+
+def _records_differ(store: MemoryStore, after: Mapping[str, list[Mapping[str, Any]]]) -> Iterator[str]:
+    for type, wanted in after.items():
+        found = [record.as_dict() for record in store.find(type, order="id", limit=10_000)]
+        left = [record for record in found if record["id"] != "call-1"]
+        if len(left) != len(wanted):
+            yield f"after: {len(wanted)} {type} records, but there are {len(left)}: {left}"
+            continue
+        for record in wanted:
+            best = min(left, key=lambda one: len(_misfits(record, one)))
+            left.remove(best)
+            yield from (f"after: {type}{problem}" for problem in _misfits(record, best))
+
+
+def _misfits(wanted: Any, found: Any, pointer: str = "") -> list[str]:
+    """Where `found` has not at least what `wanted` has; null is absent."""
+    if isinstance(wanted, Mapping) and isinstance(found, Mapping):
+        return [one for key in wanted for one in _misfits(wanted[key], found.get(key), f"{pointer}/{key}")]
+    if wanted == found and isinstance(wanted, bool) == isinstance(found, bool):
+        return []
+    return [f"{pointer}: {wanted!r}, but it is {found!r}"]
+
+
+def is_refusal(case: Case) -> bool:
+    """Whether the case shows the gateway refusing."""
+    return case.told.get("raises", {}).get("error") == RejectedError.__name__

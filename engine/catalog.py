@@ -1,0 +1,249 @@
+"""The catalog: every file of every folder, found by its path, read and checked at start.
+
+Hides: where files live and in which order folders are searched. The first folder that has a file of a name wins, so a
+host's file replaces a shipped one. All faults of all files are reported together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jinja2
+
+from engine.changes import Mapper, check_changes
+from engine.definitions import read_gateway, read_record_type, read_request_type
+from engine.errors import DefinitionError, Fault, UnknownNameError, did_you_mean
+from engine.records import RecordType
+from engine.request_types import Gateway, RequestType
+from engine.sandbox import documents, structures
+from engine.templates import Source, Templates
+from engine.yaml_files import YamlFile, parse
+
+KINDS = {
+    "request_types": ".yml",
+    "response_mappers": ".json.j2",
+    "webhook_processors": ".json.j2",
+    "forms": ".html",
+}
+MAPPER_NAMES = ("response", "status", "now", "sent_at", "call_id")
+OWN_TYPES = frozenset({"call", "event", "reaction", "installation"})
+PROCESSOR_NAMES = ("event", "now", "sent_at")
+
+_ANYTHING: Mapping[str, Any] = {"properties": {}, "additionalProperties": True}
+_NAME = re.compile(r"[a-z0-9_]+/[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
+
+
+def shipped() -> Path:
+    """The folder that holds the four shipped folders: inside a wheel, or the checkout of an editable install."""
+    inside = Path(str(files("engine"))) / "_shipped"
+    return inside if inside.is_dir() else Path(str(files("engine"))).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """All definitions by name: "stripe/create_refund", "stripe/account.updated", "payment"."""
+
+    gateways: Mapping[str, Gateway] = field(default_factory=dict)
+    request_types: Mapping[str, RequestType] = field(default_factory=dict)
+    mappers: Mapping[str, Mapper] = field(default_factory=dict)
+    processors: Mapping[str, Mapper] = field(default_factory=dict)
+    record_types: Mapping[str, RecordType] = field(default_factory=dict)
+    forms: Mapping[str, Source] = field(default_factory=dict)
+
+    def request_type(self, name: str) -> RequestType:
+        """Raises UnknownNameError."""
+        return _known("request type", name, self.request_types)
+
+    def record_type(self, name: str) -> RecordType:
+        """Raises UnknownNameError."""
+        return _known("record type", name, self.record_types)
+
+    def gateway(self, name: str) -> Gateway:
+        """Raises UnknownNameError."""
+        return _known("gateway", name, self.gateways)
+
+
+_Definition = TypeVar("_Definition")
+
+
+def _known(kind: str, name: str, known: Mapping[str, _Definition]) -> _Definition:
+    if name not in known:
+        raise UnknownNameError(kind, name, known)
+    return known[name]
+
+
+def load(
+    folders: Sequence[Path], *, base_urls: Mapping[str, str] | None = None, cache: jinja2.BytecodeCache | None = None
+) -> Catalog:
+    """Read and check every file of `folders`, the first of which wins. Raises DefinitionError with all faults.
+
+    `base_urls` replaces a gateway's base_url. `cache` keeps generated code from start to start.
+    """
+    return _Loading(folders, base_urls or {}, cache).catalog()
+
+
+class _Loading:
+    """One reading of all files; collects faults as it goes."""
+
+    def __init__(
+        self, folders: Sequence[Path], base_urls: Mapping[str, str], cache: jinja2.BytecodeCache | None
+    ) -> None:
+        self._base_urls = base_urls
+        self._faults: list[Fault] = []
+        self._found = {kind: self._find(folders, kind) for kind in KINDS}
+        loader = jinja2.FunctionLoader(self._template)
+        self._templates = Templates(structures(cache), documents(loader, cache), self._fragment)
+
+    def _find(self, folders: Sequence[Path], kind: str) -> dict[str, Source]:
+        """Name → source of every file of a kind, the first folder winning."""
+        suffix, found = KINDS[kind], dict[str, Source]()
+        for folder in folders:
+            for path in sorted((folder / kind).glob("*/*")):
+                name = f"{path.parent.name}/{path.name}"
+                if path.name.startswith(".") or not path.is_file() or name in found:
+                    continue
+                shown = f"{kind}/{name}"
+                right = ".yml" if kind == "response_mappers" and path.parent.name == "records" else suffix
+                if not _NAME.fullmatch(name):
+                    message = "a name holds letters, digits, _ and single dots; rename it"
+                    self._faults.append(Fault(shown, 1, 1, message))
+                    continue
+                if not path.name.endswith(right):
+                    self._faults.append(Fault(shown, 1, 1, f"a file of {kind} ends in {right}; rename it"))
+                    continue
+                try:
+                    found[name] = Source(path.read_text("utf-8"), shown)
+                except (OSError, UnicodeDecodeError) as error:
+                    self._faults.append(Fault(shown, 1, 1, f"cannot be read: {error}"))
+        return found
+
+    def _template(self, name: str) -> tuple[str, str, Callable[[], bool]] | None:
+        """For Jinja: a file of mappers or processors, or a fragment."""
+        kind, _, rest = name.partition(":")
+        source = self._found.get(kind, {}).get(rest) if rest else self._fragment(name)
+        return (source.text, source.file, lambda: True) if source else None
+
+    def _fragment(self, name: str) -> Source | None:
+        return self._found["response_mappers"].get(name) if "/_" in name else None
+
+    def catalog(self) -> Catalog:
+        """Everything, or DefinitionError."""
+        record_types = self._record_types()
+        gateways, shared = self._gateways()
+        request_types = self._request_types(gateways, shared)
+        # A faulty file still has its name: its own faults are enough, and no other file is wrong because of it.
+        named = dict.fromkeys((name for name, _ in self._files("request_types", ".yml")), _ANYTHING)
+        schemas = named | {name: type.schema.document for name, type in request_types.items()}
+        mappers = self._mappers("response_mappers", record_types, schemas)
+        processors = self._mappers("webhook_processors", record_types, schemas)
+        self._cross_check(request_types, schemas, mappers)
+        forms = {name.removesuffix(".html"): source for name, source in self._found["forms"].items()}
+        if self._faults:
+            raise DefinitionError(self._faults)
+        return Catalog(gateways, request_types, mappers, processors, record_types, forms)
+
+    def _files(self, kind: str, suffix: str) -> Iterator[tuple[str, Source]]:
+        """The files of a kind that stand for themselves, by the name that callers use."""
+        for file, source in self._found[kind].items():
+            name = file.removesuffix(suffix)
+            if name == file or "/_" in file:
+                continue
+            if _NAME.fullmatch(name):
+                yield name, source
+
+    def _parsed(self, source: Source) -> YamlFile | None:
+        try:
+            return parse(source.text, source.file)
+        except DefinitionError as error:
+            self._faults += error.faults
+            return None
+
+    def _kept(self, read: _Definition | list[Fault]) -> _Definition | None:
+        if isinstance(read, list):
+            self._faults += read
+            return None
+        return read
+
+    def _record_types(self) -> dict[str, RecordType]:
+        types = {}
+        for path, source in self._files("response_mappers", ".yml"):
+            name = path.removeprefix("records/")
+            if name in OWN_TYPES:
+                message = f"{name} is a record type of the engine; choose another name"
+                self._faults.append(Fault(source.file, 1, 1, message))
+            file = self._parsed(source)
+            if file and (type := self._kept(read_record_type(name, file))):
+                types[name] = type
+        return types
+
+    def _gateways(self) -> tuple[dict[str, Gateway], dict[str, YamlFile]]:
+        gateways, shared = {}, {}
+        for path, source in self._found["request_types"].items():
+            name, _, file_name = path.partition("/")
+            if file_name != "_gateway.yml" or not (file := self._parsed(source)):
+                continue
+            if gateway := self._kept(read_gateway(name, file, self._templates)):
+                gateways[name], shared[name] = gateway, file
+        return gateways, shared
+
+    def _request_types(self, gateways: Mapping[str, Gateway], shared: Mapping[str, YamlFile]) -> dict[str, RequestType]:
+        types = {}
+        for name, source in self._files("request_types", ".yml"):
+            folder = name.partition("/")[0]
+            if folder not in gateways:
+                if f"{folder}/_gateway.yml" not in self._found["request_types"]:
+                    message = (
+                        f"the folder has no _gateway.yml; write request_types/{folder}/_gateway.yml with a base_url"
+                    )
+                    self._faults.append(Fault(source.file, 1, 1, message))
+                continue
+            if file := self._parsed(source):
+                base_url = self._base_urls.get(folder)
+                read = read_request_type(name, file, shared[folder], gateways[folder], self._templates, base_url)
+                if type := self._kept(read):
+                    types[name] = type
+        return types
+
+    def _mappers(
+        self, kind: str, types: Mapping[str, RecordType], schemas: Mapping[str, Mapping[str, Any]]
+    ) -> dict[str, Mapper]:
+        mappers = {}
+        for name, source in self._files(kind, ".json.j2"):
+            data = schemas.get(name.removesuffix(".declined"))
+            names = (
+                dict.fromkeys(PROCESSOR_NAMES)
+                if kind == "webhook_processors"
+                else dict.fromkeys(MAPPER_NAMES) | {"data": data}
+            )
+            faults = self._templates.check_document(source, names)
+            for part in self._with_fragments(source) if not faults else []:
+                faults += check_changes(self._templates.skeleton(part), part, types, schemas)
+            self._faults += faults
+            render = self._templates.document(f"{kind}:{name}.json.j2", source.file)
+            mappers[name] = Mapper(name, source.file, render, types)
+        return mappers
+
+    def _with_fragments(self, source: Source) -> Iterator[Source]:
+        yield source
+        for name in self._templates.included(source):
+            if fragment := self._fragment(name):
+                yield from self._with_fragments(fragment)
+
+    def _cross_check(
+        self, request_types: Mapping[str, RequestType], known: Mapping[str, Any], mappers: Mapping[str, Mapper]
+    ) -> None:
+        for name, mapper in mappers.items():
+            wanted = name.removesuffix(".declined")
+            if wanted not in known:
+                guess = did_you_mean(wanted, known)
+                message = f"there is no request type {wanted!r} for this mapper{guess}"
+                self._faults.append(Fault(mapper.file, 1, 1, message))
+        for type in request_types.values():
+            if type.lookup and type.lookup not in known:
+                guess = did_you_mean(type.lookup, known)
+                self._faults.append(Fault(type.file, 1, 1, f"lookup: there is no request type {type.lookup!r}{guess}"))

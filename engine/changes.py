@@ -1,0 +1,186 @@
+"""Changes, the words in which a mapper and a processor say what an answer or an event means.
+
+Hides: how the text of a template becomes changes of records and follow-up calls, and how the same text is checked at
+start, when no value is known yet: with every expression as null, the document must already be a row of changes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from engine.errors import DefinitionError, Fault, did_you_mean
+from engine.records import Change, RecordType, Scope, iter_documents
+from engine.templates import Source
+from engine.yaml_files import YamlFile, parse
+
+_VERBS = {"upsert", "update", "delete"}
+_KEYS = {
+    "upsert": {"where", "set", "when", "as_of"},
+    "update": {"where", "set", "when", "as_of", "missing"},
+    "delete": {"where", "when", "as_of"},
+    "send": {"data", "as"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FollowUp:
+    """A call that a change asks for: a request type's name, its data, and what tells it from its siblings."""
+
+    request_type: str
+    data: Mapping[str, Any]
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mapper:
+    """A response mapper or a webhook processor."""
+
+    name: str
+    file: str
+    render: Callable[[Mapping[str, Any]], str]
+    types: Mapping[str, RecordType]
+
+    def changes(self, names: Mapping[str, Any], scope: Scope, *, waits: bool) -> list[Change | FollowUp]:
+        """What the file says of `names`. Raises ValueError, saying where, when that is no row of changes.
+
+        `waits`: an update without its record waits for it, as an event can and a call cannot.
+        """
+        try:
+            documents = list(iter_documents(self.render(names)))
+            changes = [self._change(document, scope, waits) for document in documents]
+        except ValueError as error:
+            said = str(error)
+            raise ValueError(said if said.startswith(self.file) else f"{self.file}: {said}") from None
+        labels = [change.label for change in changes if isinstance(change, FollowUp)]
+        if len(labels) != len(set(labels)):
+            raise ValueError(f'{self.file}: several calls are sent under one name; give each its own "as"')
+        return changes
+
+    def _change(self, document: Any, scope: Scope, waits: bool) -> Change | FollowUp:
+        if not isinstance(document, dict):
+            raise ValueError(f"a change must be an object, not {json.dumps(document)[:60]}")
+        verb, subject = _verb(document)
+        if verb == "send":
+            data = {name: value for name, value in document.get("data", {}).items() if value is not None}
+            return FollowUp(subject, data, str(document.get("as") or subject))
+        type = self.types.get(subject)
+        if type is None:
+            raise ValueError(f"there is no record type {subject!r}{did_you_mean(subject, self.types)}")
+        where, when = document.get("where"), document.get("when") or {}
+        if not isinstance(where, dict) or not where or any(value is None for value in where.values()):
+            raise ValueError(f'{verb} {subject}: "where" must name one record, not {json.dumps(where)}')
+        _demand_key(type, where)
+        return Change(
+            verb,  # type: ignore[arg-type]  # _verb returns no other
+            type,
+            scope,
+            where,
+            document.get("set") or {},
+            when,
+            document.get("as_of"),
+            document.get("missing", "wait") if waits and verb == "update" else "skip",
+        )
+
+
+def _verb(document: dict[str, Any]) -> tuple[str, str]:
+    verbs = [verb for verb in _KEYS if verb in document]
+    if len(verbs) != 1:
+        raise ValueError(f"a change says one of {', '.join(_KEYS)}, not {', '.join(document) or 'nothing'}")
+    verb = verbs[0]
+    for key in document:
+        if key != verb and key not in _KEYS[verb]:
+            raise ValueError(f"{verb} knows no {key!r}{did_you_mean(key, _KEYS[verb])}")
+    if not isinstance(document[verb], str):
+        raise ValueError(f"{verb} needs a name in quotes")
+    return verb, document[verb]
+
+
+def _demand_key(type: RecordType, where: Mapping[str, Any]) -> None:
+    if set(where) != {"id"} and not any(set(where) == set(key) for key in type.unique):
+        keys = " or ".join(["id", *(" with ".join(key) for key in type.unique)])
+        raise ValueError(f'"where" of {type.name} must be {keys}, not {" with ".join(where)}')
+
+
+def check_changes(
+    skeleton: str, source: Source, types: Mapping[str, RecordType], requests: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Fault]:
+    """What is wrong with a mapper that can be seen without data.
+
+    `skeleton` is its text with null for every expression and blanks for every block. `requests` has the JSON Schema of
+    every request type's data.
+    """
+    decoder, position = json.JSONDecoder(), 0
+    while position < len(skeleton):
+        if skeleton[position].isspace():
+            position += 1
+            continue
+        line = skeleton.count("\n", 0, position)
+        try:
+            document, end = decoder.raw_decode(skeleton, position)
+        except ValueError as error:
+            hint = "blocks stand around whole changes, and every change is one JSON object"
+            line, column = error.lineno, error.colno  # type: ignore[attr-defined]  # a JSONDecodeError
+            yield Fault(source.file, line + source.line - 1, column, f"not JSON: {error.msg}; {hint}")  # type: ignore[attr-defined]
+            return
+        column = position - (skeleton.rfind("\n", 0, position) + 1)
+        place = _located(skeleton[position:end], source, line, column)
+        yield from _check_one(document, place, types, requests)
+        position = end
+
+
+def _located(text: str, source: Source, line: int, column: int) -> YamlFile:
+    """JSON is YAML, and the YAML reader knows where every value stands."""
+    padded = "\n" * (line + source.line - 1) + " " * column + text
+    try:
+        return parse(padded, source.file)
+    except DefinitionError:
+        return YamlFile(source.file, None, {})
+
+
+def _check_one(
+    document: Any, place: YamlFile, types: Mapping[str, RecordType], requests: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Fault]:
+    try:
+        if not isinstance(document, dict):
+            raise ValueError("a change must be a JSON object; wrap the value in one")
+        verb, subject = _verb(document)
+    except ValueError as error:
+        yield place.fault("", str(error))
+        return
+    known: Mapping[str, Any] = requests if verb == "send" else types
+    if subject not in known:
+        kind = "request type" if verb == "send" else "record type"
+        yield place.fault(f"/{verb}", f"there is no {kind} {subject!r}{did_you_mean(subject, known)}")
+    elif verb == "send":
+        if not requests[subject].get("additionalProperties"):
+            yield from _check_names(document, "data", place, f"data of {subject}", requests[subject]["properties"])
+    else:
+        yield from _check_record(document, place, types[subject])
+
+
+def _check_record(document: dict[str, Any], place: YamlFile, type: RecordType) -> Iterator[Fault]:
+    for part in ("set", "when"):
+        yield from _check_names(document, part, place, f"property of {type.name}", type.properties)
+    if document.get("missing") not in {"skip", "wait", None}:
+        yield place.fault("/missing", '"missing" is "skip" or "wait"')
+    where = document.get("where", {})
+    if where is not None:
+        try:
+            _demand_key(type, where if isinstance(where, dict) else {})
+        except ValueError as error:
+            yield place.fault("/where", str(error))
+
+
+def _check_names(
+    document: dict[str, Any], part: str, place: YamlFile, what: str, known: Mapping[str, Any]
+) -> Iterator[Fault]:
+    given = document.get(part)
+    if given is not None and not isinstance(given, dict):
+        yield place.fault(f"/{part}", f"{part!r} must be an object")
+        return
+    for name in given or {}:
+        if name not in known:
+            yield place.fault(f"/{part}/{name}", f"there is no {what} {name!r}{did_you_mean(name, known)}")

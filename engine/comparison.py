@@ -1,0 +1,97 @@
+"""Compare JSON values the way every store does: by one text a value, which sorts by code point as the values sort.
+
+Hides: how numbers of any size and sign, truths and texts (NUL and lone surrogates included) become texts that Python
+and every database put in the same order. Values of different kinds are never equal: 1 is not true, nor is it "1".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import operator
+import re
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
+from typing import Any
+
+from engine.errors import DataError, Problem
+
+RANGES: dict[str, Callable[[Any, Any], Any]] = {
+    "lt": operator.lt,
+    "lte": operator.le,
+    "gt": operator.gt,
+    "gte": operator.ge,
+}
+
+_ESCAPE, _NUMBER, _TRUTH, _OTHER = "\x01", "\x02", "\x03", "\x04"
+_UNSAFE = re.compile("[\x00-\x04\ud7ff-\udfff]")  # our marks, and what no database takes as text
+_LONGEST = 300  # PostgreSQL refuses an index entry over 2,704 bytes
+
+
+def fits(wanted: Any, value: Any) -> bool:
+    """Whether `value` is what `wanted` asks for: a value, a list (any of), or a range ({"lt": bound}, "lte", …).
+
+    A list fits where one of its items does. None asks for what is absent: null, or a list without items.
+    """
+    if isinstance(wanted, list | tuple):
+        return any(fits(one, value) for one in wanted)
+    found = list(texts(value))
+    if wanted is None:
+        return not found
+    if isinstance(wanted, Mapping):
+        limits = bounds(wanted)
+        return any(all(limit is not None and RANGES[sign](text, limit) for sign, limit in limits) for text in found)
+    return sortable(wanted) in found
+
+
+def bounds(wanted: Mapping[str, Any]) -> list[tuple[str, str | None]]:
+    """The signs of a range and the texts they are compared with (None where nothing can fit)."""
+    if not wanted or wanted.keys() - RANGES.keys():
+        raise DataError("the search", [Problem("", f"a range is made of {', '.join(RANGES)}, not {list(wanted)}")])
+    return [(sign, None if bound is None else sortable(bound)) for sign, bound in wanted.items()]
+
+
+def texts(value: Any) -> Iterator[str]:
+    """The texts by which `value` is found: of each of its items where it is a list, none for null."""
+    for one in value if isinstance(value, list | tuple) else [value]:
+        if one is not None:
+            yield sortable(one)
+
+
+def sortable(value: Any) -> str:
+    """The text of one value. Of a long one only the beginning counts for its place in the order."""
+    if isinstance(value, bool):
+        return f"{_TRUTH}{value:d}"
+    if isinstance(value, int | float):
+        return _NUMBER + _number(Decimal(str(value)))
+    if not isinstance(value, str):
+        return _shortened(_OTHER + json.dumps(value, ensure_ascii=True, sort_keys=True))
+    return _shortened(_UNSAFE.sub(_escaped, value))
+
+
+def _escaped(match: re.Match[str]) -> str:
+    """A mark becomes two characters that stand where it stood in the order; a sane text stays as it is."""
+    code = ord(match[0])
+    return _ESCAPE + chr(code + 1) if code <= ord(_OTHER) else "\ud7ff" + chr(code - 0xD7FF + 1)
+
+
+def _shortened(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).hexdigest
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + digest()
+
+
+def _number(value: Decimal) -> str:
+    """Sign, place of the first digit, digits: so 9 < 10, and 1 = 1.0. Below zero all of it is turned round."""
+    sign, digits, exponent = value.as_tuple()
+    text = "".join(map(str, digits)).lstrip("0")
+    if not isinstance(exponent, int):
+        raise DataError("the search", [Problem("", f"{value} is not a number of JSON")])
+    if not text:
+        return "1"
+    place = f"{len(text) + exponent + 5000:04d}"
+    if not sign:
+        return f"2{place}{text.rstrip('0')}"
+    return f"0{(place + text.rstrip('0')).translate(_NINES)}~"
+
+
+_NINES = str.maketrans("0123456789", "9876543210")

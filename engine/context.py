@@ -1,0 +1,52 @@
+"""What the parts of an engine share: the store, the files, the settings, the clock.
+
+Everything that would make a test guess (time, ids, keys, waiting) is a value here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from engine.catalog import Catalog
+from engine.dispatcher import Sender
+from engine.records import Change, Record, Scope, new_id
+from engine.seals import Sealer
+from engine.settings import Settings
+from engine.store import Store
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The time, new ids, and waiting (seconds)."""
+
+    now: Callable[[], datetime] = _utc_now
+    new_id: Callable[[], str] = new_id
+    sleep: Callable[[float], None] = time.sleep
+
+
+class KeyMaker(Protocol):
+    """Makes the idempotency key of an operation: (scope, request type, operation) → text."""
+
+    def __call__(self, scope: Scope, request_type: str, operation: str) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The parts. `commit` is the store's `apply`, which also notes who must be told of the records changed."""
+
+    store: Store
+    commit: Callable[[Sequence[Change]], list[Record]]
+    catalog: Callable[[], Catalog]
+    settings: Settings
+    dispatcher: Sender
+    sealer: Sealer
+    key: KeyMaker
+    clock: Clock

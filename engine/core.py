@@ -1,0 +1,181 @@
+"""The engine: files, settings and a store, put together; `send` and `receive`.
+
+Hides: how the parts find each other, and when files are read again.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from engine.calls import ANYWHERE, CALL, INSTALLATION, Plan, operation_key
+from engine.catalog import Catalog
+from engine.context import Clock, Context, KeyMaker
+from engine.dispatcher import Dispatcher, Sender
+from engine.errors import Fault
+from engine.inbox import EVENT, Inbox, check_secrets
+from engine.planning import plan
+from engine.reactions import REACTION, Handler, Reactions
+from engine.records import Change, Record, Scope
+from engine.reloading import Files
+from engine.seals import Sealer
+from engine.sending import Sending
+from engine.settings import Settings
+from engine.settling import Result
+from engine.store import Order, Store
+from engine.store.opening import open_store
+
+OWN_TYPES = {type.name: type for type in (CALL, EVENT, REACTION, INSTALLATION)}
+
+_H = TypeVar("_H", bound=Handler)
+
+
+class Engine:
+    """Sends requests and receives events as the files in `root` and the shipped files say.
+
+    Where no `store` is given it is SQLite in `root`, or what CALLSHEET_STORE says. `base_urls` replaces a gateway's
+    base_url, path included. `reload` reads changed files before every use, and keeps the last good ones where a change
+    is faulty; `faults` then says why. The other arguments are for tests.
+
+    Raises DefinitionError with all faults of all files, and SettingError.
+    """
+
+    def __init__(  # noqa: PLR0913 - all but the first two are for tests
+        self,
+        root: str | Path = ".",
+        *,
+        store: Store | None = None,
+        base_urls: Mapping[str, str] | None = None,
+        reload: bool = False,
+        environment: Mapping[str, str] | None = None,
+        dispatcher: Sender | None = None,
+        clock: Clock | None = None,
+        key: KeyMaker | None = None,
+        files: Files | None = None,
+    ) -> None:
+        self.root = Path(root)
+        self.settings = Settings(self.root, environment)
+        self._files = files or Files(self.root, {**self.settings.base_urls(), **(base_urls or {})}, reload=reload)
+        self.clock = clock or Clock()
+        self.store = store or open_store(self.settings.get("CALLSHEET_STORE"), self.root)
+        self.sealer = Sealer(self.settings.keys("CALLSHEET_ENCRYPTION_KEY"))
+        self._reactions = Reactions(self.store, self.clock.now, lambda: self.catalog.record_types)
+        context = Context(
+            store=self.store,
+            commit=self._commit,
+            catalog=self._files.catalog,
+            settings=self.settings,
+            dispatcher=dispatcher or Dispatcher(),
+            sealer=self.sealer,
+            key=key or self._key,
+            clock=self.clock,
+        )
+        self._context = context
+        self._sending = Sending(context)
+        self._inbox = Inbox(context, self._sending.settling)
+        self._due = threading.local()
+        self.wake: Callable[[], object] = self.run_due
+        check_secrets(self.catalog.gateways, self.settings)
+
+    # Sending and receiving --------------------------------------------------------------------------------------------
+
+    def send(self, name: str, data: Mapping[str, Any] | None = None, *, operation: str | None = None) -> Result:
+        """Send the request type `name` with `data` and return its result.
+
+        `operation` is your own key of what is to be done once: repeated with it, the call is carried out once. Raises
+        UnknownNameError, DataError, SettingError and TransportError (not carried out), RejectedError (refused),
+        UnknownOutcome (perhaps carried out) and MappingError (carried out; the answer is kept).
+        """
+        try:
+            return self._sending.send(name, data or {}, operation)
+        finally:
+            self._go_on()
+
+    def plan(self, name: str, data: Mapping[str, Any] | None = None, *, operation: str | None = None) -> Plan:
+        """The call as `send` would make it; nothing is kept or sent."""
+        return plan(self._context, name, data or {}, operation)
+
+    def outcome(self, call: Record) -> Result:
+        """What came of a call that was made before: its result, or the error it ended in."""
+        return self._sending.settling.outcome(call)
+
+    def receive(self, gateway: str, headers: Mapping[str, str], body: bytes, *, endpoint: str = "") -> Record:
+        """Verify a webhook over its raw `body`, keep its event once, process it, and return its row.
+
+        When this returns the event is durable and a 2xx may be answered; what goes wrong in processing is in the row.
+        Raises UnknownNameError, SignatureError, SettingError and StoreError.
+        """
+        record = self._inbox.receive(gateway, headers, body, endpoint)
+        try:
+            return EVENT.complete(self._inbox.process(record))
+        finally:
+            self._go_on()
+
+    def run_due(self, limit: int = 10) -> int:
+        """Do what is due: follow-up calls, waiting events, reactions. Returns how many there were of them."""
+        return self._sending.run_due(limit) + self._inbox.run_due(limit) + self._reactions.run_due(limit)
+
+    def on(self, type: str) -> Callable[[_H], _H]:
+        """Decorate a function to be called with every record of `type` after a commit changed it, at least once."""
+        self.catalog.record_type(type)
+
+        def register(handler: _H) -> _H:
+            self._reactions.on(type, handler)
+            return handler
+
+        return register
+
+    # Looking up -------------------------------------------------------------------------------------------------------
+
+    def find(
+        self, type: str, *, order: Order = "-id", limit: int = 100, after: str | None = None, **where: Any
+    ) -> list[Record]:
+        """Records of `type` that fit `where`, newest first: `engine.find("payment", external_id="order-17")`.
+
+        A value is matched, a list is any of, a mapping is a range ({"gte": 5}). `after` is the id of the last record of
+        the page before. Raises UnknownNameError for a type, or for a property without an index.
+        """
+        known = OWN_TYPES.get(type) or self.catalog.record_type(type)
+        known.check_searchable(where)
+        found = self.store.find(type, where=where, order=order, limit=limit, after=after)
+        return [known.complete(record) for record in found]
+
+    @property
+    def catalog(self) -> Catalog:
+        """The definitions in force."""
+        return self._files.catalog()
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """What is wrong with files edited since; the definitions in force are those from before."""
+        return self._files.faults
+
+    # Parts ------------------------------------------------------------------------------------------------------------
+
+    def _commit(self, changes: Sequence[Change]) -> list[Record]:
+        rows = self._reactions.rows(changes)
+        records = self.store.apply([*rows, *changes])
+        if rows or any(change.type is CALL and change.verb == "insert" for change in changes):
+            self._due.waiting = True
+        return records[len(rows) :]
+
+    def _go_on(self) -> None:
+        """Have done what the last commit of this thread left to do; a chain of calls ends, so this does."""
+        while getattr(self._due, "waiting", False):
+            self._due.waiting = False
+            self.wake()
+
+    def _key(self, scope: Scope, request_type: str, operation: str) -> str:
+        return operation_key(self._salt, scope, request_type, operation)
+
+    @cached_property
+    def _salt(self) -> str:
+        """Made once for a store and kept in it: two installations that share a gateway account never share a key."""
+        made = {"name": "salt", "value": secrets.token_hex(16)}
+        self.store.apply([Change("insert", INSTALLATION, ANYWHERE, {}, made)])
+        value: str = self.store.find("installation", where={"name": "salt"}, limit=1)[0]["value"]
+        return value

@@ -1,0 +1,300 @@
+"""What a YAML file defines: a gateway, a request type, a record type.
+
+Hides: how a file's keys are checked, how a request type's file and its gateway's merge, and which part of them is
+compiled into what. Nothing here knows where files come from.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from engine import bodies
+from engine.errors import Fault, did_you_mean
+from engine.records import SCOPE, RecordType
+from engine.request_types import READS, Gateway, Pages, RequestType
+from engine.schemas import Schema
+from engine.templates import Source, Templates, is_template
+from engine.yaml_files import Mark, YamlFile
+
+_LASTS = {"m": 60, "h": 3600, "d": 86_400}
+_EVENT = ("id", "type", "time", "live", "account", "key", "version")
+
+
+@cache
+def file_schema(kind: str) -> Schema:
+    """The JSON Schema of a kind of file: "gateway", "request_type", "record_type" or "case". Editors use the same."""
+    folder = files("engine") / "file_schemas"
+    documents = {
+        name: json.loads((folder / f"{name}.schema.json").read_text("utf-8"))
+        for name in ("gateway", "request_type", "record_type", "case")
+    }
+    return Schema(documents[kind], references=documents.values())
+
+
+def _check_file(file: YamlFile, kind: str) -> list[Fault]:
+    value = {} if file.value is None else file.value
+    return [
+        file.fault(problem.pointer, _said(problem.pointer, problem.message))
+        for problem in file_schema(kind).problems(value)
+    ]
+
+
+def _said(pointer: str, message: str) -> str:
+    name = pointer.rpartition("/")[2]
+    return f"{name!r} {message}" if message.startswith("is ") and name else message
+
+
+def read_record_type(name: str, file: YamlFile) -> RecordType | list[Fault]:
+    """The record type of a file of `response_mappers/records/`, or its faults."""
+    faults = _check_file(file, "record_type")
+    if faults:
+        return faults
+    value = file.value
+    properties = value["properties"]
+    unique = tuple((key,) if isinstance(key, str) else tuple(key) for key in value.get("unique", []))
+    named = [("required", value.get("required", [])), ("index", value.get("index", []))]
+    named += [(f"unique/{number}", key) for number, key in enumerate(unique)]
+    for part, names in named:
+        for number, property_name in enumerate(names):
+            if property_name not in properties:
+                guess = did_you_mean(property_name, properties)
+                faults.append(file.fault(f"/{part}/{number}", f"there is no property {property_name!r}{guess}"))
+    for problem in Schema({"properties": properties}).verify():
+        faults.append(file.fault(problem.pointer, f"not JSON Schema: {problem.message}"))
+    if faults:
+        return faults
+    within = tuple(value.get("within", SCOPE))
+    required, index = tuple(value.get("required", ())), tuple(value.get("index", ()))
+    return RecordType(name, properties, required, unique, index, within, value["summary"])
+
+
+def read_gateway(name: str, file: YamlFile, templates: Templates) -> Gateway | list[Fault]:
+    """The gateway of a `_gateway.yml`, or its faults. What its request types share is checked with each of them."""
+    faults = _check_file(file, "gateway")
+    if faults:
+        return faults
+    value = file.value
+    webhook = value.get("webhook")
+    event = {part: webhook[part] for part in _EVENT if part in webhook} if webhook else {}
+    marks = {f"/{part}": file.marks[f"/webhook/{part}"] for part in event}
+    for part, leaf in event.items():
+        faults += templates.check_leaf(Source(leaf, file.name, marks[f"/{part}"].text_line), {"event": None})
+    if faults:
+        return faults
+    return Gateway(
+        name=name,
+        base_url=value["base_url"],
+        settings=value.get("settings", {}),
+        renamed=value.get("renamed", {}),
+        live_key=value.get("live_key"),
+        rate=value.get("rate", {}),
+        browser=value.get("browser", {}),
+        webhook=webhook,
+        read_event=templates.structure(event, marks, f"{file.name}#webhook", json.dumps(event)),
+    )
+
+
+def read_request_type(
+    name: str, file: YamlFile, shared: YamlFile, gateway: Gateway, templates: Templates, base_url: str | None
+) -> RequestType | list[Fault]:
+    """The request type of `file`, laid over what `shared`, the gateway's file, says; or its faults.
+
+    `base_url` replaces the gateway's, path included.
+    """
+    faults = _check_file(file, "request_type")
+    if faults:
+        return faults
+    marks = {**shared.marks, **file.marks}
+    whole = _merged({key: part for key, part in shared.value.items() if key not in _ONLY_GATEWAY}, file.value)
+    reader = _Reader(name, YamlFile(file.name, whole, marks), gateway, templates)
+    faults = list(reader.faults())
+    return faults or reader.request_type(base_url)
+
+
+_ONLY_GATEWAY = {"summary", "webhook", "browser", "settings", "renamed", "rate", "live_key"}
+
+
+def _merged(below: Any, above: Any) -> Any:
+    """Mappings merge key by key; anything else is replaced."""
+    if isinstance(below, dict) and isinstance(above, dict):
+        return {key: _merged(below.get(key), above[key]) if key in above else below[key] for key in {**below, **above}}
+    return above
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Checks and builds one request type from its merged file."""
+
+    name: str
+    file: YamlFile
+    gateway: Gateway
+    templates: Templates
+
+    @property
+    def _journaled(self) -> bool:
+        return self.file.value["method"] not in READS
+
+    @property
+    def _data(self) -> dict[str, Any]:
+        data = {"type": "object", "additionalProperties": False, **self.file.value.get("data", {})}
+        own = {"idempotency_key": _OPERATION} if self._journaled else {}
+        return {**data, "properties": {**data.get("properties", {}), **own}}
+
+    @property
+    def _headers(self) -> dict[str, Any]:
+        return {name: value for name, value in self.file.value.get("headers", {}).items() if value is not None}
+
+    @property
+    def _content_type(self) -> str:
+        named = [value for name, value in self._headers.items() if name.lower() == "content-type"]
+        return str(named[0]) if named else "application/json"
+
+    @property
+    def _is_document(self) -> bool:
+        """Whether the body is a JSON template: a text block where values are sent."""
+        body = self.file.value.get("body")
+        return isinstance(body, str) and "\n" in body and not bodies.media_type(self._content_type).startswith("text/")
+
+    def _sending(self) -> dict[str, Any]:
+        value = self.file.value
+        parts = {"url": value["url"], "headers": self._headers, "query": value.get("query"), "body": value.get("body")}
+        if self._is_document:
+            del parts["body"]
+        return {key: part for key, part in parts.items() if part is not None}
+
+    def _reading(self) -> tuple[dict[str, Any], dict[str, Mark]]:
+        """The leaves that are rendered with the answer, and where they stand."""
+        value = self.file.value
+        at = {"error": "/error", "mismatch": "/idempotency/mismatch", "redirect": "/redirect"}
+        at |= {"more": "/pages/more", "next": "/pages/next"}
+        found = {key: _at(value, pointer) for key, pointer in at.items()}
+        leaves = {key: part for key, part in found.items() if part is not None}
+        marks = {
+            f"/{key}{rest}": mark
+            for key in leaves
+            for pointer, mark in self.file.marks.items()
+            if (rest := pointer.removeprefix(at[key])) != pointer and (not rest or rest.startswith("/"))
+        }
+        return leaves, marks
+
+    def faults(self) -> Iterator[Fault]:
+        """Everything that is wrong with the merged file."""
+        for problem in Schema(self._data).verify():
+            yield self.file.fault(f"/data{problem.pointer}", f"not JSON Schema: {problem.message}")
+        expected = self.file.value.get("expect", {}).get("body")
+        for problem in Schema(expected).verify() if expected else []:
+            yield self.file.fault(f"/expect/body{problem.pointer}", f"not JSON Schema: {problem.message}")
+        names = {"data": self._data, "settings": {"properties": self.gateway.settings}, "now": None, "call_id": None}
+        yield from self._leaf_faults(self._sending(), self.file.marks, "", {**names, "account": None})
+        if "account" in self.file.value:
+            yield from self._leaf_faults(self.file.value["account"], self.file.marks, "/account", names)
+        yield from self._leaf_faults(*self._reading(), "", {"response": None, "status": None})
+        if self._is_document:
+            mark = self.file.marks["/body"]
+            source = Source(self.file.value["body"], mark.file, mark.text_line)
+            yield from self.templates.check_document(source, names)
+        yield from self._promise_faults()
+
+    def _leaf_faults(
+        self, value: Any, marks: Mapping[str, Mark], pointer: str, names: Mapping[str, Any]
+    ) -> Iterator[Fault]:
+        if isinstance(value, Mapping):
+            for key, part in value.items():
+                yield from self._leaf_faults(
+                    part, marks, f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}", names
+                )
+        elif isinstance(value, list):
+            for number, part in enumerate(value):
+                yield from self._leaf_faults(part, marks, f"{pointer}/{number}", names)
+        elif isinstance(value, str) and is_template(value):
+            mark = marks.get(pointer) or Mark(self.file.name, 1, 1, 1)
+            if mark.folded:
+                message = "a folded text (>) moves its lines; write it as a block (|)"
+                yield Fault(mark.file, mark.line, mark.column, message)
+            yield from self.templates.check_leaf(Source(value, mark.file, mark.text_line), names)
+
+    def _promise_faults(self) -> Iterator[Fault]:
+        """A call that may move money says how a repeat is kept from moving it twice."""
+        value = self.file.value
+        keyed = value.get("idempotency") or value.get("idempotent") or value.get("at_most_once")
+        if self._journaled and not keyed:
+            message = "say how a repeat is kept harmless: idempotency:, idempotent: true or at_most_once: true"
+            yield self.file.fault("/method", message)
+        if value.get("pages") and value["method"] != "GET":
+            yield self.file.fault("/pages", "only a GET can be read page by page")
+        lower = [name.lower() for name in self._headers]
+        for name in {name for name in lower if lower.count(name) > 1}:
+            yield self.file.fault("/headers", f"the header {name} stands there twice; remove one")
+
+    def request_type(self, base_url: str | None) -> RequestType:
+        """The request type of a file without faults."""
+        value, file = self.file.value, self.file.name
+        text = json.dumps([value, [(mark.line, pointer) for pointer, mark in self.file.marks.items()]])
+        reading, reading_marks = self._reading()
+        idempotency = value.get("idempotency") or {}
+        keyed = bool(idempotency) and not value.get("at_most_once")
+        expect = value.get("expect", {})
+        pages = value.get("pages")
+        structure = self.templates.structure
+        account = (
+            structure({"account": value["account"]}, self.file.marks, f"{file}#account", text)
+            if "account" in value
+            else None
+        )
+        return RequestType(
+            name=self.name,
+            file=file,
+            gateway=self.gateway,
+            summary=value["summary"],
+            docs=value.get("docs"),
+            method=value["method"],
+            base_url=(base_url or value["base_url"]).rstrip("/"),
+            redirected=base_url is not None,
+            schema=Schema(self._data),
+            parts=structure(self._sending(), self.file.marks, file, text),
+            account=account,
+            reading=structure(reading, reading_marks, f"{file}#reading", text),
+            body=self.templates.body(Source(value["body"], file, self.file.marks["/body"].text_line))
+            if self._is_document
+            else None,
+            content_type=self._content_type,
+            auth=value.get("auth") or {},
+            expected=tuple(expect.get("status", [200])),
+            expected_body=Schema(expect["body"]) if "body" in expect else None,
+            key_header=idempotency.get("header") if keyed else None,
+            key_lasts=_seconds(idempotency.get("lasts")) if keyed else 0,
+            saves_all=idempotency.get("saves", "all") == "all",
+            idempotent=bool(value.get("idempotent")),
+            retry_header=(value.get("retry") or {}).get("header"),
+            request_id=value.get("request_id"),
+            bodiless_refusals=tuple(value.get("bodiless_refusals", ())),
+            lookup=value.get("lookup"),
+            pages=Pages(pages["items"], pages.get("limit", 1000)) if pages else None,
+            sealed=tuple(value.get("sealed", ())),
+            answer_limit=value.get("answer_limit"),
+        )
+
+
+_OPERATION = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 255,
+    "description": "Your own key of the operation: repeated with it, the call is carried out once.",
+}
+
+
+def _at(value: Any, pointer: str) -> Any:
+    for part in pointer.strip("/").split("/"):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def _seconds(duration: str | None) -> int:
+    match = re.fullmatch(r"([0-9]+)([mhd])", duration or "")
+    return int(match[1]) * _LASTS[match[2]] if match else 0

@@ -1,0 +1,238 @@
+"""A line to one gateway: a connection that carries one exchange after the other, HTTP/1.1 and nothing else.
+
+Hides: sockets, TLS, and when a connection may be used again. It is an httpx transport of its own because three facts
+decide what a money-moving caller may do next, and httpx's stock transport tells none of them: whether a byte of the
+request left, that no wait outlasts the deadline of the whole exchange (its time-outs are for one socket operation each,
+none for the look-up of the host), and that no byte is left over which the next request would take for its answer.
+Nothing here writes to a log, follows a redirect, keeps a cookie, unpacks a body or reads the environment.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import h11
+import httpx
+
+from engine.dispatcher.addresses import Addresses
+from engine.dispatcher.outcomes import Kind, Trouble
+
+HEAD_LIMIT = 64 * 1024  # bytes of status line and headers
+KEPT = 4.0  # seconds: below the 5 s after which common servers close an idle connection
+_CHUNK = 64 * 1024
+_NEVER = float("-inf")
+
+_Step = Literal["dns", "connect", "tls", "write", "read"]
+_TOO_LATE: dict[_Step, Kind] = {
+    "dns": "dns_timeout",
+    "connect": "connect_timeout",
+    "tls": "tls_timeout",
+    "write": "write_timeout",
+    "read": "read_timeout",
+}
+_DID_NOT: dict[_Step, str] = {
+    "dns": "was not found",
+    "connect": "was not reached",
+    "tls": "did not prove who it is",
+    "write": "did not take the request",
+    "read": "did not complete its answer",
+}
+
+
+class Line(httpx.BaseTransport):
+    """One connection, opened when it is needed. One thread at a time.
+
+    A request's extensions are its limits: `timeout` as httpx has it (seconds; `connect` spans look-up, connection and
+    TLS together) and `deadline`, an instant of the monotonic clock. Raises Trouble.
+    """
+
+    def __init__(self, addresses: Addresses, tls: ssl.SSLContext | None) -> None:
+        self.wrote = False  # whether a byte of the last request left
+        self._addresses = addresses
+        self._tls = tls
+        self._socket: socket.socket | None = None
+        self._poll = select.poll()
+        self._http = h11.Connection(h11.CLIENT)
+        self._idle_since = _NEVER
+        self._deadline = 0.0
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send, and return as soon as the headers are here; the rest comes while the stream is read."""
+        self.wrote = False
+        self._deadline = request.extensions["deadline"]
+        limits: Mapping[str, float] = request.extensions["timeout"]
+        wire = self._usable() or self._open(request.url, limits["connect"])
+        self._idle_since = _NEVER
+        self._write(wire, self._wire_form(request), limits["write"])
+        head = self._head(wire, limits["read"])
+        body = _Body(self._body(wire, limits["read"]))
+        return httpx.Response(head.status_code, headers=head.headers.raw_items(), stream=body)
+
+    def close(self) -> None:
+        """Close the connection; the next request opens another."""
+        if self._socket is not None:
+            self._socket.close()
+        self._socket, self._idle_since = None, _NEVER
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the connection may carry another exchange, as far as is known without asking the system."""
+        return self._socket is not None and not self.has_expired
+
+    @property
+    def has_expired(self) -> bool:
+        """Whether the connection has been idle for so long that the other side may be about to close it."""
+        return time.monotonic() - self._idle_since > KEPT
+
+    # Opening ----------------------------------------------------------------------------------------------------------
+
+    def _usable(self) -> socket.socket | None:
+        """The connection, unless something arrived while it was idle: its end, or an answer to no question."""
+        wire = self._socket
+        if self.is_idle and not self._poll.poll(0) and not (isinstance(wire, ssl.SSLSocket) and wire.pending()):
+            return wire
+        self.close()
+        return None
+
+    def _open(self, url: httpx.URL, seconds: float) -> socket.socket:
+        until = min(time.monotonic() + seconds, self._deadline)
+        host, port = url.raw_host.decode(), url.port or (443 if url.scheme == "https" else 80)
+        with self._step("dns"):
+            addresses = self._addresses.find(host, port, until)
+        with self._step("connect"):
+            wire = self._connect(addresses, port, until)
+        self._socket = wire
+        if self._tls:
+            with self._step("tls"):
+                wire.settimeout(self._left(until))
+                self._socket = wire = self._tls.wrap_socket(wire, server_hostname=host)
+        self._poll = select.poll()
+        self._poll.register(wire, select.POLLIN)
+        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_LIMIT)
+        return wire
+
+    def _connect(self, addresses: list[str], port: int, until: float) -> socket.socket:
+        """The first address that answers. Each gets its share of the time: a dead one leaves some for the rest."""
+        failure: OSError = OSError("it has no address")
+        for tried, address in enumerate(addresses):
+            try:
+                share = self._left(until) / (len(addresses) - tried)
+                wire = socket.create_connection((address, port), share)
+                wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            except OSError as error:
+                failure = error
+            else:
+                return wire
+        raise failure
+
+    # One exchange -----------------------------------------------------------------------------------------------------
+
+    def _wire_form(self, request: httpx.Request) -> bytes:
+        head = h11.Request(method=request.method, target=request.url.raw_path, headers=request.headers.raw)
+        parts = [self._http.send(head)]
+        if request.content:
+            parts.append(self._http.send(h11.Data(data=request.content)))
+        parts.append(self._http.send(h11.EndOfMessage()))
+        return b"".join(parts)
+
+    def _write(self, wire: socket.socket, message: bytes, seconds: float) -> None:
+        rest = memoryview(message)
+        with self._step("write"):
+            while rest:
+                wire.settimeout(self._left(time.monotonic() + seconds))
+                # Where the very first attempt fails, no part of the request left that could be read as one: under TLS
+                # at most a piece of a record, which cannot be decrypted.
+                gone = wire.send(rest)
+                self.wrote = True
+                rest = rest[gone:]
+
+    def _head(self, wire: socket.socket, seconds: float) -> h11.Response:
+        room = HEAD_LIMIT
+        while True:
+            event = self._next_event()
+            if isinstance(event, h11.Response):
+                return event
+            if event is h11.NEED_DATA:
+                if not room:
+                    raise Trouble("too_large", f"sent more than {HEAD_LIMIT} bytes of headers")
+                room -= self._receive(wire, room, seconds)
+
+    def _body(self, wire: socket.socket, seconds: float) -> Iterator[bytes]:
+        """The body, piece by piece; at its end the connection is idle again, or closed."""
+        while not isinstance(event := self._next_event(), h11.EndOfMessage):
+            if isinstance(event, h11.Data):
+                yield bytes(event.data)
+            elif event is h11.NEED_DATA:
+                self._receive(wire, _CHUNK, seconds)
+        left_over, _ = self._http.trailing_data
+        if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE and not left_over:
+            self._http.start_next_cycle()
+            self._idle_since = time.monotonic()
+        else:
+            self.close()
+
+    def _next_event(self) -> Any:
+        try:
+            return self._http.next_event()
+        except h11.RemoteProtocolError as error:
+            if self._http.trailing_data[1]:
+                raise Trouble("closed", "closed the connection before its answer was complete") from None
+            if error.error_status_hint == 431:
+                raise Trouble("too_large", f"sent more than {HEAD_LIMIT} bytes of headers") from None
+            # The error's own text quotes what was received, which may be an echo of our secrets.
+            raise Trouble("protocol", "answered something that is not HTTP/1.1") from None
+
+    def _receive(self, wire: socket.socket, most: int, seconds: float) -> int:
+        with self._step("read"):
+            wire.settimeout(self._left(time.monotonic() + seconds))
+            received = wire.recv(min(most, _CHUNK))
+        self._http.receive_data(received)
+        return len(received)
+
+    # Time -------------------------------------------------------------------------------------------------------------
+
+    def _left(self, until: float) -> float:
+        """Seconds until that instant or the deadline, whichever is first. Raises TimeoutError where none are left."""
+        left = min(until, self._deadline) - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+    @contextmanager
+    def _step(self, step: _Step) -> Iterator[None]:
+        """Whatever goes wrong inside is the trouble of this step."""
+        try:
+            yield
+        except TimeoutError:
+            if time.monotonic() >= self._deadline:
+                raise Trouble("deadline", f"{_DID_NOT[step]} before the deadline") from None
+            raise Trouble(_TOO_LATE[step], f"{_DID_NOT[step]} in time") from None
+        except (OSError, UnicodeError) as error:
+            raise Trouble(step, f"{_DID_NOT[step]}: {_reason(error)}") from None
+
+
+class _Body(httpx.SyncByteStream):
+    """httpx wants a class of its own around an iterator."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._pieces
+
+
+def _reason(error: OSError | UnicodeError) -> str:
+    """What the system or OpenSSL says of it, without the numbers."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or "TLS failed").replace("_", " ").lower()
+    if isinstance(error, OSError):
+        return error.strerror or str(error) or type(error).__name__
+    return "its name is not one of a host"

@@ -1,0 +1,69 @@
+"""What can come of sending one request: an answer, or a failure of one of these kinds.
+
+Hides nothing but the words: every other module of the dispatcher raises `Trouble`, and `Failure` is what leaves it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import httpx
+
+Kind = Literal[
+    "invalid_request",  # our own mistake; it would fail again
+    "pool_timeout",  # too many requests to this gateway are under way here
+    "dns",
+    "dns_timeout",
+    "connect",
+    "connect_timeout",
+    "tls",
+    "tls_timeout",
+    "write",
+    "write_timeout",
+    "read",
+    "read_timeout",
+    "closed",  # the connection ended before the answer did
+    "protocol",  # the answer is not HTTP/1.1
+    "too_large",
+    "encoding",  # the answer is compressed, though we asked for none
+    "deadline",  # the time for the whole exchange was up
+    "unexpected",  # a bug here; the message names its class
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer, as it came.
+
+    `headers` have lower-case names; those that came several times are joined by ", ". Cookies are not among them.
+    `seconds` is how long the exchange took.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """No whole answer came.
+
+    `sent` is False only where it is proven that the request did not reach the gateway. `message` is one sentence for
+    a developer that names host and port and holds no secret. `seconds` is how long it took to fail.
+    """
+
+    kind: Kind
+    sent: bool
+    message: str
+    seconds: float
+
+
+class Trouble(httpx.TransportError):
+    """An exchange that cannot go on. `predicate` goes on from the host's name, as in "could not be reached"."""
+
+    def __init__(self, kind: Kind, predicate: str) -> None:
+        self.kind: Kind = kind
+        super().__init__(predicate)

@@ -1,0 +1,82 @@
+"""A request and its credentials made ready for the wire, or refused before anything is sent.
+
+Hides: how text could become another request. httpx resolves `..`, re-encodes and drops parts of a URL; h11 lets control
+characters and doubled headers pass. So the URL must survive httpx unchanged, and every header is one line of ASCII.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator, Mapping
+
+import httpx
+
+from engine.dispatcher.outcomes import Trouble
+from engine.request_types import Request
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_URL = re.compile(
+    r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{1,5}))?(?P<target>/[\x21-\x7e]*)"
+)
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110, 5.6.2
+_VALUE = re.compile(r"(?! )[\x20-\x7e]*(?<! )")
+_OURS = frozenset(
+    "accept-encoding connection content-length expect host keep-alive te trailer transfer-encoding upgrade".split()
+)
+
+
+def outgoing(request: Request, credentials: Mapping[str, str]) -> httpx.Request:
+    """The message that is sent. Raises Trouble("invalid_request"), never with a value or a query."""
+    if request.method not in _METHODS:
+        raise _invalid(f"does not know the method {request.method[:20]!r}")
+    headers = [*_checked(request.headers, credentials), ("Accept-Encoding", "identity")]
+    if not any(name.lower() == "user-agent" for name, _ in headers):
+        headers.append(("User-Agent", "callsheet"))
+    return httpx.Request(request.method, _url(request.url), headers=headers, content=request.body)
+
+
+def host_and_port(url: str) -> str:
+    """Whom a message is about. Nothing of a URL that is not well formed, for it may hold anything."""
+    if not (match := _URL.fullmatch(url)):
+        return "the gateway"
+    return f"{match['host']}:{match['port'] or {'https': 443, 'http': 80}[match['scheme']]}"
+
+
+def _url(text: str) -> httpx.URL:
+    match = _URL.fullmatch(text)
+    if not match:
+        raise _invalid("was given a URL that is not https://host/path in plain ASCII")
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        raise _invalid("was given a URL that cannot be read") from None
+    if url.raw_path != match["target"].encode():
+        raise _invalid("was given a URL that would change on its way: it has a `.` or `..`, or is not encoded")
+    if match["scheme"] == "http" and not _is_loopback(url.host):
+        raise _invalid("is not on this machine, and plain http is for this machine only")
+    return url
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _checked(headers: tuple[tuple[str, str], ...], credentials: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    seen = set(_OURS)
+    for name, value in (*headers, *credentials.items()):
+        if not _NAME.fullmatch(name):
+            raise _invalid("was given a header whose name is no token")
+        if not _VALUE.fullmatch(value):
+            raise _invalid(f"was given a header {name} with control or non-ASCII characters, or blanks at its ends")
+        if name.lower() in seen:
+            raise _invalid(f"was given a header {name} that stands there twice or is not the sender's to set")
+        seen.add(name.lower())
+        yield name, value
+
+
+def _invalid(predicate: str) -> Trouble:
+    return Trouble("invalid_request", predicate)

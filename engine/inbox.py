@@ -1,0 +1,234 @@
+"""The webhook inbox: an event is verified, kept once, and then processed.
+
+    received ──▶ processed     its processor's changes are in the same commit
+             ├─▶ ignored       there is no processor of its name
+             ├─▶ failed ──▶ …  tried again later, at last dead
+    quarantined                authentic, but not to be understood here, or of the other mode
+
+Hides: what makes an event one event, and who may answer 200.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from engine.answers import parse_json
+from engine.calls import LEASE, as_bytes, as_text, instant
+from engine.context import Context
+from engine.errors import Conflict, SettingError, UnknownNameError
+from engine.records import Change, Record, RecordType, Scope
+from engine.request_types import Gateway
+from engine.settings import Settings
+from engine.settling import Settling, Subject
+from engine.signatures import check_secret, scheme_of, verify
+
+GRACE = 10  # seconds that a new event is left to the process that received it
+LATER = (10, 60, 300, 1800, 7200, 21_600, 43_200, 86_400)  # seconds between tries; after the last one it is dead
+
+_TEXT = {"type": "string"}
+
+EVENT = RecordType(
+    "event",
+    summary="One webhook event, as it came.",
+    properties={
+        "key": {**_TEXT, "description": "What makes it one: gateway, account, mode and the gateway's id."},
+        "event_id": _TEXT,
+        "event_type": _TEXT,
+        "endpoint": _TEXT,
+        "state": {"enum": ["received", "processed", "ignored", "failed", "dead", "quarantined"]},
+        "due": _TEXT,
+        "lease": _TEXT,
+        "received_at": _TEXT,
+        "happened_at": _TEXT,
+        "version": _TEXT,
+        "cause": {**_TEXT, "description": "The idempotency key of the call that caused it."},
+        "body": _TEXT,
+        "tries": {"type": "integer"},
+        "message": _TEXT,
+        "changed": {"type": "array"},
+    },
+    required=("key", "event_id", "event_type", "state", "body"),
+    unique=(("key",),),
+    index=("state", "due", "event_id", "event_type"),
+    within=(),
+)
+
+log = logging.getLogger("engine")
+
+
+class Inbox:
+    """Receives and processes events."""
+
+    def __init__(self, context: Context, settling: Settling) -> None:
+        self._with, self._settling = context, settling
+
+    def receive(self, gateway_name: str, headers: Mapping[str, str], body: bytes, endpoint: str = "") -> Record:
+        """Verify and keep an event; when this returns it is durable, and a 2xx may be answered.
+
+        Raises UnknownNameError (no such gateway or endpoint), SignatureError, SettingError (no secret is known) and
+        StoreError.
+        """
+        gateway = self._with.catalog().gateway(gateway_name)
+        webhook = _webhook(gateway, endpoint)
+        now = self._with.clock.now()
+        verify(scheme_of(webhook["scheme"]), self._secrets(gateway, endpoint), headers, body, now.timestamp())
+        event, said = self._understood(gateway, body)
+        scope = Scope(gateway.name, _text(said.get("account")), bool(said.get("live", self._with.settings.live)))
+        identity = _text(said.get("id")) or hashlib.sha256(body).hexdigest()
+        wrong = self._wrong(event, said)
+        properties = {
+            "key": "|".join([scope.gateway, scope.account, "live" if scope.live else "test", identity]),
+            "event_id": identity,
+            "event_type": _text(said.get("type")),
+            "endpoint": endpoint,
+            "state": "quarantined" if wrong else "received",
+            "due": None if wrong else instant(now + timedelta(seconds=GRACE)),
+            "received_at": instant(now),
+            "happened_at": _moment(said.get("time")),
+            "version": _text(said.get("version")) or None,
+            "cause": _text(said.get("key")) or None,
+            "body": as_text(body),
+            "tries": 0,
+            "message": wrong,
+        }
+        kept = self._with.store.apply([Change("insert", EVENT, scope, {}, properties)])
+        return kept[0] if kept else self._with.store.find("event", where={"key": properties["key"]}, limit=1)[0]
+
+    def process(self, record: Record) -> Record:
+        """Apply what the event means; what goes wrong is written down, never raised. Returns the row as it is now."""
+        if record["state"] not in {"received", "failed"}:
+            return record
+        catalog = self._with.catalog()
+        processor = catalog.processors.get(f"{record.scope.gateway}/{record['event_type'].replace('/', '.')}")
+        if processor is None:
+            message = f"there is no webhook_processors/{record.scope.gateway}/{record['event_type']}.json.j2"
+            return self._end(record, [], {"state": "ignored", "message": message})
+        names = {
+            "event": parse_json(as_bytes(record["body"])),
+            "now": instant(self._with.clock.now()),
+            "sent_at": record["received_at"],
+        }
+        subject = Subject(record.id, {}, record.scope, f"event:{record['key']}", 0)
+        try:
+            changes = self._settling.journaled(processor.changes(names, record.scope, waits=True), subject)
+            changed = [
+                {"type": change.type.name, "where": dict(change.where)}
+                for change in changes
+                if change.type.name in catalog.record_types
+            ]
+            return self._end(record, changes, {"state": "processed", "changed": changed, "message": None})
+        except (ValueError, Conflict) as error:
+            return self._end(record, [], self._failed(record, str(error)))
+
+    def run_due(self, limit: int) -> int:
+        """Claim up to `limit` events whose time has come and process them; returns how many there were."""
+        now = self._with.clock.now()
+        where = {"state": ["received", "failed"], "due": {"lte": instant(now)}}
+        held = {"due": instant(now + timedelta(seconds=LEASE))}
+        taken = self._with.store.apply([Change("update", EVENT, Scope(""), where, held, limit=limit)])
+        for record in taken:
+            self.process(record)
+        return len(taken)
+
+    def _end(self, record: Record, changes: list[Change], properties: dict[str, Any]) -> Record:
+        end = {"due": None, **properties}
+        when = {"state": ["received", "failed"]}
+        last = Change("update", EVENT, record.scope, {"id": record.id}, end, when, must=True)
+        try:
+            return self._with.commit([*changes, last])[-1]
+        except Conflict:
+            now = self._with.store.find("event", where={"id": record.id}, limit=1)[0]
+            if now["state"] in {"received", "failed"}:
+                raise
+            return now  # another process was first, and its records are there
+
+    def _failed(self, record: Record, message: str) -> dict[str, Any]:
+        tries = (record.get("tries") or 0) + 1
+        log.warning("event %s %s: %s", record["event_type"], record["event_id"], message)
+        if tries > len(LATER):
+            return {"state": "dead", "tries": tries, "message": message}
+        due = self._with.clock.now() + timedelta(seconds=LATER[tries - 1])
+        return {"state": "failed", "tries": tries, "message": message, "due": instant(due)}
+
+    # What an event says of itself -------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _understood(gateway: Gateway, body: bytes) -> tuple[Any, dict[str, Any]]:
+        """The parsed event and what the gateway file reads out of it; (None, {}) where it is no JSON object."""
+        try:
+            event = parse_json(body)
+            return event, dict(gateway.read_event({"event": event}))
+        except ValueError:
+            return None, {}
+
+    def _wrong(self, event: Any, said: Mapping[str, Any]) -> str | None:
+        if not isinstance(event, dict):
+            return "the body is not a JSON object"
+        if not _text(said.get("id")) or not _text(said.get("type")):
+            return "the event says no id or no type"
+        if "live" in said and bool(said["live"]) != self._with.settings.live:
+            return (
+                f"the event is {'live' if said['live'] else 'test'}, this host runs in {self._with.settings.mode} mode"
+            )
+        return None
+
+    def _secrets(self, gateway: Gateway, endpoint: str) -> list[str]:
+        """The secrets of an endpoint: those of the environment, and those kept sealed when it was registered."""
+        settings = self._with.settings
+        names = _secret_names(gateway, endpoint)
+        found = [settings.secret(name) for name in names if settings.has(name)]
+        found += [self._with.sealer.open(sealed) for sealed in self._registered(gateway, endpoint)]
+        if not found:
+            wanted = " or ".join(names) or f"callsheet webhooks register for {gateway.name}"
+            raise SettingError(
+                wanted, f"no webhook secret of {gateway.name} is known; set it, or register the endpoint"
+            )
+        return found
+
+    def _registered(self, gateway: Gateway, endpoint: str) -> list[str]:
+        if "webhook_endpoint" not in self._with.catalog().record_types:
+            return []
+        where = {"gateway": gateway.name, "live": self._with.settings.live}
+        rows = self._with.store.find("webhook_endpoint", where=where)
+        return [row.get("secret") for row in rows if row.get("secret") and (row.get("endpoint") or "") == endpoint]
+
+
+def check_secrets(gateways: Mapping[str, Gateway], settings: Settings) -> None:
+    """Raise SettingError where a webhook secret is set, but empty, blank or short: such a door would be open."""
+    for gateway in gateways.values():
+        for endpoint in ("", *(gateway.webhook or {}).get("endpoints", {})):
+            for name in _secret_names(gateway, endpoint):
+                if settings.has(name):
+                    check_secret(name, settings.get(name) or "")
+
+
+def _secret_names(gateway: Gateway, endpoint: str) -> list[str]:
+    webhook = gateway.webhook or {}
+    names: list[str] = (webhook["endpoints"][endpoint] if endpoint else webhook).get("secrets", [])
+    return names
+
+
+def _webhook(gateway: Gateway, endpoint: str) -> Mapping[str, Any]:
+    if gateway.webhook is None:
+        raise UnknownNameError("webhook of gateway", gateway.name, [])
+    if endpoint and endpoint not in gateway.webhook.get("endpoints", {}):
+        raise UnknownNameError(f"webhook endpoint of {gateway.name}", endpoint, gateway.webhook.get("endpoints", {}))
+    return gateway.webhook
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else str(value) if isinstance(value, int) else ""
+
+
+def _moment(value: Any) -> str | None:
+    """An instant as the gateway gives it: seconds since 1970, or ISO 8601."""
+    try:
+        if isinstance(value, int | float):
+            return instant(datetime.fromtimestamp(value, UTC))
+        return instant(datetime.fromisoformat(value)) if isinstance(value, str) else None
+    except (ValueError, OverflowError, OSError):
+        return None

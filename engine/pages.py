@@ -1,0 +1,52 @@
+"""A list read to its end: one answer whose items are those of all pages."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from engine import bodies
+from engine.request_types import Request, RequestType
+from engine.settling import Exchange
+
+
+def read_pages(type: RequestType, request: Request, fetch: Callable[[Request], Exchange]) -> Exchange:
+    """The exchange of `request`, or, where the file says `pages:`, the first page's with the items of all of them.
+
+    Stops at the file's limit of items, and where a page brings nothing new, so that a gateway cannot keep it going.
+    """
+    first = fetch(request)
+    if type.pages is None:
+        return first
+    response = copy.deepcopy(first.verdict.response)
+    items, page = _items(response, type.pages.items), first.verdict.response
+    while len(items) < type.pages.limit:
+        said = type.reading({"response": page, "status": 200})
+        if said.get("more") is not True or not (following := said.get("next")):
+            break
+        page = fetch(_with_query(request, following)).verdict.response
+        new = _items(page, type.pages.items)
+        if not new:
+            break
+        items += new
+    del items[type.pages.limit :]
+    return replace(first, verdict=replace(first.verdict, response=response))
+
+
+def _items(response: Any, pointer: str) -> list[Any]:
+    """The list at `pointer`, the very one, so that it can be added to."""
+    part = response
+    for name in pointer.strip("/").split("/"):
+        part = part.get(name) if isinstance(part, dict) else None
+    return part if isinstance(part, list) else []
+
+
+def _with_query(request: Request, parameters: dict[str, Any]) -> Request:
+    parts = urlsplit(request.url)
+    changed = {name for name, _ in parse_qsl(bodies.encode_form(parameters), keep_blank_values=True)}
+    kept = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] not in changed]
+    query = "&".join(part for part in (urlencode(kept), bodies.encode_form(parameters)) if part)
+    return replace(request, url=urlunsplit(parts._replace(query=query)))

@@ -1,0 +1,106 @@
+"""What the host does when a record has changed: at least once after every commit, and never inside one.
+
+Hides: that a reaction is a row of its own, written in the commit that changes the record, so a crash loses none.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from engine.calls import LEASE, instant
+from engine.records import Change, Record, RecordType, Scope
+from engine.store import Store
+
+LATER = (1, 10, 60, 300, 1800, 7200, 21_600, 43_200, 86_400)  # seconds between tries; after the last one it is dead
+
+Handler = Callable[[Record], object]
+
+_TEXT = {"type": "string"}
+
+REACTION = RecordType(
+    "reaction",
+    summary="A record changed, and the host is to be told.",
+    properties={
+        "state": {"enum": ["pending", "dead"]},
+        "due": _TEXT,
+        "record_type": _TEXT,
+        "where": {"type": "object"},
+        "tries": {"type": "integer"},
+        "message": _TEXT,
+    },
+    required=("state", "record_type", "where"),
+    index=("state", "due"),
+    within=(),
+)
+
+log = logging.getLogger("engine")
+
+
+class Reactions:
+    """The host's handlers, and the rows that are due to them."""
+
+    def __init__(
+        self, store: Store, now: Callable[[], datetime], types: Callable[[], Mapping[str, RecordType]]
+    ) -> None:
+        self._store, self._now, self._types = store, now, types
+        self._handlers: dict[str, list[Handler]] = defaultdict(list)
+
+    def on(self, type: str, handler: Handler) -> None:
+        """Call `handler` with every record of `type` after it changed."""
+        self._handlers[type].append(handler)
+
+    def rows(self, changes: Sequence[Change]) -> list[Change]:
+        """The rows to be committed with `changes`."""
+        due = instant(self._now())
+        heard = [change for change in changes if change.type.name in self._handlers and change.verb != "delete"]
+        return [
+            Change(
+                "insert",
+                REACTION,
+                change.scope,
+                {},
+                {
+                    "state": "pending",
+                    "due": due,
+                    "record_type": change.type.name,
+                    "where": dict(change.where),
+                    "tries": 0,
+                },
+            )
+            for change in heard
+        ]
+
+    def run_due(self, limit: int) -> int:
+        """Claim up to `limit` rows whose time has come and call their handlers; returns how many there were."""
+        now = self._now()
+        where = {"state": ["pending"], "due": {"lte": instant(now)}}
+        held = {"due": instant(now + timedelta(seconds=LEASE))}
+        taken = self._store.apply([Change("update", REACTION, Scope(""), where, held, limit=limit)])
+        for row in taken:
+            self._react(row)
+        return len(taken)
+
+    def _react(self, row: Record) -> None:
+        type = row["record_type"]
+        where = {**row["where"], "gateway": row.scope.gateway, "live": row.scope.live}
+        try:
+            for record in self._store.find(type, where=where, limit=1):
+                for handler in self._handlers[type]:
+                    handler(self._types()[type].complete(record))
+        except Exception as error:  # noqa: BLE001 - the host's own code may raise anything, and is tried again
+            self._later(row, error)
+        else:
+            self._store.apply([Change("delete", REACTION, row.scope, {"id": row.id})])
+
+    def _later(self, row: Record, error: Exception) -> None:
+        tries = row["tries"] + 1
+        log.error("reacting to %s failed", row["record_type"], exc_info=error)
+        end = {"tries": tries, "message": f"{type(error).__name__}: {error}"}
+        if tries > len(LATER):
+            end |= {"state": "dead", "due": None}
+        else:
+            end |= {"due": instant(self._now() + timedelta(seconds=LATER[tries - 1]))}
+        self._store.apply([Change("update", REACTION, row.scope, {"id": row.id}, end)])

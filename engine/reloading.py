@@ -1,0 +1,74 @@
+"""When files are read: once at start or, while somebody edits them, whenever one of them has changed.
+
+Hides: how a change is noticed. A broken edit never stops a host: the last good definitions stay in force.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from engine.catalog import KINDS, Catalog, load, shipped
+from engine.code_cache import code_cache
+from engine.errors import DefinitionError, Fault, SettingError
+
+log = logging.getLogger("engine")
+
+Seen = frozenset[tuple[str, int, int]]
+
+
+class Files:
+    """The folders of a host and of the package. Raises DefinitionError where the first reading finds faults."""
+
+    def __init__(self, root: Path | None, base_urls: Mapping[str, str], *, reload: bool) -> None:
+        for gateway, url in base_urls.items():
+            _check_base_url(gateway, url)
+        self._folders = [root, shipped()] if root and root.resolve() != shipped().resolve() else [shipped()]
+        self._base_urls, self._cache, self._reload = base_urls, code_cache(root), reload
+        self._lock = threading.Lock()
+        self._seen = self._look() if reload else frozenset()
+        self._catalog = self._read()
+        self.faults: tuple[Fault, ...] = ()
+
+    def catalog(self) -> Catalog:
+        """The definitions in force; with `reload`, those of the files as they are now."""
+        if self._reload:
+            with self._lock:
+                self._follow()
+        return self._catalog
+
+    def _follow(self) -> None:
+        seen = self._look()
+        if seen == self._seen:
+            return
+        self._seen = seen
+        try:
+            self._catalog, self.faults = self._read(), ()
+        except DefinitionError as error:
+            self.faults = error.faults
+            log.error("the files before the last change stay in force:\n%s", error)
+
+    def _read(self) -> Catalog:
+        return load(self._folders, base_urls=self._base_urls, cache=self._cache)
+
+    def _look(self) -> Seen:
+        found = set()
+        for folder in self._folders:
+            for kind in KINDS:
+                for path in (folder / kind).glob("**/*"):
+                    state = path.stat()
+                    found.add((str(path), state.st_mtime_ns, state.st_size))
+        return frozenset(found)
+
+
+def _check_base_url(gateway: str, url: str) -> None:
+    name = f"CALLSHEET_{gateway.upper()}_BASE_URL"
+    parts = urlsplit(url)
+    loopback = parts.hostname in {"localhost", "127.0.0.1", "::1"}
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or parts.username:
+        raise SettingError(name, "must be a URL of scheme, host and path")
+    if parts.scheme == "http" and not loopback:
+        raise SettingError(name, "must be https; plain http is for this machine only")

@@ -1,0 +1,231 @@
+"""What a template may see and do, and how a value becomes text in each place it can land.
+
+Hides: Jinja's environments. A template sees plain JSON values only: attribute access is item look-up, a thing that is
+not there is `ABSENT`, filters and tests are closed sets, nothing can be called but `dict`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+from urllib.parse import quote
+
+import jinja2
+from jinja2 import nodes
+from jinja2.filters import FILTERS
+from jinja2.runtime import Context, LoopContext
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.tests import TESTS
+from jinja2.visitor import NodeTransformer
+
+
+class Absent(jinja2.ChainableUndefined):
+    """What is not there: false, empty, equal to nothing but itself; text cannot be made of it."""
+
+    __slots__ = ()
+
+    def __str__(self) -> NoReturn:
+        raise ValueError("a value is absent where text is needed")
+
+    def __repr__(self) -> str:
+        return "absent"
+
+
+ABSENT = Absent()
+
+_LOOP = frozenset({"index", "index0", "first", "last", "length", "revindex", "revindex0"})
+_FILTERS = """
+    default first last length list map select reject selectattr rejectattr join lower upper trim replace sort unique sum
+    min max dictsort items
+""".split()
+_TESTS = """
+    defined undefined none string number integer boolean true false mapping sequence iterable in eq equalto ne lt le gt
+    ge odd even divisibleby sameas lower upper == != < <= > >=
+""".split()
+
+
+def _joined(parts: Iterable[Any]) -> Any:
+    """Text of several parts; absent where one of them is absent or null."""
+    texts = []
+    for part in parts:
+        if part is None or isinstance(part, Absent):
+            return ABSENT
+        texts.append(_text(part))
+    return "".join(texts)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str | int | float):
+        return str(value)
+    raise TypeError(f"text cannot be made of {_kind(value)}")
+
+
+def _segment(value: Any, name: str) -> str:
+    """One path segment of a URL (RFC 3986, 3.3), percent-encoded; never more than one, never none."""
+    if isinstance(value, Absent) or value is None:
+        raise ValueError(f"{name} is absent, and the URL needs it")
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be text to stand in a URL, not {_kind(value)}")
+    text = str(value)
+    if text in {"", ".", ".."} or not text.isprintable() or "/" in text or "\\" in text:
+        raise ValueError(f"{name} is {text!r}, which cannot be one part of a URL's path")
+    return quote(text, safe="")
+
+
+def _header(value: Any, name: str) -> Any:
+    """A header's value (RFC 9110, 5.5): printable ASCII without blanks at its ends."""
+    if value is None or isinstance(value, Absent):
+        return ABSENT
+    text = _text(value)
+    if not re.fullmatch(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?", text):
+        raise ValueError(f"{name} cannot stand in a header: printable ASCII without blanks at its ends is allowed")
+    return text
+
+
+def _instant(value: Any) -> Any:
+    """Seconds since 1970 as ISO 8601 in UTC; null stays null."""
+    if value is None or isinstance(value, Absent):
+        return value
+    return datetime.fromtimestamp(value, UTC).isoformat().replace("+00:00", "Z")
+
+
+def _epoch(value: Any) -> Any:
+    """An ISO 8601 instant as whole seconds since 1970; null stays null."""
+    if value is None or isinstance(value, Absent):
+        return value
+    return int(datetime.fromisoformat(value).timestamp())
+
+
+def _split(value: Any, separator: str = ",") -> list[str]:
+    """The parts of a text, without blanks around them and without empty ones."""
+    return [part.strip() for part in value.split(separator) if part.strip()] if isinstance(value, str) else []
+
+
+_OWN_FILTERS: dict[str, Callable[..., Any]] = {
+    "joined": _joined,
+    "segment": _segment,
+    "header": _header,
+    "instant": _instant,
+    "epoch": _epoch,
+    "split": _split,
+}
+PRIVATE_FILTERS = frozenset({"joined", "segment", "header"})
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    kinds = ((bool, "a boolean"), (str, "text"), (int | float, "a number"), (Mapping, "an object"), (list, "a list"))
+    return next((name for kind, name in kinds if isinstance(value, kind)), "nothing")
+
+
+@jinja2.pass_context  # taking the context keeps Jinja from folding constants past the encoder
+def _as_json(_: Context, value: Any) -> str:
+    """Every `{{ }}` of a document: one whole JSON value."""
+    if isinstance(value, str):
+        return json.dumps(value)
+    if isinstance(value, Absent):
+        return "null"
+    return json.dumps(_plain(value), allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    """`value` with absent parts as null and the results of filters as lists."""
+    if isinstance(value, Absent):
+        return None
+    if isinstance(value, Mapping):
+        return {_key(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, str | int | float | None):
+        return value
+    if isinstance(value, Iterable):
+        return [_plain(part) for part in value]
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def _key(key: Any) -> str:
+    if not isinstance(key, str):
+        raise TypeError(f"a key must be text, not {_kind(key)}")
+    return key
+
+
+class _Joins(NodeTransformer):
+    """`a ~ b` follows the rule of a leaf: absent where one side is absent, an error where a side is no text."""
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802 - Jinja's visitor calls it so
+        self.generic_visit(node)
+        return join(node.nodes, node.lineno)
+
+
+def join(parts: list[nodes.Expr], line: int) -> nodes.Expr:
+    """The expression that makes text of `parts`."""
+    return nodes.Filter(nodes.List(parts, lineno=line), "joined", [], [], None, None, lineno=line)
+
+
+class Environment(ImmutableSandboxedEnvironment):
+    """The sandbox, narrowed to JSON values. Compiled code is kept in `cache_folder` where one is given."""
+
+    intercepted_binops = frozenset({"*", "**"})
+
+    def __init__(
+        self,
+        *,
+        finalize: Callable[..., Any] | None = None,
+        loader: jinja2.BaseLoader | None = None,
+        cache: jinja2.BytecodeCache | None = None,
+    ) -> None:
+        super().__init__(
+            undefined=Absent,
+            finalize=finalize,
+            autoescape=False,
+            cache_size=-1,
+            auto_reload=False,
+            loader=loader,
+            bytecode_cache=cache,
+        )
+        self.globals = {"dict": dict}
+        self.filters = {name: FILTERS[name] for name in _FILTERS} | _OWN_FILTERS
+        self.tests = {name: TESTS[name] for name in _TESTS}
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        if isinstance(obj, LoopContext) and attribute in _LOOP:
+            return getattr(obj, attribute)
+        return obj.get(attribute, ABSENT) if isinstance(obj, Mapping) else ABSENT
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        if isinstance(obj, Mapping):
+            return obj.get(argument, ABSENT) if isinstance(argument, str) else ABSENT
+        if isinstance(obj, list | tuple) and isinstance(argument, int | slice):
+            try:
+                return obj[argument]
+            except IndexError:
+                return ABSENT
+        return obj[argument] if isinstance(obj, str) and isinstance(argument, slice) else ABSENT
+
+    def is_safe_callable(self, obj: Any) -> bool:
+        return obj is dict
+
+    def call_binop(self, _: Context, operator: str, left: Any, right: Any) -> Any:
+        """Numbers only, and no powers: a template must not fill the memory."""
+        if operator == "**" or not all(isinstance(side, int | float) for side in (left, right)):
+            raise TypeError(f"{operator} is for numbers only" if operator == "*" else "powers are not offered")
+        return left * right
+
+    def _generate(
+        self, source: nodes.Template, name: str | None, filename: str | None, defer_init: bool = False
+    ) -> str:
+        return super()._generate(_Joins().visit(source), name, filename, defer_init)
+
+
+def structures(cache: jinja2.BytecodeCache | None = None) -> Environment:
+    """The environment of request types: values keep their types."""
+    return Environment(cache=cache)
+
+
+def documents(loader: jinja2.BaseLoader, cache: jinja2.BytecodeCache | None = None) -> Environment:
+    """The environment of mappers, processors and JSON bodies: every expression becomes one JSON value."""
+    return Environment(finalize=_as_json, loader=loader, cache=cache)

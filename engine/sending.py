@@ -1,0 +1,127 @@
+"""One call from data to result.
+
+Hides: the order of the steps, which is the whole promise. The request and its key are committed before the first byte
+leaves (commit 1); what came of it is committed with its records (commit 2). Only the same bytes are ever sent again.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from engine import calls
+from engine.answers import Verdict, judge
+from engine.calls import Plan, instant
+from engine.context import Context
+from engine.credentials import credentials
+from engine.errors import Conflict, EngineError, MappingError
+from engine.pages import read_pages
+from engine.planning import plan
+from engine.records import Record
+from engine.request_types import Request, RequestType
+from engine.settling import Exchange, Result, Settling, Subject, error_of
+
+DEADLINE = 25.0  # seconds for a whole send, retries included: a gunicorn sync worker is killed at 30
+RETRIES = 2
+FIRST_WAIT, LONGEST_WAIT = 0.5, 5.0  # seconds between attempts, with full jitter
+LONGEST_ASKED = 60.0  # seconds that a gateway may ask for by Retry-After while somebody waits
+
+log = logging.getLogger("engine")
+
+
+class Sending:
+    """Sends calls: those that somebody waits for, and those that are due."""
+
+    def __init__(self, context: Context) -> None:
+        self._with = context
+        self.settling = Settling(context)
+
+    def send(self, name: str, data: Mapping[str, Any], operation: str | None = None) -> Result:
+        """Send, and return what came of it; raise what `engine.errors` says where that was no success."""
+        planned = plan(self._with, name, data, operation)
+        credentials(planned.type, self._with.settings)  # a missing secret is told before anything is kept
+        if not planned.type.journaled:
+            return self._read(planned)
+        if planned.type.sealed:
+            self._with.sealer.demand_key()
+        born = self._with.store.apply([planned.born("sending", self._with.clock.now())])
+        return self._carry_out(born[0], planned.type) if born else self._again(planned)
+
+    def run_due(self, limit: int) -> int:
+        """Claim up to `limit` prepared calls whose time has come and send them; returns how many there were."""
+        taken = self._with.store.apply([calls.due(self._with.clock.now(), limit)])
+        for call in taken:
+            try:
+                self._carry_out(call, self._with.catalog().request_type(call["request_type"]))
+            except EngineError as error:
+                log.warning("%s %s: %s", call["request_type"], call.id, error)
+        return len(taken)
+
+    def _again(self, planned: Plan) -> Result:
+        """The operation is known: say what came of it, or take it up where it provably was not carried out."""
+        call = self._with.store.find("call", where={"key": planned.key}, limit=1)[0]
+        calls.demand_same(call, planned.data)
+        if call["state"] != "not_done":
+            return self.settling.outcome(call)
+        taken = self._with.store.apply([calls.claimed(call, self._with.clock.now())])[0]
+        return self._carry_out(taken, planned.type)
+
+    def _carry_out(self, call: Record, type: RequestType) -> Result:
+        return self.settling.settle(call, type, self._exchange(type, calls.thawed(call["request"]), call))
+
+    def _exchange(self, type: RequestType, request: Request, call: Record | None) -> Exchange:
+        """Send `request` until there is a verdict, the retries are used up, or the deadline is near."""
+        clock, deadline = self._with.clock, time.monotonic() + DEADLINE
+        proof = credentials(type, self._with.settings)
+        attempts: list[dict[str, Any]] = list(call.get("attempts") or []) if call else []
+        first = all(line["phase"] == "not_sent" or line["class"] == "http_429" for line in attempts)
+        for tries in range(RETRIES + 1):
+            sent_at = clock.now()
+            result = self._with.dispatcher.send(
+                request, credentials=proof, deadline=deadline, answer_limit=type.answer_limit
+            )
+            verdict = judge(type, result, first=first)
+            attempts.append(calls.attempt(result, verdict.kind, type.request_id, sent_at))
+            log.info("%s %s attempt %s", type.name, call.id if call else "-", attempts[-1])
+            first = first and verdict.outcome == "not_done"
+            wait = _wait(verdict, tries)
+            if not _may_repeat(type, verdict) or tries == RETRIES or time.monotonic() + wait >= deadline:
+                break
+            clock.sleep(wait)
+        return Exchange(result, verdict, attempts, instant(sent_at))
+
+    def _read(self, planned: Plan) -> Result:
+        """A GET is not journaled: every page of a list, then one commit where a mapper keeps records."""
+        type = planned.type
+
+        def fetch(request: Request) -> Exchange:
+            exchange = self._exchange(type, request, None)
+            if exchange.verdict.outcome != "succeeded":
+                raise error_of(type, None, exchange.verdict, exchange.attempts[-1].get("status", 0))
+            return exchange
+
+        exchange = read_pages(type, planned.request, fetch)
+        response = exchange.verdict.response
+        try:
+            changes = self.settling.mapped(type, Subject.of(planned), exchange)
+            records = self._with.commit(changes) if changes else []
+        except (ValueError, Conflict) as error:
+            raise MappingError(f"{type.name} was read, but its answer could not be mapped: {error}") from None
+        return self.settling.result(None, type, response, records)
+
+
+def _may_repeat(type: RequestType, verdict: Verdict) -> bool:
+    """Whether the same bytes may be sent again at once: never where a second effect is possible."""
+    harmless = verdict.outcome == "not_done" or not type.journaled or type.idempotent or type.key_lasts > 0
+    return verdict.repeat and harmless
+
+
+def _wait(verdict: Verdict, tries: int) -> float:
+    """Seconds before the next attempt: what the gateway asks for, or a growing time with full jitter."""
+    growing = random.uniform(0, min(LONGEST_WAIT, FIRST_WAIT * 2**tries))  # noqa: S311 - spreads load, keeps no secret
+    asked = verdict.wait or 0.0
+    least = 1.0 if verdict.kind == "http_409" else 0.1
+    return max(least, growing, asked if asked <= LONGEST_ASKED else float("inf"))

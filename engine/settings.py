@@ -1,0 +1,65 @@
+"""Settings and secrets: where they come from, and that a secret is never shown.
+
+Hides: the environment and the `.env` file in the root folder. The environment wins.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from engine.errors import SettingError, did_you_mean
+
+MODES = ("test", "live")
+
+
+class Settings:
+    """Named texts. `live` is true where CALLSHEET_MODE=live: only then are keys for live money accepted."""
+
+    def __init__(self, root: Path | None, environment: Mapping[str, str] | None = None) -> None:
+        file = root / ".env" if root else None
+        kept = dotenv_values(file) if file and file.is_file() else {}
+        given = os.environ if environment is None else environment
+        self._values = {name: value for name, value in {**kept, **given}.items() if value is not None}
+        self.mode = self._values.get("CALLSHEET_MODE", "test")
+        if self.mode not in MODES:
+            raise SettingError("CALLSHEET_MODE", f"must be test or live{did_you_mean(self.mode, MODES)}")
+        self.live = self.mode == "live"
+
+    def __repr__(self) -> str:
+        return f"Settings(mode={self.mode!r})"
+
+    def get(self, name: str) -> str | None:
+        """The setting, or None where it is absent or empty."""
+        return self._values.get(name) or None
+
+    def has(self, name: str) -> bool:
+        """Whether the setting is present at all, be it empty."""
+        return name in self._values
+
+    def secret(self, name: str, *, live_key: str | None = None) -> str:
+        """The secret, fit to stand in a header. Raises SettingError, never with the value.
+
+        `live_key` is the pattern of keys for live money, which are refused outside live mode.
+        """
+        value = self._values.get(name)
+        if not value:
+            raise SettingError(name, "is not set; put it into the environment or into .env")
+        if not re.fullmatch(r"[\x21-\x7e]+", value):
+            raise SettingError(name, "holds white space or characters that cannot be sent; copy it again")
+        if live_key and re.search(live_key, value) and not self.live:
+            raise SettingError(name, "is a key for live money; set CALLSHEET_MODE=live, or use a test key")
+        return value
+
+    def base_urls(self) -> dict[str, str]:
+        """Gateway → base_url, from CALLSHEET_STRIPE_BASE_URL and the like."""
+        found = ((re.fullmatch(r"CALLSHEET_([A-Z0-9_]+)_BASE_URL", name), url) for name, url in self._values.items())
+        return {match[1].lower(): url for match, url in found if match and url}
+
+    def keys(self, name: str) -> tuple[str, ...]:
+        """The keys in a comma-separated setting: the first is used, the others still accepted."""
+        return tuple(part.strip() for part in (self._values.get(name) or "").split(",") if part.strip())

@@ -1,0 +1,215 @@
+"""What an exchange means for the store: the answer is mapped, and its records and the call's end are one commit.
+
+Hides: how a verdict becomes a state, records, follow-up calls and an error. Whatever goes wrong here goes wrong after
+the gateway has acted, so the answer is always kept.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+from engine import calls
+from engine.answers import Verdict, judge
+from engine.calls import Plan, instant
+from engine.changes import FollowUp
+from engine.context import Context
+from engine.dispatcher import Answer, Failure
+from engine.errors import CallError, Conflict, EngineError, MappingError, RejectedError, TransportError, UnknownOutcome
+from engine.planning import plan
+from engine.records import Change, Record, Scope
+from engine.request_types import RequestType
+
+LATER = (1, 4, 15, 60, 300, 1800, 7200, 21600)  # seconds between the tries of a call that nobody waits for
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a send brought: the call's journal row (None for a GET), the parsed answer, and the records it changed.
+
+    `redirect` is the hosted page to send the browser to, where the request type names one.
+    """
+
+    call: Record | None
+    response: Any
+    records: list[Record] = field(default_factory=list)
+    redirect: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What came of sending one request: the last attempt's result and verdict, and all attempts."""
+
+    result: Answer | Failure
+    verdict: Verdict
+    attempts: list[dict[str, Any]]
+    sent_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The call that an answer belongs to, as a mapper sees it."""
+
+    id: str
+    data: Mapping[str, Any]
+    scope: Scope
+    operation: str
+    depth: int
+
+    @classmethod
+    def of(cls, call: Record | Plan) -> Subject:
+        """Of a journal row, or of a plan that is not journaled."""
+        if isinstance(call, Plan):
+            return cls(call.id, call.data, call.scope, call.operation, call.depth)
+        return cls(call.id, call["data"], call.scope, call["operation"], call.get("depth") or 0)
+
+
+class Settling:
+    """Ends calls."""
+
+    def __init__(self, context: Context) -> None:
+        self._with = context
+
+    def settle(self, call: Record, type: RequestType, exchange: Exchange) -> Result:
+        """Commit what the exchange means. Returns the result, or raises what it was in place of a success."""
+        verdict = replace(exchange.verdict, response=self.sealed(type, exchange.verdict.response))
+        facts = self._facts(type, exchange, verdict)
+        if verdict.outcome not in {"succeeded", "declined"}:
+            raise error_of(type, self._end_open(call, type, verdict, facts), verdict)
+        exchange = replace(exchange, verdict=verdict)
+        if not (type.key_header or type.idempotent):
+            call = self._keep_answer(call, facts)
+        try:
+            changes = self.mapped(type, Subject.of(call), exchange)
+            end = calls.settled(call, state=verdict.outcome, changed=_named(changes), **facts)
+            *records, ended = self._with.commit([*changes, end])
+        except (ValueError, Conflict) as error:
+            raise self._unmapped(call, type, facts, error) from None
+        if verdict.outcome == "declined":
+            raise error_of(type, ended, verdict)
+        return self.result(ended, type, verdict.response, records)
+
+    def mapped(self, type: RequestType, subject: Subject, exchange: Exchange) -> list[Change]:
+        """The changes that the mapper makes of an answer; none where there is no mapper. Raises ValueError."""
+        verdict = exchange.verdict
+        name = type.name if verdict.outcome == "succeeded" else f"{type.name}.declined"
+        mapper = self._with.catalog().mappers.get(name)
+        if mapper is None:
+            return []
+        names = {
+            "data": subject.data,
+            "response": verdict.response,
+            "status": exchange.result.status if isinstance(exchange.result, Answer) else None,
+            "now": instant(self._with.clock.now()),
+            "sent_at": exchange.sent_at,
+            "call_id": subject.id,
+        }
+        changes = mapper.changes(names, subject.scope, waits=False)
+        return self.journaled(changes, subject)
+
+    def journaled(self, changes: list[Change | FollowUp], parent: Subject) -> list[Change]:
+        """`changes` with every follow-up as the birth of its call. Raises ValueError where its data does not fit."""
+        return [self._born(change, parent) if isinstance(change, FollowUp) else change for change in changes]
+
+    def _born(self, follow_up: FollowUp, parent: Subject) -> Change:
+        depth = parent.depth + 1
+        calls.demand_depth(follow_up, depth)
+        operation = calls.follow_up_operation(parent.operation, follow_up.label)
+        try:
+            planned = plan(self._with, follow_up.request_type, follow_up.data, operation, parent=parent.id, depth=depth)
+        except EngineError as error:
+            raise ValueError(f"the call {follow_up.label!r} that follows cannot be made: {error}") from None
+        return planned.born("prepared", self._with.clock.now())
+
+    def outcome(self, call: Record) -> Result:
+        """What came of a call that was made before: its result, or the error it ended in."""
+        type, kept = self._with.catalog().request_type(call["request_type"]), call.get("answer")
+        state = call["state"]
+        if kept is None:
+            said = call.get("message") or f"{type.name} is being sent by another process; ask again"
+            outcome: Any = "not_done" if state == "not_done" else "unknown"
+            raise error_of(type, call, Verdict(outcome, state, said))
+        verdict = judge(type, calls.given_answer(kept), first=True)
+        if state == "unmapped":
+            raise MappingError(call["message"], call)
+        if state == "succeeded":
+            return self.result(call, type, verdict.response, self._changed(call))
+        outcome = state if state in {"declined", "not_done"} else "unknown"
+        raise error_of(type, call, replace(verdict, outcome=outcome))
+
+    def result(self, call: Record | None, type: RequestType, response: Any, records: list[Record]) -> Result:
+        """The result of a success."""
+        types = self._with.catalog().record_types
+        said = type.reading({"response": response, "status": 200})
+        mine = [types[record.type].complete(record) for record in records if record.type in types]
+        return Result(call, response, mine, said.get("redirect"))
+
+    def sealed(self, type: RequestType, response: Any) -> Any:
+        """The parsed answer with the parts that the file names encrypted."""
+        if not type.sealed or response is None:
+            return response
+        response = copy.deepcopy(response)
+        for pointer in type.sealed:
+            *path, last = pointer.strip("/").split("/")
+            part = response
+            for name in path:
+                part = part.get(name) if isinstance(part, dict) else None
+            if isinstance(part, dict) and isinstance(part.get(last), str):
+                part[last] = self._with.sealer.seal(part[last])
+        return response
+
+    def _facts(self, type: RequestType, exchange: Exchange, verdict: Verdict) -> dict[str, Any]:
+        facts: dict[str, Any] = {"attempts": exchange.attempts, "sent_at": exchange.sent_at, "message": verdict.message}
+        if isinstance(exchange.result, Answer):
+            sealed = type.sealed and verdict.response is not None
+            body = json.dumps(verdict.response).encode() if sealed else exchange.result.body
+            facts["answer"] = calls.kept_answer(exchange.result, body)
+        return facts
+
+    def _keep_answer(self, call: Record, facts: Mapping[str, Any]) -> Record:
+        """A call that can never be repeated commits its answer before anything else is done with it."""
+        held = {"state": ["sending"], "lease": call.get("lease")}
+        return self._with.commit([Change("update", calls.CALL, call.scope, {"id": call.id}, facts, held, must=True)])[0]
+
+    def _end_open(self, call: Record, type: RequestType, verdict: Verdict, facts: dict[str, Any]) -> Record:
+        """No success and no refusal. A follow-up that may be repeated is tried again later."""
+        tries, free = len(facts["attempts"]), verdict.outcome == "not_done" or not type.journaled
+        if call.get("parent") and free and verdict.repeat and tries <= len(LATER):
+            due = self._with.clock.now() + timedelta(seconds=LATER[tries - 1])
+            again = calls.settled(call, state="prepared", **facts)
+            return self._with.commit([replace(again, set={**again.set, "due": instant(due)})])[0]
+        return self._with.commit([calls.settled(call, state=verdict.outcome, **facts)])[0]
+
+    def _unmapped(self, call: Record, type: RequestType, facts: dict[str, Any], error: Exception) -> MappingError:
+        said = f"{type.name} was carried out, but its answer could not be mapped: {error}; the answer is kept"
+        end = calls.settled(call, state="unmapped", **{**facts, "message": said})
+        return MappingError(said, self._with.commit([end])[0])
+
+    def _changed(self, call: Record) -> list[Record]:
+        found = self._with.store.find
+        return [
+            record for one in call.get("changed") or [] for record in found(one["type"], where=one["where"], limit=1)
+        ]
+
+
+def _named(changes: list[Change]) -> list[dict[str, Any]]:
+    kept = [change for change in changes if change.type is not calls.CALL and change.verb != "delete"]
+    return [{"type": change.type.name, "where": dict(change.where)} for change in kept]
+
+
+def error_of(type: RequestType, call: Record | None, verdict: Verdict, status: int = 0) -> CallError:
+    """The error that a verdict other than success is."""
+    said = verdict.message
+    if verdict.outcome == "declined":
+        status = call["attempts"][-1].get("status", status) if call else status
+        return RejectedError(f"the gateway refused {type.name}: {said}", call, verdict.response, status)
+    if verdict.outcome == "not_done":
+        return TransportError(f"{type.name} was not carried out: {said}", call)
+    if not type.journaled:
+        return UnknownOutcome(f"{type.name} brought no answer to trust: {said}; reading it again is safe", call)
+    hint = f"callsheet calls {call.id} shows what is known" if call else ""
+    return UnknownOutcome(f"{type.name} was PERHAPS carried out: {said}; {hint}", call)

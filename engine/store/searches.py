@@ -1,0 +1,135 @@
+"""What `where` asks for, said in SQL. It must find what `engine.records.matches` finds.
+
+Hides: that building a statement costs ten times what running it does, so each shape of a question is built once.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, Literal
+
+from sqlalchemy import Boolean, ColumnElement, FromClause, Select, Text, and_, bindparam, or_, select, true
+
+from engine.comparison import RANGES, bounds, fits, sortable
+from engine.store import Order
+from engine.store.tables import INDEX, Shelf, shelf
+
+_ONE = (str, int, float)
+_DIRECT = frozenset({"id", "gateway", "account", "live"})
+_SIGNS: dict[str, Callable[[Any, Any], ColumnElement[bool]]] = {
+    "eq": operator.eq,
+    "in": lambda column, values: column.in_(values),
+    **RANGES,
+}
+
+Shape = tuple[tuple[str, tuple[tuple[str, ...], ...]], ...]  # names, each with the signs of its alternatives
+
+
+def through_index(place: Shelf, where: Mapping[str, Any]) -> set[str]:
+    """The names in `where` that only the index table can find."""
+    return where.keys() - _DIRECT - set(place.columns)
+
+
+def page(
+    type: str, where: Mapping[str, Any], order: Order, limit: int, after: str | None
+) -> tuple[Select[Any], dict[str, Any]]:
+    """The statement and its parameters for one page of the records that `where` asks for."""
+    shape, parameters = _asked(where)
+    return _page(type, shape, order, after is not None), {**parameters, "limit": limit, "after": after}
+
+
+def claim(type: str, where: Mapping[str, Any], limit: int | None) -> tuple[Select[Any], dict[str, Any]]:
+    """The statement and its parameters that lock the first records that `where` asks for, those longest due first.
+
+    With a `limit`, records that somebody else holds are passed over; without, the one record meant is waited for.
+    """
+    shape, parameters = _asked(where)
+    return _claim(type, shape, limit is not None), {**parameters, "limit": limit or 1}
+
+
+def _asked(where: Mapping[str, Any]) -> tuple[Shape, dict[str, Any]]:
+    shape, parameters = [], dict[str, Any]()
+    for place, (name, wanted) in enumerate(where.items()):
+        alternatives = _truths(wanted) if name == "live" else _alternatives(wanted)
+        shape.append((name, tuple(tuple(alternative) for alternative in alternatives)))
+        for number, alternative in enumerate(alternatives):
+            parameters |= {f"{sign}_{place}_{number}": value for sign, value in alternative.items()}
+    return tuple(shape), parameters
+
+
+def _alternatives(wanted: Any) -> list[dict[str, Any]]:
+    """Signs and what they compare with, any of which will do. No sign at all asks for what is absent."""
+    if wanted is None:
+        return [{}]
+    if isinstance(wanted, Mapping):
+        return [dict(bounds(wanted))]
+    if not isinstance(wanted, list | tuple):
+        return [{"eq": sortable(wanted)}]
+    others = [one for one in wanted if not isinstance(one, _ONE)]
+    values = [sortable(one) for one in wanted if isinstance(one, _ONE)]
+    return [{"in": values}, *(alternative for one in others for alternative in _alternatives(one))]
+
+
+def _truths(wanted: Any) -> list[dict[str, Any]]:
+    return [{"in": [truth for truth in (False, True) if fits(wanted, truth)]}]
+
+
+@lru_cache(maxsize=1000)
+def _page(type: str, shape: Shape, order: Literal["id", "-id"], paged: bool) -> Select[Any]:
+    statement, id = _search(shelf(type), shape)
+    after = bindparam("after", type_=Text)
+    if paged:
+        statement = statement.where(id < after if order == "-id" else id > after)
+    return statement.order_by(id.desc() if order == "-id" else id).limit(bindparam("limit"))
+
+
+@lru_cache(maxsize=1000)
+def _claim(type: str, shape: Shape, passes_over: bool) -> Select[Any]:
+    place = shelf(type)
+    statement, id = _search(place, shape)
+    order = [place.table.c.due, id] if "due" in place.columns else [id]
+    locked = statement.with_for_update(of=place.table, skip_locked=passes_over)
+    return locked.order_by(*order).limit(bindparam("limit"))
+
+
+def _search(place: Shelf, shape: Shape) -> tuple[Select[Any], ColumnElement[str]]:
+    """The rows that fit, and the column by which their ids are best ordered.
+
+    One value of an indexed property is a join, because its entries stand in the order of the ids: a page of them costs
+    the page, however many there are. Lists and ranges are gathered first.
+    """
+    table, id = place.table, place.table.c.id
+    source: FromClause = table
+    ids, conditions = [], [place.mine]
+    for number, (name, alternatives) in enumerate(shape):
+        if alternatives == (("eq",),) and through_index(place, {name: None}):
+            entry = INDEX.alias()
+            ids.append(entry.c.record_id)
+            is_meant = and_(_entries(entry, place, name), _compared(entry.c.value, ("eq",), f"{number}_0"))
+            source = source.join(entry, and_(entry.c.record_id == id, is_meant))
+        else:
+            tests = (_test(place, name, signs, f"{number}_{one}") for one, signs in enumerate(alternatives))
+            conditions.append(or_(*tests))
+    return select(table).select_from(source).where(*conditions), next(iter(ids), id)
+
+
+def _test(place: Shelf, name: str, signs: tuple[str, ...], suffix: str) -> ColumnElement[bool]:
+    if not through_index(place, {name: None}):
+        column = place.table.c[name]
+        return _compared(column, signs, suffix) if signs else column.is_(None)
+    entries = select(INDEX.c.record_id).where(_entries(INDEX, place, name))
+    if not signs:
+        return place.table.c.id.not_in(entries)
+    return place.table.c.id.in_(entries.where(_compared(INDEX.c.value, signs, suffix)))
+
+
+def _entries(index: FromClause, place: Shelf, name: str) -> ColumnElement[bool]:
+    return and_(index.c.type == place.type, index.c.name == name)
+
+
+def _compared(column: ColumnElement[Any], signs: tuple[str, ...], suffix: str) -> ColumnElement[bool]:
+    kind = column.type if isinstance(column.type, Boolean) else Text()
+    tests = (_SIGNS[sign](column, bindparam(f"{sign}_{suffix}", type_=kind, expanding=sign == "in")) for sign in signs)
+    return and_(true(), *tests)

@@ -1,0 +1,418 @@
+"""Templates: read, checked at start, compiled once, rendered.
+
+Hides: how a file's text becomes a function. There are two kinds:
+
+* a *structure*: YAML whose leaves are expressions. A leaf that is one expression keeps its type, text around an
+  expression makes text, a leaf with an absent part is absent. All leaves together are one compiled expression.
+* a *document*: JSON text in which every `{{ }}` is a whole JSON value, so data cannot become syntax.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import CodeType
+from typing import Any
+
+import jinja2
+from jinja2 import nodes
+
+from engine.errors import Fault, did_you_mean
+from engine.sandbox import ABSENT, PRIVATE_FILTERS, Absent, Environment, join
+from engine.yaml_files import Mark
+
+Names = Mapping[str, Any]
+"""What a template may name: name → JSON Schema of the value, or None where anything goes."""
+
+
+class RenderError(ValueError):
+    """A value cannot stand where the template puts it; `file` and `line` say where that is."""
+
+    def __init__(self, file: str, line: int, message: str) -> None:
+        self.file, self.line = file, line
+        super().__init__(f"{file}:{line}: {message}")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A template's text, and the file and line (from 1) where it begins."""
+
+    text: str
+    file: str
+    line: int = 1
+
+    def fault(self, line: int, needle: str, message: str) -> Fault:
+        """A fault on `line` of the file, at the first place where `needle` stands there."""
+        lines = self.text.split("\n")
+        inside = lines[line - self.line] if 0 <= line - self.line < len(lines) else ""
+        found = re.search(rf"(?<![\w]){re.escape(needle)}(?![\w])", inside) if needle else None
+        return Fault(self.file, line, found.start() + 1 if found else 1, message)
+
+
+class Templates:
+    """Parses and compiles; one for a catalog, since fragments are found by its `loader`."""
+
+    def __init__(
+        self, structures: Environment, documents: Environment, fragment: Callable[[str], Source | None]
+    ) -> None:
+        self._structures, self._documents, self._fragment = structures, documents, fragment
+
+    # Checks -----------------------------------------------------------------------------------------------------------
+
+    def check_leaf(self, source: Source, names: Names) -> list[Fault]:
+        """What is wrong with one leaf of a structure."""
+        try:
+            tree = self._parse(self._structures, source)
+            _expression(tree, source, "value")
+        except _Refused as refused:
+            return [refused.fault]
+        return _Check(source, names).node(tree)
+
+    def check_document(self, source: Source, names: Names) -> list[Fault]:
+        """What is wrong with a JSON document, its fragments included."""
+        try:
+            tree = self._parse(self._documents, source)
+        except _Refused as refused:
+            return [refused.fault]
+        check = _Check(source, names)
+        faults = [*_outside_strings(self._documents, source), *check.node(tree)]
+        for include in tree.find_all(nodes.Include):
+            name = include.template.value if isinstance(include.template, nodes.Const) else None
+            fragment = self._fragment(name) if isinstance(name, str) else None
+            if fragment is None:
+                message = (
+                    f"there is no fragment {name!r} in response_mappers" if name else "name the fragment in quotes"
+                )
+                faults.append(source.fault(include.lineno, "include", message))
+            else:
+                faults += self.check_document(fragment, {**names, **dict.fromkeys(check.assigned)})
+        return faults
+
+    def included(self, source: Source) -> list[str]:
+        """The names of the fragments that a document without faults includes."""
+        tree = self._parse(self._documents, source)
+        constants = [include.template for include in tree.find_all(nodes.Include)]
+        return [part.value for part in constants if isinstance(part, nodes.Const)]
+
+    def skeleton(self, source: Source) -> str:
+        """The text of a document as it stands, with null for every expression and blanks for every block."""
+        kept: list[str] = []
+        expression = ""
+        for _, kind, text in self._documents.lex(source.text):
+            if kind == "variable_begin" or expression:
+                expression += text
+                if kind == "variable_end":
+                    kept.append("null" + _blank(expression)[4:])
+                    expression = ""
+            else:
+                kept.append(text if kind == "data" else _blank(text))
+        return "".join(kept)
+
+    def _parse(self, environment: Environment, source: Source) -> nodes.Template:
+        # A comment of empty lines in front makes Jinja count lines as the file does.
+        padding = "{#" + "\n" * (source.line - 1) + "#}" if source.line > 1 else ""
+        try:
+            return environment.parse(padding + source.text, filename=source.file)
+        except jinja2.TemplateSyntaxError as error:
+            raise _Refused(Fault(source.file, error.lineno, 1, f"{error.message}; mend the template")) from None
+
+    # Compilation ------------------------------------------------------------------------------------------------------
+
+    def structure(self, value: Any, marks: Mapping[str, Mark], file: str, text: str) -> Callable[[Names], Any]:
+        """A function that renders `value`, a structure found in `file` under the pointers of `marks`.
+
+        `text` is what decides whether kept code is still good. The parts `url` and `headers` of the top mapping encode
+        for their place.
+        """
+
+        @functools.cache
+        def template() -> jinja2.Template:
+            environment = self._structures
+            kept = environment.bytecode_cache
+            bucket = kept.get_bucket(environment, file, file, text) if kept else None
+            code = bucket.code if bucket else None
+            if code is None:
+                code = self._compiled(self._node(value, marks, file, ""), file)
+                if kept and bucket:
+                    bucket.code = code
+                    kept.set_bucket(bucket)
+            return jinja2.Template.from_code(environment, code, environment.globals)
+
+        def render(names: Names) -> Any:
+            try:
+                result = pruned(self._result(template(), names))
+                return {} if result is ABSENT else result
+            except Exception as error:  # noqa: BLE001 - whatever a template's author got wrong
+                raise self._blamed(error, value, marks, file, names) from None
+
+        return render
+
+    @staticmethod
+    def _result(compiled: jinja2.Template, names: Names) -> Any:
+        context = compiled.new_context(dict(names), shared=False)
+        deque(compiled.root_render_func(context), maxlen=0)
+        return context.vars["result"]
+
+    def _blamed(self, error: Exception, value: Any, marks: Mapping[str, Mark], file: str, names: Names) -> RenderError:
+        """The error with the line of the leaf that raises it, found by rendering the leaves one by one."""
+        for pointer, leaf in _leaves(value, ""):
+            code = self._compiled(self._node(leaf, marks, file, pointer), file)
+            try:
+                pruned(self._result(jinja2.Template.from_code(self._structures, code, self._structures.globals), names))
+            except Exception as raised:  # noqa: BLE001 - as above
+                mark = marks.get(pointer)
+                return (
+                    RenderError(mark.file, mark.text_line, str(raised)) if mark else RenderError(file, 1, str(raised))
+                )
+        return RenderError(file, 1, str(error))
+
+    def _compiled(self, expression: nodes.Expr, file: str) -> CodeType:
+        body: list[nodes.Node] = [nodes.Assign(nodes.Name("result", "store"), expression, lineno=1)]
+        return self._structures.compile(nodes.Template(body, lineno=1), file, file)
+
+    def _node(self, value: Any, marks: Mapping[str, Mark], file: str, pointer: str) -> nodes.Expr:
+        if isinstance(value, Mapping):
+            parts = {key: self._node(part, marks, file, f"{pointer}/{_escaped(key)}") for key, part in value.items()}
+            return nodes.Dict([nodes.Pair(nodes.Const(key), part) for key, part in parts.items()], lineno=1)
+        if isinstance(value, list):
+            return nodes.List(
+                [self._node(part, marks, file, f"{pointer}/{n}") for n, part in enumerate(value)], lineno=1
+            )
+        if not isinstance(value, str):
+            return nodes.Const(value, lineno=1)
+        mark = marks.get(pointer)
+        source = Source(value, mark.file, mark.text_line) if mark else Source(value, file)
+        return _expression(self._parse(self._structures, source), source, _place(pointer))
+
+    def body(self, source: Source) -> Callable[[Names], str]:
+        """A function that renders the JSON template which is a request's body."""
+        padded = "{#" + "\n" * (source.line - 1) + "#}" + source.text
+        return self._rendering(lambda: self._documents.from_string(padded), source.file)
+
+    def document(self, name: str, file: str) -> Callable[[Names], str]:
+        """A function that renders the document `name` of the loader to JSON text."""
+        return self._rendering(lambda: self._documents.get_template(name), file)
+
+    @staticmethod
+    def _rendering(load: Callable[[], jinja2.Template], file: str) -> Callable[[Names], str]:
+        template = functools.cache(load)
+
+        def render(names: Names) -> str:
+            compiled = template()
+            with _located(compiled, file):
+                return "".join(compiled.root_render_func(compiled.new_context(dict(names), shared=False)))
+
+        return render
+
+
+def _place(pointer: str) -> str:
+    """How the leaf at `pointer` of a request is encoded; everything but URL and headers keeps its value."""
+    return {"url": "segment", "headers": "header"}.get(pointer.split("/")[1] if pointer else "", "value")
+
+
+def _escaped(key: str) -> str:
+    return key.replace("~", "~0").replace("/", "~1")
+
+
+def _leaves(value: Any, pointer: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from _leaves(part, f"{pointer}/{_escaped(key)}")
+    elif isinstance(value, list):
+        for number, part in enumerate(value):
+            yield from _leaves(part, f"{pointer}/{number}")
+    elif isinstance(value, str) and is_template(value):
+        yield pointer, value
+
+
+def is_template(text: str) -> bool:
+    """Whether `text` holds template syntax at all."""
+    return "{{" in text or "{%" in text or "{#" in text
+
+
+def pruned(value: Any) -> Any:
+    """`value` without what is absent; a mapping or list of which nothing is left, though it had parts, is absent."""
+    if isinstance(value, dict):
+        kept = {key: part for key, part in ((key, pruned(part)) for key, part in value.items()) if part is not ABSENT}
+        return kept if kept or not value else ABSENT
+    if isinstance(value, list | tuple):
+        items = [part for part in map(pruned, value) if part is not ABSENT]
+        return items if items or not value else ABSENT
+    if isinstance(value, Absent):
+        return ABSENT
+    if isinstance(value, str | int | float | None):
+        return value
+    return [pruned(part) for part in value]  # a filter's generator
+
+
+class _located:  # noqa: N801 - reads as a verb where it is used
+    """Turns whatever a template raises into a RenderError with the template's own file and line."""
+
+    def __init__(self, template: jinja2.Template, file: str) -> None:
+        self._template, self._file = template, file
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        if error is None or not isinstance(error, Exception):
+            return
+        file, line = self._file, 1
+        while traceback is not None:
+            loaded = traceback.tb_frame.f_globals.get("__jinja_template__") or self._template
+            if traceback.tb_frame.f_code.co_filename == loaded.filename:
+                file, line = loaded.filename, loaded.get_corresponding_lineno(traceback.tb_lineno)
+            traceback = traceback.tb_next
+        raise RenderError(file, line, str(error)) from None
+
+
+class _Refused(Exception):
+    def __init__(self, fault: Fault) -> None:
+        self.fault = fault
+
+
+def _blank(text: str) -> str:
+    return re.sub(r"[^\n]", " ", text)
+
+
+def _expression(tree: nodes.Template, source: Source, place: str) -> nodes.Expr:
+    def encoded(part: nodes.Expr) -> nodes.Expr:
+        if place == "value" or isinstance(part, nodes.TemplateData):
+            return part
+        label = nodes.Const(_label(part, source))
+        return nodes.Filter(part, place, [label], [], None, None, lineno=part.lineno)
+
+    parts = [part for node in tree.body for part in _parts_of(node, source, encoded)]
+    return parts[0] if len(parts) == 1 else join(parts, source.line)
+
+
+def _parts_of(node: nodes.Node, source: Source, encoded: Callable[[nodes.Expr], nodes.Expr]) -> Iterator[nodes.Expr]:
+    if isinstance(node, nodes.Output):
+        for part in node.nodes:
+            yield nodes.Const(part.data) if isinstance(part, nodes.TemplateData) else encoded(part)
+    elif isinstance(node, nodes.If):
+        yield _conditional(node, source, encoded)
+    else:
+        word = type(node).__name__.lower()
+        raise _Refused(source.fault(node.lineno, word, f"{word} cannot stand in a leaf; only {{{{ }}}} and if can"))
+
+
+def _conditional(node: nodes.If, source: Source, encoded: Callable[[nodes.Expr], nodes.Expr]) -> nodes.Expr:
+    def text(body: list[nodes.Node]) -> nodes.Expr:
+        return join([part for inner in body for part in _parts_of(inner, source, encoded)], node.lineno)
+
+    otherwise = text(node.else_)
+    for branch in reversed(node.elif_):
+        otherwise = nodes.CondExpr(branch.test, text(branch.body), otherwise, lineno=branch.lineno)
+    return nodes.CondExpr(node.test, text(node.body), otherwise, lineno=node.lineno)
+
+
+def _label(part: nodes.Expr, source: Source) -> str:
+    """`data.gateway_id` for a message; the line for anything longer."""
+    if isinstance(part, nodes.Getattr) and isinstance(part.node, nodes.Name):
+        return f"{part.node.name}.{part.attr}"
+    return part.name if isinstance(part, nodes.Name) else f"the value on line {part.lineno or source.line}"
+
+
+_VALUE = "}}"
+
+
+class _Check:
+    """Walks one template's tree and reports names, filters and statements that are not offered."""
+
+    _FORBIDDEN = (nodes.Macro, nodes.CallBlock, nodes.FilterBlock, nodes.AssignBlock, nodes.Extends, nodes.Block)
+    _FORBIDDEN += (nodes.Import, nodes.FromImport, nodes.With, nodes.ScopedEvalContextModifier)  # type: ignore[assignment]
+
+    def __init__(self, source: Source, names: Names) -> None:
+        self._source, self._names = source, names
+        self.assigned: set[str] = set()
+
+    def node(self, tree: nodes.Node) -> list[Fault]:
+        """All faults at and below `tree`."""
+        named = [tree, *tree.find_all(nodes.Node)]
+        self.assigned |= {node.name for node in named if isinstance(node, nodes.Name) and node.ctx == "store"}
+        return [fault for node in named for fault in self._one(node)]
+
+    def _one(self, node: nodes.Node) -> Iterator[Fault]:
+        line, fault = node.lineno, self._source.fault
+        if isinstance(node, self._FORBIDDEN):
+            word = type(node).__name__.lower()
+            yield fault(line, word, f"{word} is not offered in a template; if, for, set and include are")
+        elif isinstance(node, nodes.Name) and node.ctx == "load":
+            known = {*self._names, *self.assigned, "dict", "loop"}
+            if node.name not in known:
+                guess = did_you_mean(node.name, known)
+                yield fault(line, node.name, f"the name {node.name!r} is not known here{guess}")
+        elif isinstance(node, nodes.Filter | nodes.Test):
+            kind = "filter" if isinstance(node, nodes.Filter) else "test"
+            offered = self._offered(kind)
+            if node.name not in offered:
+                yield fault(line, node.name, f"there is no {kind} {node.name!r}{did_you_mean(node.name, offered)}")
+        elif isinstance(node, nodes.Call) and not (isinstance(node.node, nodes.Name) and node.node.name == "dict"):
+            yield fault(line, "", "only dict(...) can be called in a template")
+        elif isinstance(node, nodes.Getattr | nodes.Getitem):
+            yield from self._path(node)
+
+    def _offered(self, kind: str) -> set[str]:
+        environment = Environment()
+        return set(environment.filters) - PRIVATE_FILTERS if kind == "filter" else set(environment.tests)
+
+    def _path(self, node: nodes.Getattr | nodes.Getitem) -> Iterator[Fault]:
+        schema, name = self._schema(node.node), _constant_key(node)
+        if schema is None or name is None or "properties" not in schema:
+            return
+        if name not in schema["properties"] and not schema.get("additionalProperties", False):
+            known = schema["properties"]
+            yield self._source.fault(node.lineno, name, f"{name!r} is not declared here{did_you_mean(name, known)}")
+
+    def _schema(self, node: nodes.Node) -> Mapping[str, Any] | None:
+        """The JSON Schema of what `node` yields, where a path of constant names leads to one."""
+        if isinstance(node, nodes.Name):
+            return None if node.name in self.assigned else self._names.get(node.name)
+        if not isinstance(node, nodes.Getattr | nodes.Getitem):
+            return None
+        schema, name = self._schema(node.node), _constant_key(node)
+        part = schema.get("properties", {}).get(name) if schema and name else None
+        return part if isinstance(part, Mapping) else None
+
+
+def _constant_key(node: nodes.Getattr | nodes.Getitem) -> str | None:
+    if isinstance(node, nodes.Getattr):
+        return node.attr
+    return node.arg.value if isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str) else None
+
+
+def _outside_strings(  # noqa: C901 - one pass over the tokens, read from top to bottom
+    environment: Environment, source: Source
+) -> Iterator[Fault]:
+    """A fault for every tag that stands inside a JSON string, or that would be glued to another token of JSON."""
+    inside, escaped, last = False, False, ""
+    for line, kind, text in environment.lex(source.text):
+        at = line + source.line - 1
+        glued = re.match(r"[\w\"'.+-]", text[:1] if last == _VALUE else last)
+        if kind == "data":
+            if last == _VALUE and glued:
+                yield source.fault(at, "", f"an expression is a whole JSON value; {text[:1]!r} cannot follow it")
+            for character in text:
+                if inside and not escaped and character == "\\":
+                    escaped = True
+                    continue
+                inside ^= character == '"' and not escaped
+                escaped = False
+            last = text[-1:]
+        elif kind in {"variable_begin", "block_begin"} and inside:
+            what = "an expression" if kind == "variable_begin" else "a block"
+            hint = 'write {{ "text " ~ value }} in place of the whole string'
+            yield source.fault(at, text.strip("-+ \n"), f"{what} cannot stand inside a JSON string; {hint}")
+            return
+        elif kind == "variable_begin" and (last == _VALUE or glued):
+            yield source.fault(at, "", "an expression is a whole JSON value; it cannot be glued to another")
+        elif kind == "variable_end":
+            last = _VALUE
+        elif kind == "block_end":
+            last = ""
+    if inside:
+        yield source.fault(source.line + source.text.count("\n"), "", "a JSON string is not closed")

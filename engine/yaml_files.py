@@ -1,0 +1,139 @@
+"""YAML that knows where each value stands, and that means what it looks like.
+
+Hides: the parser, and the surprises of YAML 1.1. A plain scalar is null, true, false or a decimal number where it is
+written so (YAML 1.2 core); everything else, `no`, `010`, `12:30` and `2019-08-14` among it, is text. Duplicate keys,
+aliases, tags, merge keys, files over 64 KiB and nesting over 20 are refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from engine.errors import DefinitionError, Fault
+
+MAX_BYTES = 64 * 1024
+MAX_DEPTH = 20
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,18})")
+_FLOAT = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
+_WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Where a value stands, counted from 1: of its key (if it has one), and the line on which its text begins."""
+
+    file: str
+    line: int
+    column: int
+    text_line: int
+    folded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class YamlFile:
+    """A parsed file: `name` for messages, its `value`, and a mark for every JSON pointer in it."""
+
+    name: str
+    value: Any
+    marks: dict[str, Mark]
+
+    def fault(self, pointer: str, message: str) -> Fault:
+        """A fault at `pointer`, or at the nearest value around it that exists."""
+        while pointer not in self.marks and pointer:
+            pointer = pointer.rpartition("/")[0]
+        mark = self.marks.get(pointer) or Mark(self.name, 1, 1, 1)
+        return Fault(mark.file, mark.line, mark.column, message)
+
+
+def parse(text: str, name: str) -> YamlFile:
+    """Parse `text`. Raises DefinitionError with one fault, at the place where the file goes wrong."""
+    if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
+        raise _refused(name, None, f"the file is larger than {MAX_BYTES // 1024} KiB; split it")
+    try:
+        reader = _Reader(name, yaml.parse(text, Loader=_Loader))
+        return YamlFile(name, reader.document(), reader.marks)
+    except yaml.MarkedYAMLError as error:
+        raise _refused(name, error.problem_mark, f"not YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise _refused(name, None, f"not YAML: {error}") from None
+
+
+class _Reader:
+    """Builds the value from the parser's events; a recursion no deeper than MAX_DEPTH."""
+
+    def __init__(self, name: str, events: Iterator[Any]) -> None:
+        self.name, self.marks = name, dict[str, Mark]()
+        self._events = events
+
+    def document(self) -> Any:
+        value: Any = None
+        documents = 0
+        for event in self._events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                documents += 1
+                if documents > 1:
+                    raise _refused(self.name, event.start_mark, "a file holds one document; remove the second")
+                value = self._value(next(self._events), "", None, 0)
+        return value
+
+    def _value(self, event: Any, pointer: str, key: Any, depth: int) -> Any:
+        if depth > MAX_DEPTH:
+            raise _refused(self.name, event.start_mark, f"nested deeper than {MAX_DEPTH}; flatten it")
+        if isinstance(event, yaml.AliasEvent):
+            raise _refused(self.name, event.start_mark, f"the alias *{event.anchor} is refused; write the value again")
+        if event.tag is not None and not (isinstance(event, yaml.ScalarEvent) and event.tag == "!"):
+            raise _refused(self.name, event.start_mark, f"the tag {event.tag} is refused; remove it")
+        block = isinstance(event, yaml.ScalarEvent) and event.style in {"|", ">"}
+        place = key or event.start_mark
+        text_line = event.start_mark.line + (2 if block else 1)
+        folded = isinstance(event, yaml.ScalarEvent) and event.style == ">"
+        self.marks[pointer] = Mark(self.name, place.line + 1, place.column + 1, text_line, folded)
+        if isinstance(event, yaml.ScalarEvent):
+            return _scalar(event)
+        if isinstance(event, yaml.SequenceStartEvent):
+            return self._sequence(pointer, depth)
+        return self._mapping(pointer, depth)
+
+    def _sequence(self, pointer: str, depth: int) -> list[Any]:
+        items: list[Any] = []
+        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+            items.append(self._value(event, f"{pointer}/{len(items)}", None, depth + 1))
+        return items
+
+    def _mapping(self, pointer: str, depth: int) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            if not isinstance(event, yaml.ScalarEvent):
+                raise _refused(
+                    self.name, event.start_mark, "a key must be text; a value that begins with {{ needs quotes"
+                )
+            if event.value == "<<" and event.implicit[0]:
+                raise _refused(self.name, event.start_mark, "the merge key << is refused; write the keys again")
+            if event.value in result:
+                raise _refused(self.name, event.start_mark, f"duplicate key {event.value!r}; remove one")
+            inside = f"{pointer}/{event.value.replace('~', '~0').replace('/', '~1')}"
+            result[event.value] = self._value(next(self._events), inside, event.start_mark, depth + 1)
+        return result
+
+
+def _scalar(event: Any) -> Any:
+    text = event.value
+    if not event.implicit[0]:
+        return text
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    return float(text) if _FLOAT.fullmatch(text) else text
+
+
+def _refused(name: str, mark: Any, message: str) -> DefinitionError:
+    line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+    return DefinitionError([Fault(name, line, column, message)])
