@@ -74,13 +74,13 @@ def _read(type: RequestType, answer: Answer) -> Verdict:
         said = type.reading({"response": response, "status": status})
     except ValueError as error:
         return _unreadable(type, answer, str(error))
-    error = said.get("error") if isinstance(said.get("error"), str) else None
+    refusal = said.get("error") if isinstance(said.get("error"), str) else None
     if _is_busy(status):
-        return _busy(status, error, response)
+        return _busy(status, refusal, response)
     if said.get("mismatch") is True:
-        return Verdict("unknown", "key_mismatch", f"the key was used with another body before: {error}", response)
-    if error and not 300 <= status < 400:
-        return Verdict("declined", f"http_{status}", error, response)
+        return Verdict("unknown", "key_mismatch", f"the key was used with another body before: {refusal}", response)
+    if refusal and not 300 <= status < 400:
+        return Verdict("declined", f"http_{status}", refusal, response)
     return _success(type, status, response)
 
 

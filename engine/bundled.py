@@ -32,11 +32,11 @@ class CaseAnswers:
         """The nearest case's answer; a Failure where no case is about such a request."""
         del credentials, deadline, answer_limit
         ranked = [(_likeness(sends, request), receives) for sends, receives in self._known]
-        best = max(ranked, key=lambda pair: pair[0], default=((0, 0), {}))
-        if best[0][0] <= 0:
+        ranked.sort(key=lambda pair: pair[0], reverse=True)
+        if not ranked or not ranked[0][0][0]:
             message = f"no case answers {request.method} {urlsplit(request.url).path}"
             return Failure("connect", sent=False, message=message, seconds=0.0)
-        return answer_of(best[1])
+        return answer_of(ranked[0][1])
 
 
 def _likeness(sends: Mapping[str, object], request: Request) -> tuple[int, int]:

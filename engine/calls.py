@@ -94,7 +94,7 @@ class Plan:
     def born(self, state: str, now: datetime) -> Change:
         """The change that writes the call down, once: nothing happens where the operation is known."""
         held = {"lease": instant(now + timedelta(seconds=LEASE)), "sent_at": instant(now)}
-        properties = {
+        properties: dict[str, Any] = {
             "request_type": self.type.name,
             "operation": self.operation,
             "key": self.key,

@@ -24,7 +24,7 @@ from engine.context import Clock
 from engine.core import OWN_TYPES, Engine
 from engine.definitions import file_schema
 from engine.dispatcher import Answer, Failure
-from engine.errors import DefinitionError, EngineError, RejectedError
+from engine.errors import DefinitionError, EngineError, Fault, RejectedError
 from engine.records import Change, Record, Scope
 from engine.reloading import Files
 from engine.request_types import Request
@@ -69,7 +69,8 @@ class Run:
 
 def read_cases(folder: Path) -> list[Case]:
     """Every case in `folder`/KIND/GATEWAY/NAME/. Raises DefinitionError with all faults."""
-    cases, faults = [], []
+    cases: list[Case] = []
+    faults: list[Fault] = []
     for path in sorted(path for kind in KINDS for path in (folder / kind).glob("*/*/*.yml")):
         try:
             cases.append(read_case(path))
@@ -244,7 +245,7 @@ def answer_of(told: Mapping[str, Any]) -> Answer | Failure:
 def _request_differs(wanted: Mapping[str, Any], request: Request) -> Iterator[str]:
     url, headers = urlsplit(request.url), {name.lower(): value for name, value in request.headers}
     told = urlsplit(wanted["url"])
-    pairs = [
+    pairs: list[tuple[str, Any, Any]] = [
         ("method", wanted["method"], request.method),
         ("url", told._replace(query="").geturl(), url._replace(query="").geturl()),
     ]
@@ -262,9 +263,19 @@ def _request_differs(wanted: Mapping[str, Any], request: Request) -> Iterator[st
     yield from (f"sends: {name}: {a!r}, but it was {b!r}" for name, a, b in pairs if a != b)
 
 
-def _pairs(form: str | Mapping[str, Any]) -> dict[tuple[str, str], int]:
-    text = form if isinstance(form, str) else bodies.encode_form(form)
-    return dict(Counter(parse_qsl(text.strip(), keep_blank_values=True)))
+def _pairs(form: Any) -> dict[tuple[str, str], int]:
+    """The pairs of a form, told as text or as a mapping whose keys are written as they are sent or nested."""
+    pairs = parse_qsl(form.strip(), keep_blank_values=True) if isinstance(form, str) else list(_flat("", form))
+    return dict(Counter(pairs))
+
+
+def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping | list):
+        for key, part in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _flat(f"{name}[{key}]" if name else str(key), part)
+    else:
+        text = "" if value is None else str(value)
+        yield name, text.lower() if isinstance(value, bool) else text
 
 
 def _records_differ(store: MemoryStore, after: Mapping[str, list[Mapping[str, Any]]]) -> Iterator[str]:
@@ -291,4 +302,5 @@ def _misfits(wanted: Any, found: Any, pointer: str = "") -> list[str]:
 
 def is_refusal(case: Case) -> bool:
     """Whether the case shows the gateway refusing."""
-    return case.told.get("raises", {}).get("error") == RejectedError.__name__
+    raises: Mapping[str, Any] = case.told.get("raises", {})
+    return raises.get("error") == RejectedError.__name__
