@@ -85,7 +85,12 @@ class DataError(EngineError, ValueError):
 
     def __init__(self, subject: str, problems: Sequence[Problem]) -> None:
         self.subject, self.problems = subject, tuple(problems)
-        super().__init__(f"{subject} was not sent, its data does not fit: {'; '.join(map(str, problems))}")
+        super().__init__(f"{subject} was not sent, its data does not fit: {self.details}")
+
+    @property
+    def details(self) -> str:
+        """The problems alone, for a sentence that says for itself what became of the call."""
+        return "; ".join(map(str, self.problems))
 
 
 class SignatureError(EngineError):

@@ -19,7 +19,16 @@ from engine.calls import Plan, instant
 from engine.changes import FollowUp
 from engine.context import Context
 from engine.dispatcher import Answer, Failure
-from engine.errors import CallError, Conflict, EngineError, MappingError, RejectedError, TransportError, UnknownOutcome
+from engine.errors import (
+    CallError,
+    Conflict,
+    DataError,
+    EngineError,
+    MappingError,
+    RejectedError,
+    TransportError,
+    UnknownOutcome,
+)
 from engine.planning import plan
 from engine.records import Change, Record, Scope
 from engine.request_types import RequestType
@@ -185,7 +194,8 @@ class Settling:
         return self._with.commit([calls.settled(call, state=verdict.outcome, **facts)])[0]
 
     def _unmapped(self, call: Record, type: RequestType, facts: dict[str, Any], error: Exception) -> MappingError:
-        said = f"{type.name} was carried out, but its answer could not be mapped: {error}; the answer is kept"
+        why = f"{error.subject}: {error.details}" if isinstance(error, DataError) else error
+        said = f"{type.name} was carried out, but its answer could not be mapped: {why}; the answer is kept"
         end = calls.settled(call, state="unmapped", **{**facts, "message": said})
         return MappingError(said, self._with.commit([end])[0])
 
