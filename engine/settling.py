@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -34,6 +35,9 @@ from engine.records import Change, Record, Scope
 from engine.request_types import RequestType
 
 LATER = (1, 4, 15, 60, 300, 1800, 7200, 21600)  # seconds between the tries of a call that nobody waits for
+
+
+log = logging.getLogger("engine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,8 @@ class Settling:
             *records, ended = self._with.commit([*changes, end])
         except (ValueError, Conflict) as error:
             raise self._unmapped(call, type, facts, error) from None
+        except StoreError as error:
+            raise _not_written(call, type, exchange, error) from None
         if verdict.outcome == "declined":
             raise error_of(type, ended, verdict)
         return self.result(ended, type, verdict.response, records)
@@ -204,6 +210,14 @@ class Settling:
         return [
             record for one in call.get("changed") or [] for record in found(one["type"], where=one["where"], limit=1)
         ]
+
+
+def _not_written(call: Record, type: RequestType, exchange: Exchange, error: StoreError) -> UnknownOutcome:
+    """The answer is here and the store is not: what names the call at the gateway goes into the log."""
+    attempt = exchange.attempts[-1]
+    log.error("%s %s: %s, and its answer could not be kept: %s", type.name, call.id, attempt, error)
+    said = f"{type.name} was answered ({exchange.verdict.message}), but the answer could not be kept: {error}"
+    return UnknownOutcome(f"{said}; the call stays open in the journal", call)
 
 
 def _named(changes: list[Change]) -> list[dict[str, Any]]:
