@@ -27,6 +27,7 @@ from engine.errors import (
     EngineError,
     MappingError,
     RejectedError,
+    StoreError,
     TransportError,
     UnknownOutcome,
 )
