@@ -1,12 +1,16 @@
 """The journal of calls: what is about to be sent is durable before the first byte leaves, and what came of it after.
 
-    prepared ──claim──▶ sending ──┬─▶ succeeded   the answer was mapped, its records are in the same commit
-                                  ├─▶ declined    the gateway refused
-                                  ├─▶ not_done    provably not carried out
-                                  ├─▶ unknown     perhaps carried out
-                                  └─▶ unmapped    carried out; the answer is kept, and can be mapped again
+    prepared ──▶ sending ──┬─▶ succeeded   the answer was mapped, its records are in the same commit
+       │                   ├─▶ declined    the gateway refused
+       │                   ├─▶ not_done    provably not carried out; the same operation may take it up again
+       │                   ├─▶ unknown     perhaps carried out: sent again with its key, looked up, settled by an event,
+       │                   │               or resolved by a person
+       │                   └─▶ unmapped    carried out; the answer is kept, and is mapped again when a file is mended
+       └─▶ cancelled                       nothing was sent, nothing will be
+    unknown, unmapped ──▶ resolved         a person's word, with a reason
 
-A state changes only by an update that names the state expected. Hides: how a call is written down and read back.
+A state changes only by an update that names the state expected, and while a process sends, the lease it holds: who
+lost the lease changes nothing. Hides: how a call is written down and read back.
 """
 
 from __future__ import annotations
@@ -28,6 +32,18 @@ from engine.request_types import Request, RequestType
 LEASE = 60  # seconds; longer than any deadline, so that a lease never ends while its holder still waits
 MAX_CHAIN = 5
 
+STATES = (
+    "prepared",
+    "sending",
+    "succeeded",
+    "declined",
+    "not_done",
+    "unknown",
+    "unmapped",
+    "resolved",
+    "cancelled",
+)
+
 _TEXT = {"type": "string"}
 _LIST: Mapping[str, Any] = {"type": "array"}
 _OBJECT: Mapping[str, Any] = {"type": "object"}
@@ -39,19 +55,25 @@ CALL = RecordType(
         "request_type": _TEXT,
         "operation": {**_TEXT, "description": "The caller's key of what is to be done once."},
         "key": {**_TEXT, "description": "Derived from the operation; the idempotency key where the gateway takes one."},
-        "state": {"enum": ["prepared", "sending", "succeeded", "declined", "not_done", "unknown", "unmapped"]},
-        "due": {**_TEXT, "description": "When a worker may take it."},
+        "state": {"enum": list(STATES)},
+        "due": {**_TEXT, "description": "When a worker takes it next; absent where a person has to."},
         "lease": {**_TEXT, "description": "Until when its holder is presumed alive."},
+        "queued": {"type": "boolean", "description": "Nobody waits for it: a worker sends it."},
         "parent": {**_TEXT, "description": "The call or event that asked for it."},
         "depth": {"type": "integer"},
         "data": _OBJECT,
         "request": _OBJECT,
         "digest": {**_TEXT, "description": "Of the data, to tell a repeat from another operation."},
+        "first_sent_at": {**_TEXT, "description": "When its first byte may have left: the key's window begins here."},
         "sent_at": _TEXT,
+        "tries": {"type": "integer", "description": "How often a worker has come back to it."},
         "attempts": _LIST,
         "answer": _OBJECT,
         "message": _TEXT,
         "changed": {**_LIST, "description": "The records it changed: type, where."},
+        "looked_up": {"type": "integer", "description": "How many look-ups in a row did not find it."},
+        "resolution": {"enum": ["succeeded", "declined", "not_done"], "description": "What a person says it was."},
+        "audit": {**_LIST, "description": "What people did to it: when, who, what, why."},
     },
     required=("request_type", "operation", "key", "state", "request", "data", "digest"),
     unique=(("key",),),
@@ -91,9 +113,8 @@ class Plan:
     parent: str | None = None
     depth: int = 0
 
-    def born(self, state: str, now: datetime) -> Change:
+    def born(self, state: str, now: datetime, due: datetime | None = None) -> Change:
         """The change that writes the call down, once: nothing happens where the operation is known."""
-        held = {"lease": instant(now + timedelta(seconds=LEASE)), "sent_at": instant(now)}
         properties: dict[str, Any] = {
             "request_type": self.type.name,
             "operation": self.operation,
@@ -105,29 +126,50 @@ class Plan:
             "digest": digest(self.data),
             "request": frozen(self.request),
             "attempts": [],
-            **(held if state == "sending" else {"due": instant(now)}),
+            **(_held(now) | {"first_sent_at": instant(now)} if state == "sending" else {}),
+            **({"due": instant(due or now), "queued": True} if state == "prepared" else {}),
         }
         return Change("insert", CALL, self.scope, {"id": self.id}, properties)
 
 
-def settled(call: Record, **properties: Any) -> Change:
-    """The change that ends a call's sending. It counts only while this process holds the lease it took."""
-    held = {"state": ["sending"], "lease": call.get("lease")}
+def _held(now: datetime) -> dict[str, Any]:
+    """What taking a call for sending sets."""
+    return {"state": "sending", "lease": instant(now + timedelta(seconds=LEASE)), "due": None, "sent_at": instant(now)}
+
+
+def moved(call: Record, **properties: Any) -> Change:
+    """The change that moves a call on from the state it is seen in, under the lease it is held by."""
+    seen = {"state": [call["state"]], **({"lease": call.get("lease")} if call["state"] == "sending" else {})}
     released = {"lease": None, "due": None}
-    return Change("update", CALL, call.scope, {"id": call.id}, {**released, **properties}, held, must=True)
+    return Change("update", CALL, call.scope, {"id": call.id}, {**released, **properties}, seen, must=True)
 
 
-def claimed(call: Record, now: datetime) -> Change:
+def taken(call: Record, now: datetime) -> Change:
     """The change that takes a call for sending; one process only wins it."""
-    held = {"state": "sending", "lease": instant(now + timedelta(seconds=LEASE)), "due": None, "sent_at": instant(now)}
-    return Change("update", CALL, call.scope, {"id": call.id}, held, {"state": [call["state"]]}, must=True)
+    return moved(call, **_held(now))
 
 
 def due(now: datetime, limit: int) -> Change:
     """The change that claims prepared calls whose time has come."""
-    held = {"state": "sending", "lease": instant(now + timedelta(seconds=LEASE)), "due": None, "sent_at": instant(now)}
     where = {"state": ["prepared"], "due": {"lte": instant(now)}}
-    return Change("update", CALL, ANYWHERE, where, held, limit=limit)
+    return Change("update", CALL, ANYWHERE, where, _held(now) | {"first_sent_at": instant(now)}, limit=limit)
+
+
+def unsettled(now: datetime, limit: int) -> Change:
+    """The change that claims unknown calls whose time has come."""
+    where = {"state": ["unknown"], "due": {"lte": instant(now)}}
+    return Change("update", CALL, ANYWHERE, where, _held(now), limit=limit)
+
+
+def abandoned(now: datetime, limit: int) -> Change:
+    """The change that claims calls whose holder died or froze: whatever it did, perhaps it sent."""
+    where = {"state": ["sending"], "lease": {"lte": instant(now)}}
+    return Change("update", CALL, ANYWHERE, where, _held(now), limit=limit)
+
+
+def audited(call: Record, now: datetime, who: str, what: str, why: str) -> list[Any]:
+    """A call's audit with one line more."""
+    return [*(call.get("audit") or []), {"at": instant(now), "who": who, "what": what, "why": why}]
 
 
 def demand_same(call: Record, data: Mapping[str, Any]) -> None:

@@ -66,7 +66,7 @@ class Sending:
         calls.demand_same(call, planned.data)
         if call["state"] != "not_done":
             return self.settling.outcome(call)
-        taken = self._with.store.apply([calls.claimed(call, self._with.clock.now())])[0]
+        taken = self._with.store.apply([calls.taken(call, self._with.clock.now())])[0]
         return self._carry_out(taken, planned.type)
 
     def _carry_out(self, call: Record, type: RequestType) -> Result:

@@ -34,8 +34,7 @@ from engine.errors import (
 from engine.planning import plan
 from engine.records import Change, Record, Scope
 from engine.request_types import RequestType
-
-LATER = (1, 4, 15, 60, 300, 1800, 7200, 21600)  # seconds between the tries of a call that nobody waits for
+from engine.windows import LATER, comes_back
 
 
 log = logging.getLogger("engine")
@@ -93,13 +92,13 @@ class Settling:
         verdict = replace(exchange.verdict, response=self.sealed(type, exchange.verdict.response))
         facts = self._facts(type, exchange, verdict)
         if verdict.outcome not in {"succeeded", "declined"}:
-            raise error_of(type, self._end_open(call, type, verdict, facts), verdict)
+            raise error_of(type, self.end_open(call, type, verdict, facts), verdict)
         exchange = replace(exchange, verdict=verdict)
         if not (type.key_header or type.idempotent):
             call = self._keep_answer(call, facts)
         try:
             changes = self.mapped(type, Subject.of(call), exchange)
-            end = calls.settled(call, state=verdict.outcome, changed=_named(changes), **facts)
+            end = calls.moved(call, state=verdict.outcome, changed=_named(changes), **facts)
             *records, ended = self._with.commit([*changes, end])
         except (ValueError, Conflict) as error:
             raise self._unmapped(call, type, facts, error) from None
@@ -188,22 +187,25 @@ class Settling:
 
     def _keep_answer(self, call: Record, facts: Mapping[str, Any]) -> Record:
         """A call that can never be repeated commits its answer before anything else is done with it."""
-        held = {"state": ["sending"], "lease": call.get("lease")}
-        return self._with.commit([Change("update", calls.CALL, call.scope, {"id": call.id}, facts, held, must=True)])[0]
+        kept = calls.moved(call, **facts)
+        held = {**kept.set, "lease": call.get("lease")}
+        return self._with.commit([replace(kept, set=held)])[0]
 
-    def _end_open(self, call: Record, type: RequestType, verdict: Verdict, facts: dict[str, Any]) -> Record:
-        """No success and no refusal. A follow-up that may be repeated is tried again later."""
-        tries, free = len(facts["attempts"]), verdict.outcome == "not_done" or not type.journaled
-        if call.get("parent") and free and verdict.repeat and tries <= len(LATER):
-            due = self._with.clock.now() + timedelta(seconds=LATER[tries - 1])
-            again = calls.settled(call, state="prepared", **facts)
-            return self._with.commit([replace(again, set={**again.set, "due": instant(due)})])[0]
-        return self._with.commit([calls.settled(call, state=verdict.outcome, **facts)])[0]
+    def end_open(self, call: Record, type: RequestType, verdict: Verdict, facts: Mapping[str, Any]) -> Record:
+        """No success and no refusal: commit when to come back to the call, if a worker is to."""
+        now, tries = self._with.clock.now(), (call.get("tries") or 0) + 1
+        state, due = verdict.outcome, None
+        if state == "unknown":
+            due = comes_back(type, call, now)
+        elif call.get("queued") and verdict.repeat and tries <= len(LATER):
+            state, due = "prepared", now + timedelta(seconds=LATER[tries - 1])
+        end = calls.moved(call, **{**facts, "state": state, "tries": tries, "due": instant(due) if due else None})
+        return self._with.commit([end])[0]
 
     def _unmapped(self, call: Record, type: RequestType, facts: dict[str, Any], error: Exception) -> MappingError:
         why = f"{error.subject}: {error.details}" if isinstance(error, DataError) else error
         said = f"{type.name} was carried out, but its answer could not be mapped: {why}; the answer is kept"
-        end = calls.settled(call, state="unmapped", **{**facts, "message": said})
+        end = calls.moved(call, state="unmapped", **{**facts, "message": said})
         return MappingError(said, self._with.commit([end])[0])
 
     def _changed(self, call: Record) -> list[Record]:

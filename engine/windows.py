@@ -1,0 +1,54 @@
+"""When an open call is come back to, and whether its bytes may be sent again then.
+
+Hides: the arithmetic of time that keeps a repeat from being a second effect. A key is trusted for half of what the gateway
+promises, never longer than twelve hours, and never by a clock that runs behind the journal.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from urllib.parse import urlsplit
+
+from engine.records import Record
+from engine.request_types import RequestType
+
+LATER = (1, 4, 15, 60, 300, 1800, 7200, 21_600)  # seconds between the tries of a call that nobody waits for
+LONGEST_WINDOW = timedelta(hours=12)
+SETTLES = timedelta(hours=1)  # after which "not found" counts: longer than any deadline and a search index's delay
+LOOK_UPS = 2  # that must agree
+TRUSTED_LAG = timedelta(seconds=60)
+
+
+def may_resend(type: RequestType, call: Record, now: datetime) -> bool:
+    """Whether the call's own bytes may be sent again: harmless by nature, or inside the window of its key."""
+    if not _same_origin(type, call) or now < _moment(call, "sent_at", now) - TRUSTED_LAG:
+        return False
+    if type.idempotent or not type.journaled:
+        return True
+    window = min(timedelta(seconds=type.key_lasts / 2), LONGEST_WINDOW)
+    return now - _moment(call, "first_sent_at", now) < window
+
+
+def _same_origin(type: RequestType, call: Record) -> bool:
+    """Whether the frozen URL still leads to where the files say: a call to a sandbox is not sent to the gateway."""
+    frozen, now = urlsplit(call["request"]["url"]), urlsplit(type.base_url)
+    return (frozen.scheme, frozen.netloc) == (now.scheme, now.netloc)
+
+
+def has_settled(call: Record, now: datetime) -> bool:
+    """Whether the gateway has had time to show what it did."""
+    return now - _moment(call, "first_sent_at", now) > SETTLES
+
+
+def comes_back(type: RequestType, call: Record, now: datetime) -> datetime | None:
+    """When a worker comes back to an unknown call; None where only a person can say what became of it."""
+    tries = call.get("tries") or 0
+    later = now + timedelta(seconds=LATER[min(tries, len(LATER) - 1)])
+    resent = tries < len(LATER) and may_resend(type, call, later)
+    looked_up = type.lookup is not None and tries < 2 * len(LATER)
+    return later if resent or looked_up else None
+
+
+def _moment(call: Record, name: str, otherwise: datetime) -> datetime:
+    kept = call.get(name)
+    return datetime.fromisoformat(kept) if kept else otherwise
