@@ -44,7 +44,7 @@ class Sending:
         planned = plan(self._with, name, data, operation)
         credentials(planned.type, self._with.settings)  # a missing secret is told before anything is kept
         if not planned.type.journaled:
-            return self._read(planned)
+            return self.read(planned)
         if planned.type.sealed:
             self._with.sealer.demand_key()
         born = self._with.store.apply([planned.born("sending", self._with.clock.now())])

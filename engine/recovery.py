@@ -1,0 +1,166 @@
+"""What becomes of calls that were left open: by a process that died, or by an answer nobody could trust.
+
+Hides: the ways out of "perhaps carried out". In the key's window the same bytes go out again; after it the gateway is
+asked by our own reference; an event that names the call settles it; a person has the last word. Nothing here ever makes a
+second effect of one operation, and nothing calls a call failed because it took long.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from engine import calls
+from engine.answers import Verdict, judge
+from engine.calls import instant
+from engine.context import Context
+from engine.dispatcher import Answer
+from engine.errors import Conflict, EngineError, MappingError, UnknownNameError
+from engine.records import Change, Record
+from engine.request_types import RequestType
+from engine.sending import Sending
+from engine.settling import Exchange, Result
+from engine.windows import LOOK_UPS, has_settled, may_resend
+
+log = logging.getLogger("engine")
+
+
+class Recovery:
+    """Takes open calls up again."""
+
+    def __init__(self, context: Context, sending: Sending) -> None:
+        self._with, self._sending, self._settling = context, sending, sending.settling
+
+    def run_due(self, limit: int) -> int:
+        """Take up to `limit` abandoned and `limit` unknown calls up again; returns how many there were."""
+        now = self._with.clock.now()
+        taken = self._with.store.apply([calls.abandoned(now, limit), calls.unsettled(now, limit)])
+        for call in taken:
+            try:
+                self._take_up(call)
+            except EngineError as error:
+                log.warning("%s %s: %s", call["request_type"], call.id, error)
+        return len(taken)
+
+    def _take_up(self, call: Record) -> Result | None:
+        """A call in the state sending, of which an earlier attempt may have been carried out."""
+        try:
+            type = self._with.catalog().request_type(call["request_type"])
+        except UnknownNameError as error:
+            self._with.commit([calls.moved(call, state="unknown", message=str(error))])
+            return None
+        kept = call.get("answer")
+        if kept and (exchange := _kept(type, call, kept)).verdict.outcome in {"succeeded", "declined"}:
+            return self._settling.settle(call, type, exchange)
+        if may_resend(type, call, self._with.clock.now()):
+            return self._sending.carry_out(call, type, first=False)
+        return self._look_up(call, type)
+
+    # Asking the gateway -----------------------------------------------------------------------------------------------
+
+    def _look_up(self, call: Record, type: RequestType) -> Result | None:
+        """Ask for the object by our own reference; what is found is taken for the answer that never came."""
+        found = self._found(call, type) if type.lookup else None
+        if found is None:
+            self._open(call, type, call.get("message") or "the process that sent it ended before an answer came")
+            return None
+        if found:
+            return self._settling.settle(call, type, self._taken_for_answer(type, call, found[0], "looked_up"))
+        agreeing = (call.get("looked_up") or 0) + 1
+        if agreeing >= LOOK_UPS and has_settled(call, self._with.clock.now()):
+            message = f"{type.lookup} did not find it, {agreeing} times in a row"
+            self._with.commit([calls.moved(call, state="not_done", looked_up=agreeing, message=message)])
+            return None
+        counts = has_settled(call, self._with.clock.now())
+        self._open(call, type, f"{type.lookup} did not find it yet", looked_up=agreeing if counts else 0)
+        return None
+
+    def _found(self, call: Record, type: RequestType) -> list[Any] | None:
+        """The object in a list of one, an empty list where there is none, None where the look-up brought no answer."""
+        lookup = self._with.catalog().request_type(str(type.lookup))
+        known = {"call_id": call.id, "since": call.get("first_sent_at"), "account_id": call.scope.account or None}
+        data = {name: value for name, value in known.items() if name in lookup.properties and value is not None}
+        try:
+            found = self._sending.send(lookup.name, data).found
+        except EngineError as error:
+            log.warning("%s %s: %s", call["request_type"], call.id, error)
+            return None
+        return [found] if found is not None else []
+
+    def _taken_for_answer(self, type: RequestType, call: Record, response: Any, how: str) -> Exchange:
+        answer = Answer(type.expected[0], {"content-type": "application/json"}, json.dumps(response).encode(), 0.0)
+        line = {"at": instant(self._with.clock.now()), "class": how, "phase": "answered", "ms": 0}
+        verdict = judge(type, answer, first=True)
+        return Exchange(answer, verdict, [*(call.get("attempts") or []), line], instant(self._with.clock.now()))
+
+    def _open(self, call: Record, type: RequestType, message: str, **facts: Any) -> None:
+        self._settling.end_open(call, type, Verdict("unknown", "recovered", message), {"message": message, **facts})
+
+    # An event that names the call -------------------------------------------------------------------------------------
+
+    def settle_by_event(self, event: Record, key: str | None, reference: str | None, found: Any) -> None:
+        """Settle the unknown call that a verified event names by its key or by our reference.
+
+        `found` is the event's object: it is the answer where it has the shape that the call expects; otherwise the call
+        is only come back to at once.
+        """
+        where: dict[str, Any] = {"key": key} if key else {"id": reference}
+        if not (key or reference):
+            return
+        for call in self._with.store.find("call", where=where, limit=1):
+            if call["state"] != "unknown" or call.scope != event.scope:
+                continue
+            try:
+                self._settle_by(call, found)
+            except (EngineError, Conflict) as error:
+                log.warning("%s %s: %s", call["request_type"], call.id, error)
+
+    def _settle_by(self, call: Record, found: Any) -> None:
+        now, type = self._with.clock.now(), self._with.catalog().request_type(call["request_type"])
+        fits = isinstance(found, dict) and type.expected_body and not type.expected_body.problems(found)
+        if not fits:
+            self._with.commit([calls.moved(call, due=instant(now))])
+            return
+        held = self._with.store.apply([calls.taken(call, now)])[0]
+        self._settling.settle(held, type, self._taken_for_answer(type, held, found, "event"))
+
+    # What a person may do ---------------------------------------------------------------------------------------------
+
+    def remap(self, call: Record) -> Result:
+        """Map the kept answer of an unmapped call again; nothing is sent. Raises MappingError where it still fails."""
+        _demand(call, {"unmapped"}, "map again")
+        type = self._with.catalog().request_type(call["request_type"])
+        return self._settling.settle(call, type, _kept(type, call, call["answer"]))
+
+    def resolve(self, call: Record, resolution: str, who: str, reason: str) -> Record:
+        """A person's last word on an open call: succeeded, declined or not_done."""
+        _demand(call, {"unknown", "unmapped"}, "resolve")
+        audit = calls.audited(call, self._with.clock.now(), who, f"resolved as {resolution}", reason)
+        message = f"resolved as {resolution} by {who}: {reason}"
+        moved = calls.moved(call, state="resolved", resolution=resolution, message=message, audit=audit)
+        return self._with.commit([moved])[0]
+
+    def come_back(self, call: Record, who: str, reason: str) -> Record:
+        """Have a worker take an unknown call up now: resend inside the key's window, look up after it."""
+        _demand(call, {"unknown"}, "take up")
+        now = self._with.clock.now()
+        audit = calls.audited(call, now, who, "taken up", reason)
+        return self._with.commit([calls.moved(call, due=instant(now), audit=audit)])[0]
+
+    def cancel(self, call: Record, who: str, reason: str) -> Record:
+        """Keep a prepared call from ever being sent."""
+        _demand(call, {"prepared"}, "cancel")
+        audit = calls.audited(call, self._with.clock.now(), who, "cancelled", reason)
+        return self._with.commit([calls.moved(call, state="cancelled", audit=audit)])[0]
+
+
+def _kept(type: RequestType, call: Record, kept: Any) -> Exchange:
+    answer = calls.given_answer(kept)
+    return Exchange(answer, judge(type, answer, first=True), call["attempts"], call["sent_at"])
+
+
+def _demand(call: Record, states: set[str], what: str) -> None:
+    if call["state"] not in states:
+        raise Conflict(f"the call {call.id} is {call['state']}; only one that is {' or '.join(sorted(states))} can {what}")
