@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ from engine.inbox import EVENT, Inbox, check_secrets
 from engine.planning import plan
 from engine.reactions import REACTION, Handler, Reactions
 from engine.records import Change, Record, Scope
+from engine.recovery import Recovery
 from engine.reloading import Files
 from engine.seals import Sealer
 from engine.sending import Sending
@@ -76,7 +78,8 @@ class Engine:
         )
         self._context = context
         self._sending = Sending(context)
-        self._inbox = Inbox(context, self._sending.settling)
+        self.recovery = Recovery(context, self._sending)
+        self._inbox = Inbox(context, self._sending.settling, self.recovery.settle_by_event)
         self._due = threading.local()
         self.wake: Callable[[], object] = self.run_due
         check_secrets(self.catalog.gateways, self.settings)
@@ -92,6 +95,23 @@ class Engine:
         """
         try:
             return self._sending.send(name, data or {}, operation)
+        finally:
+            self._go_on()
+
+    def send_later(
+        self,
+        name: str,
+        data: Mapping[str, Any] | None = None,
+        *,
+        operation: str | None = None,
+        due: datetime | None = None,
+    ) -> Record:
+        """Have a worker send the request type `name` with `data`, at `due` or as soon as it can; returns the call's row.
+
+        Raises UnknownNameError, DataError and SettingError at once; what comes of it is in the row.
+        """
+        try:
+            return CALL.complete(self._sending.send_later(name, data or {}, operation, due))
         finally:
             self._go_on()
 
@@ -116,8 +136,9 @@ class Engine:
             self._go_on()
 
     def run_due(self, limit: int = 10) -> int:
-        """Do what is due: follow-up calls, waiting events, reactions. Returns how many there were of them."""
-        return self._sending.run_due(limit) + self._inbox.run_due(limit) + self._reactions.run_due(limit)
+        """Do what is due: queued and open calls, waiting events, reactions. Returns how many there were of them."""
+        parts = (self._sending, self.recovery, self._inbox, self._reactions)
+        return sum(part.run_due(limit) for part in parts)
 
     def on(self, type: str) -> Callable[[_H], _H]:
         """Decorate a function to be called with every record of `type` after a commit changed it, at least once."""

@@ -172,7 +172,7 @@ class _Reader:
         """The leaves that are rendered with the answer, and where they stand."""
         value = self.file.value
         at = {"error": "/error", "mismatch": "/idempotency/mismatch", "redirect": "/redirect"}
-        at |= {"more": "/pages/more", "next": "/pages/next"}
+        at |= {"found": "/found", "more": "/pages/more", "next": "/pages/next"}
         found = {key: _at(value, pointer) for key, pointer in at.items()}
         leaves = {key: part for key, part in found.items() if part is not None}
         marks = {

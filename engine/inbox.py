@@ -63,8 +63,8 @@ log = logging.getLogger("engine")
 class Inbox:
     """Receives and processes events."""
 
-    def __init__(self, context: Context, settling: Settling) -> None:
-        self._with, self._settling = context, settling
+    def __init__(self, context: Context, settling: Settling, settle: SettleByEvent) -> None:
+        self._with, self._settling, self._settle = context, settling, settle
 
     def receive(self, gateway_name: str, headers: Mapping[str, str], body: bytes, endpoint: str = "") -> Record:
         """Verify and keep an event; when this returns it is durable, and a 2xx may be answered.

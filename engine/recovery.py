@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
 from typing import Any
 
 from engine import calls
@@ -18,7 +17,7 @@ from engine.calls import instant
 from engine.context import Context
 from engine.dispatcher import Answer
 from engine.errors import Conflict, EngineError, MappingError, UnknownNameError
-from engine.records import Change, Record
+from engine.records import Record
 from engine.request_types import RequestType
 from engine.sending import Sending
 from engine.settling import Exchange, Result
@@ -83,7 +82,8 @@ class Recovery:
         known = {"call_id": call.id, "since": call.get("first_sent_at"), "account_id": call.scope.account or None}
         data = {name: value for name, value in known.items() if name in lookup.properties and value is not None}
         try:
-            found = self._sending.send(lookup.name, data).found
+            response = self._sending.send(lookup.name, data).response
+            found = lookup.reading({"response": response, "status": 200}).get("found")
         except EngineError as error:
             log.warning("%s %s: %s", call["request_type"], call.id, error)
             return None

@@ -10,6 +10,7 @@ import logging
 import random
 import time
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from engine import calls
@@ -17,7 +18,7 @@ from engine.answers import Verdict, judge
 from engine.calls import Plan, instant
 from engine.context import Context
 from engine.credentials import credentials
-from engine.errors import Conflict, EngineError, MappingError
+from engine.errors import Conflict, EngineError, MappingError, SettingError, UnknownNameError
 from engine.pages import read_pages
 from engine.planning import plan
 from engine.records import Record
@@ -48,36 +49,57 @@ class Sending:
         if planned.type.sealed:
             self._with.sealer.demand_key()
         born = self._with.store.apply([planned.born("sending", self._with.clock.now())])
-        return self._carry_out(born[0], planned.type) if born else self._again(planned)
+        return self.carry_out(born[0], planned.type, first=True) if born else self._again(planned)
+
+    def send_later(self, name: str, data: Mapping[str, Any], operation: str | None, due: datetime | None) -> Record:
+        """Write the call down for a worker; nothing is sent now. A known operation is not written down twice."""
+        planned = plan(self._with, name, data, operation)
+        if planned.type.sealed:
+            self._with.sealer.demand_key()
+        born = self._with.commit([planned.born("prepared", self._with.clock.now(), due)])
+        if born:
+            return born[0]
+        call = self._with.store.find("call", where={"key": planned.key}, limit=1)[0]
+        calls.demand_same(call, planned.data)
+        return call
 
     def run_due(self, limit: int) -> int:
         """Claim up to `limit` prepared calls whose time has come and send them; returns how many there were."""
         taken = self._with.store.apply([calls.due(self._with.clock.now(), limit)])
         for call in taken:
             try:
-                self._carry_out(call, self._with.catalog().request_type(call["request_type"]))
+                self._send_queued(call)
             except EngineError as error:
                 log.warning("%s %s: %s", call["request_type"], call.id, error)
         return len(taken)
+
+    def _send_queued(self, call: Record) -> None:
+        try:
+            type = self._with.catalog().request_type(call["request_type"])
+            credentials(type, self._with.settings)
+        except (UnknownNameError, SettingError) as error:
+            self.settling.put_off(call, str(error))
+            return
+        self.carry_out(call, type, first=True)
 
     def _again(self, planned: Plan) -> Result:
         """The operation is known: say what came of it, or take it up where it provably was not carried out."""
         call = self._with.store.find("call", where={"key": planned.key}, limit=1)[0]
         calls.demand_same(call, planned.data)
-        if call["state"] != "not_done":
-            return self.settling.outcome(call)
-        taken = self._with.store.apply([calls.taken(call, self._with.clock.now())])[0]
-        return self._carry_out(taken, planned.type)
+        if call["state"] == "not_done" or call.get("resolution") == "not_done":
+            taken = self._with.store.apply([calls.taken(call, self._with.clock.now())])[0]
+            return self.carry_out(taken, planned.type, first=True)
+        return self.settling.outcome(call)
 
-    def _carry_out(self, call: Record, type: RequestType) -> Result:
-        return self.settling.settle(call, type, self._exchange(type, calls.thawed(call["request"]), call))
+    def carry_out(self, call: Record, type: RequestType, *, first: bool) -> Result:
+        """Send the frozen bytes of a call held by this process; `first`: no earlier attempt may have been carried out."""
+        return self.settling.settle(call, type, self._exchange(type, calls.thawed(call["request"]), call, first))
 
-    def _exchange(self, type: RequestType, request: Request, call: Record | None) -> Exchange:
+    def _exchange(self, type: RequestType, request: Request, call: Record | None, first: bool) -> Exchange:
         """Send `request` until there is a verdict, the retries are used up, or the deadline is near."""
         clock, deadline = self._with.clock, time.monotonic() + DEADLINE
         proof = credentials(type, self._with.settings)
         attempts: list[dict[str, Any]] = list(call.get("attempts") or []) if call else []
-        first = all(line["phase"] == "not_sent" or line["class"] == "http_429" for line in attempts)
         for tries in range(RETRIES + 1):
             sent_at = clock.now()
             result = self._with.dispatcher.send(
@@ -93,12 +115,12 @@ class Sending:
             clock.sleep(wait)
         return Exchange(result, verdict, attempts, instant(sent_at))
 
-    def _read(self, planned: Plan) -> Result:
+    def read(self, planned: Plan) -> Result:
         """A GET is not journaled: every page of a list, then one commit where a mapper keeps records."""
         type = planned.type
 
         def fetch(request: Request) -> Exchange:
-            exchange = self._exchange(type, request, None)
+            exchange = self._exchange(type, request, None, first=True)
             if exchange.verdict.outcome != "succeeded":
                 raise error_of(type, None, exchange.verdict, exchange.attempts[-1].get("status", 0))
             return exchange

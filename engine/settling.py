@@ -144,6 +144,8 @@ class Settling:
         """What came of a call that was made before: its result, or the error it ended in."""
         type, kept = self._with.catalog().request_type(call["request_type"]), call.get("answer")
         state = call["state"]
+        if state == "resolved":
+            raise UnknownOutcome(f"{type.name} was {call['message']}", call)
         if kept is None:
             said = call.get("message") or f"{type.name} is being sent by another process; ask again"
             outcome: Any = "not_done" if state == "not_done" else "unknown"
@@ -201,6 +203,12 @@ class Settling:
             state, due = "prepared", now + timedelta(seconds=LATER[tries - 1])
         end = calls.moved(call, **{**facts, "state": state, "tries": tries, "due": instant(due) if due else None})
         return self._with.commit([end])[0]
+
+    def put_off(self, call: Record, message: str) -> None:
+        """A call that cannot be sent as things are: a setting or a file is missing. Nothing left; try later."""
+        tries = (call.get("tries") or 0) + 1
+        due = self._with.clock.now() + timedelta(seconds=LATER[min(tries, len(LATER)) - 1])
+        self._with.commit([calls.moved(call, state="prepared", due=instant(due), tries=tries, message=message)])
 
     def _unmapped(self, call: Record, type: RequestType, facts: dict[str, Any], error: Exception) -> MappingError:
         why = f"{error.subject}: {error.details}" if isinstance(error, DataError) else error
