@@ -106,7 +106,7 @@ class Engine:
         operation: str | None = None,
         due: datetime | None = None,
     ) -> Record:
-        """Have a worker send the request type `name` with `data`, at `due` or as soon as it can; returns the call's row.
+        """Have a worker send the request type `name` with `data`, at `due` or at once; returns the call's row.
 
         Raises UnknownNameError, DataError and SettingError at once; what comes of it is in the row.
         """

@@ -23,7 +23,7 @@ from engine.templates import Source, Templates, is_template
 from engine.yaml_files import Mark, YamlFile
 
 _LASTS = {"m": 60, "h": 3600, "d": 86_400}
-_EVENT = ("id", "type", "time", "live", "account", "key", "version")
+_EVENT = ("id", "type", "time", "live", "account", "key", "version", "reference", "object")
 
 
 @cache

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -50,6 +50,7 @@ EVENT = RecordType(
         "tries": {"type": "integer"},
         "message": _TEXT,
         "changed": {"type": "array"},
+        "audit": {"type": "array", "description": "What people did to it: when, who, what, why."},
     },
     required=("key", "event_id", "event_type", "state", "body"),
     unique=(("key",),),
@@ -58,6 +59,10 @@ EVENT = RecordType(
 )
 
 log = logging.getLogger("engine")
+
+
+SettleByEvent = Callable[[Record, str | None, str | None, Any], None]
+"""Settles the call that an event names: (event, idempotency key, our reference, the event's object)."""
 
 
 class Inbox:
@@ -102,6 +107,22 @@ class Inbox:
         """Apply what the event means; what goes wrong is written down, never raised. Returns the row as it is now."""
         if record["state"] not in {"received", "failed"}:
             return record
+        ended = self._process(record)
+        gateway = self._with.catalog().gateways.get(record.scope.gateway)
+        if gateway and ended["state"] in {"processed", "ignored"}:
+            said = gateway.read_event({"event": parse_json(as_bytes(record["body"]))})
+            self._settle(record, said.get("key"), said.get("reference"), said.get("object"))
+        return ended
+
+    def replay(self, record: Record, who: str, reason: str) -> Record:
+        """Have an event processed again, from its stored bytes: its signature was checked when it came."""
+        now = instant(self._with.clock.now())
+        audit = [*(record.get("audit") or []), {"at": now, "who": who, "what": "replayed", "why": reason}]
+        again = {"state": "received", "due": now, "tries": 0, "message": None, "audit": audit}
+        seen = {"state": [record["state"]]}
+        return self._with.commit([Change("update", EVENT, record.scope, {"id": record.id}, again, seen, must=True)])[0]
+
+    def _process(self, record: Record) -> Record:
         catalog = self._with.catalog()
         processor = catalog.processors.get(f"{record.scope.gateway}/{record['event_type'].replace('/', '.')}")
         if processor is None:

@@ -1,8 +1,8 @@
 """What becomes of calls that were left open: by a process that died, or by an answer nobody could trust.
 
 Hides: the ways out of "perhaps carried out". In the key's window the same bytes go out again; after it the gateway is
-asked by our own reference; an event that names the call settles it; a person has the last word. Nothing here ever makes a
-second effect of one operation, and nothing calls a call failed because it took long.
+asked by our own reference; an event that names the call settles it; a person has the last word. Nothing here ever makes
+a second effect of one operation, and nothing calls a call failed because it took long.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from engine.answers import Verdict, judge
 from engine.calls import instant
 from engine.context import Context
 from engine.dispatcher import Answer
-from engine.errors import Conflict, EngineError, MappingError, UnknownNameError
+from engine.errors import Conflict, EngineError, UnknownNameError
 from engine.records import Record
 from engine.request_types import RequestType
 from engine.sending import Sending
@@ -163,4 +163,6 @@ def _kept(type: RequestType, call: Record, kept: Any) -> Exchange:
 
 def _demand(call: Record, states: set[str], what: str) -> None:
     if call["state"] not in states:
-        raise Conflict(f"the call {call.id} is {call['state']}; only one that is {' or '.join(sorted(states))} can {what}")
+        raise Conflict(
+            f"the call {call.id} is {call['state']}; only one that is {' or '.join(sorted(states))} can {what}"
+        )

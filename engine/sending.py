@@ -92,7 +92,7 @@ class Sending:
         return self.settling.outcome(call)
 
     def carry_out(self, call: Record, type: RequestType, *, first: bool) -> Result:
-        """Send the frozen bytes of a call held by this process; `first`: no earlier attempt may have been carried out."""
+        """Send the frozen bytes of a call that this process holds; `first`: it cannot have been carried out before."""
         return self.settling.settle(call, type, self._exchange(type, calls.thawed(call["request"]), call, first))
 
     def _exchange(self, type: RequestType, request: Request, call: Record | None, first: bool) -> Exchange:

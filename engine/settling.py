@@ -36,7 +36,6 @@ from engine.records import Change, Record, Scope
 from engine.request_types import RequestType
 from engine.windows import LATER, comes_back
 
-
 log = logging.getLogger("engine")
 
 
@@ -100,7 +99,12 @@ class Settling:
             changes = self.mapped(type, Subject.of(call), exchange)
             end = calls.moved(call, state=verdict.outcome, changed=_named(changes), **facts)
             *records, ended = self._with.commit([*changes, end])
-        except (ValueError, Conflict) as error:
+        except Conflict as error:
+            now = self._with.store.find("call", where={"id": call.id}, limit=1)[0]
+            if (now["state"], now.get("lease")) != (call["state"], call.get("lease")):
+                return self.outcome(now)  # this process was given up for dead, and another one has settled it
+            raise self._unmapped(call, type, facts, error) from None
+        except ValueError as error:
             raise self._unmapped(call, type, facts, error) from None
         except StoreError as error:
             raise _not_written(call, type, exchange, error) from None
@@ -196,7 +200,8 @@ class Settling:
     def end_open(self, call: Record, type: RequestType, verdict: Verdict, facts: Mapping[str, Any]) -> Record:
         """No success and no refusal: commit when to come back to the call, if a worker is to."""
         now, tries = self._with.clock.now(), (call.get("tries") or 0) + 1
-        state, due = verdict.outcome, None
+        state: str = verdict.outcome
+        due = None
         if state == "unknown":
             due = comes_back(type, call, now)
         elif call.get("queued") and verdict.repeat and tries <= len(LATER):

@@ -1,7 +1,7 @@
 """When an open call is come back to, and whether its bytes may be sent again then.
 
-Hides: the arithmetic of time that keeps a repeat from being a second effect. A key is trusted for half of what the gateway
-promises, never longer than twelve hours, and never by a clock that runs behind the journal.
+Hides: the arithmetic of time that keeps a repeat from being a second effect. A key is trusted for half of what the
+gateway promises, never longer than twelve hours, and never by a clock that runs behind the journal.
 """
 
 from __future__ import annotations

@@ -1,0 +1,362 @@
+"""Calls left open, and every way in which one is settled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import Engine, MappingError, TransportError, UnknownOutcome
+from engine.context import Clock
+from engine.dispatcher import Answer, Failure
+from engine.errors import Conflict
+from engine.records import Record
+from engine.request_types import Request
+from engine.signatures import scheme_of, sign
+from engine.store.memory import MemoryStore
+
+SECRET = "whsec_0123456789abcdef0123456789abcdef"
+FILES = {
+    "request_types/acme/_gateway.yml": """
+        base_url: https://api.acme.test
+        auth: {bearer: ACME_KEY}
+        headers: {Content-Type: application/json}
+        idempotency: {header: Idempotency-Key, lasts: 24h}
+        error: "{{ response.error }}"
+        webhook:
+          scheme: stripe
+          secrets: [ACME_WEBHOOK_SECRET]
+          id: "{{ event.id }}"
+          type: "{{ event.type }}"
+          key: "{{ event.key }}"
+          reference: "{{ event.object.ref }}"
+          object: "{{ event.object }}"
+        """,
+    "request_types/acme/pay.yml": """
+        summary: Pay.
+        method: POST
+        url: /payments
+        body: {amount: "{{ data.amount }}", ref: "{{ call_id }}"}
+        expect: {body: {required: [id], properties: {id: {pattern: "^p_"}}}}
+        lookup: acme/find_payment
+        data: {required: [amount], properties: {amount: {type: integer}}}
+        """,
+    "request_types/acme/pay_once.yml": """
+        summary: Pay where no key is known.
+        method: POST
+        url: /payments
+        body: {amount: "{{ data.amount }}"}
+        at_most_once: true
+        data: {required: [amount], properties: {amount: {type: integer}}}
+        """,
+    "request_types/acme/find_payment.yml": """
+        summary: Find a payment by our reference.
+        method: GET
+        url: /payments
+        query: {ref: "{{ data.call_id }}"}
+        found: "{{ response.items[0] }}"
+        data: {required: [call_id], properties: {call_id: {type: string}}}
+        """,
+    "response_mappers/records/invoice.yml": """
+        summary: What was paid.
+        required: [gateway_id]
+        unique: [gateway_id]
+        properties: {gateway_id: {type: string}, amount: {type: integer}}
+        """,
+    "response_mappers/acme/pay.json.j2": """
+        {"upsert": "invoice", "where": {"gateway_id": {{ response.id }}}, "set": {"amount": {{ response.amount }}}}
+        """,
+}
+
+
+class Gateway:
+    """Answers with what it is told to, one after the other, and remembers what it was sent."""
+
+    def __init__(self, *answers: Answer | Failure | Callable[[Request], Answer | Failure]) -> None:
+        self.answers = list(answers)
+        self.sent: list[Request] = []
+
+    def send(
+        self, request: Request, *, credentials: Mapping[str, str], deadline: float, answer_limit: int | None = None
+    ) -> Answer | Failure:
+        self.sent.append(request)
+        answer = self.answers.pop(0)
+        return answer(request) if callable(answer) else answer
+
+
+def ok(**body: Any) -> Answer:
+    return Answer(200, {"content-type": "application/json"}, json.dumps(body).encode(), 0.01)
+
+
+LOST = Failure("read_timeout", sent=True, message="no answer", seconds=0.1)
+UNREACHED = Failure("connect", sent=False, message="refused", seconds=0.1)
+
+
+class Time:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def moves(self, **by: float) -> None:
+        self.now += timedelta(**by)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for name, text in FILES.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        indent = len(text.split("\n")[1]) - len(text.split("\n")[1].lstrip())
+        path.write_text("\n".join(line[indent:] for line in text.split("\n")))
+    return tmp_path
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+def engine_of(root: Path, time: Time, gateway: Gateway, store: MemoryStore | None = None) -> Engine:
+    clock = Clock(now=lambda: time.now, sleep=lambda _: None)
+    secrets = {"ACME_KEY": "key", "ACME_WEBHOOK_SECRET": SECRET}
+    return Engine(root, store=store or MemoryStore(), dispatcher=gateway, clock=clock, environment=secrets)
+
+
+def the_call(engine: Engine) -> Record:
+    (call,) = engine.find("call")
+    return call
+
+
+def left_unknown(root: Path, time: Time, *later: Answer | Failure) -> tuple[Engine, Gateway]:
+    """An engine with one call that was sent three times and never answered."""
+    gateway = Gateway(LOST, LOST, LOST, *later)
+    engine = engine_of(root, time, gateway)
+    with pytest.raises(UnknownOutcome):
+        engine.send("acme/pay", {"amount": 5}, operation="order-1")
+    return engine, gateway
+
+
+def test_an_unknown_call_is_sent_again_with_its_key_and_bytes(root: Path, time: Time) -> None:
+    """In the key's window the very same request goes out again, and its answer settles the call."""
+    engine, gateway = left_unknown(root, time, ok(id="p_1", amount=5))
+    time.moves(seconds=2)
+    assert engine.run_due() == 1
+    assert the_call(engine)["state"] == "succeeded"
+    assert len({(request.body, request.headers) for request in gateway.sent}) == 1
+    assert [record["amount"] for record in engine.find("invoice")] == [5]
+
+
+def test_an_unknown_call_is_not_sent_again_before_its_time(root: Path, time: Time) -> None:
+    """Between two tries a worker leaves the call alone."""
+    engine, gateway = left_unknown(root, time)
+    assert engine.run_due() == 0
+    assert len(gateway.sent) == 3
+
+
+def test_past_the_window_the_gateway_is_asked(root: Path, time: Time) -> None:
+    """Half a key's life later only a look-up by our reference is made, and what it finds is the answer."""
+    engine, gateway = left_unknown(root, time, ok(items=[{"id": "p_9", "amount": 5}]))
+    time.moves(hours=12, seconds=1)
+    engine.run_due()
+    assert gateway.sent[-1].method == "GET"
+    assert f"ref={the_call(engine).id}" in gateway.sent[-1].url
+    assert the_call(engine)["state"] == "succeeded"
+    assert the_call(engine)["attempts"][-1]["class"] == "looked_up"
+
+
+def test_two_agreeing_look_ups_prove_that_nothing_was_done(root: Path, time: Time) -> None:
+    """Once is not enough; twice, long after, is: then the same operation may be taken up again."""
+    engine, gateway = left_unknown(root, time, ok(items=[]), ok(items=[]), ok(id="p_2", amount=5))
+    for expected in ("unknown", "not_done"):
+        time.moves(hours=13)
+        engine.run_due()
+        assert the_call(engine)["state"] == expected
+    engine.send("acme/pay", {"amount": 5}, operation="order-1")
+    assert len({dict(request.headers)["Idempotency-Key"] for request in gateway.sent if request.method == "POST"}) == 1
+    assert the_call(engine)["state"] == "succeeded"
+
+
+def test_a_look_up_without_an_answer_proves_nothing(root: Path, time: Time) -> None:
+    """A look-up that fails counts neither for nor against."""
+    engine, _ = left_unknown(root, time, *[UNREACHED] * 3, ok(items=[]))
+    time.moves(hours=13)
+    engine.run_due()
+    time.moves(hours=13)
+    engine.run_due()
+    assert the_call(engine)["state"] == "unknown"
+
+
+def test_a_clock_behind_the_journal_sends_nothing(root: Path, time: Time) -> None:
+    """A clock set back makes an old key look young, so nothing is sent by it."""
+    engine, gateway = left_unknown(root, time, ok(items=[]))
+    call = the_call(engine)
+    engine.recovery.come_back(call, "ann", "now")
+    time.moves(minutes=-5)
+    engine.store.apply([])
+    time.moves(minutes=5)
+    time.now = datetime.fromisoformat(call["sent_at"]) - timedelta(minutes=2)
+    assert engine.run_due() == 0
+    assert len(gateway.sent) == 3
+
+
+def test_a_call_of_a_dead_process_is_sent_again(root: Path, time: Time) -> None:
+    """What a process left in `sending` is taken up when its lease ends, never before."""
+    store = MemoryStore()
+
+    def dies(_: Request) -> Answer:
+        raise KeyboardInterrupt
+
+    engine = engine_of(root, time, Gateway(dies), store)
+    with pytest.raises(KeyboardInterrupt):
+        engine.send("acme/pay", {"amount": 5})
+    again = Gateway(ok(id="p_1", amount=5))
+    heir = engine_of(root, time, again, store)
+    time.moves(seconds=59)
+    assert heir.run_due() == 0
+    time.moves(seconds=2)
+    assert heir.run_due() == 1
+    assert the_call(heir)["state"] == "succeeded"
+    assert len(again.sent) == 1
+
+
+def test_a_call_without_a_key_is_never_sent_twice(root: Path, time: Time) -> None:
+    """Where the gateway knows no keys a dead process's call is unknown, and a person's."""
+    store = MemoryStore()
+
+    def dies(_: Request) -> Answer:
+        raise KeyboardInterrupt
+
+    engine = engine_of(root, time, Gateway(dies), store)
+    with pytest.raises(KeyboardInterrupt):
+        engine.send("acme/pay_once", {"amount": 5})
+    heir = engine_of(root, time, Gateway(), store)
+    time.moves(hours=2)
+    heir.run_due()
+    assert (the_call(heir)["state"], the_call(heir)["due"]) == ("unknown", None)
+
+
+def test_a_zombie_changes_nothing(root: Path, time: Time) -> None:
+    """Who wakes after its lease was taken over commits nothing; it is told what the other one did."""
+    store, heirs = MemoryStore(), Gateway(ok(id="p_1", amount=5))
+
+    def freezes(_: Request) -> Answer:
+        time.moves(seconds=61)
+        engine_of(root, time, heirs, store).run_due()
+        return ok(id="p_1", amount=5)
+
+    engine = engine_of(root, time, Gateway(freezes), store)
+    assert engine.send("acme/pay", {"amount": 5}).records[0]["gateway_id"] == "p_1"
+    assert [line["class"] for line in the_call(engine)["attempts"]] == ["ok"]
+    assert len(engine.find("invoice")) == 1
+
+
+@pytest.mark.parametrize("named", [{"key": True}, {"ref": True}], ids=["by key", "by reference"])
+def test_an_event_settles_the_call_it_names(root: Path, time: Time, named: Mapping[str, bool]) -> None:
+    """A verified event that carries our key or our reference is the answer that never came."""
+    engine, _ = left_unknown(root, time)
+    call = the_call(engine)
+    event: dict[str, Any] = {"id": "e_1", "type": "paid", "object": {"id": "p_7", "amount": 5}}
+    if "key" in named:
+        event["key"] = call["key"]
+    else:
+        event["object"]["ref"] = call.id
+    body = json.dumps(event).encode()
+    engine.receive("acme", sign(scheme_of("stripe"), SECRET, body, time.now.timestamp()), body)
+    assert the_call(engine)["state"] == "succeeded"
+    assert [record["gateway_id"] for record in engine.find("invoice")] == ["p_7"]
+
+
+def test_an_unmapped_call_is_mapped_again_without_sending(root: Path, time: Time) -> None:
+    """A mended mapper is run over the kept answer; nothing leaves."""
+    gateway = Gateway(ok(id="p_1", amount="five"))
+    engine = engine_of(root, time, gateway)
+    with pytest.raises(MappingError):
+        engine.send("acme/pay", {"amount": 5})
+    with pytest.raises(MappingError):
+        engine.recovery.remap(the_call(engine))
+    mapper = root / "response_mappers/acme/pay.json.j2"
+    mapper.write_text('{"upsert": "invoice", "where": {"gateway_id": {{ response.id }}}}')
+    mended = engine_of(root, time, gateway, engine.store)  # type: ignore[arg-type]  # it is the MemoryStore from above
+    mended.recovery.remap(the_call(mended))
+    assert the_call(mended)["state"] == "succeeded"
+    assert len(gateway.sent) == 1
+
+
+def test_a_person_has_the_last_word(root: Path, time: Time) -> None:
+    """Who resolved a call, as what and why is kept, and the operation then says so."""
+    engine, gateway = left_unknown(root, time)
+    engine.recovery.resolve(the_call(engine), "succeeded", "ann", "the bank shows it")
+    assert the_call(engine)["audit"][0]["why"] == "the bank shows it"
+    with pytest.raises(UnknownOutcome, match="resolved as succeeded by ann"):
+        engine.send("acme/pay", {"amount": 5}, operation="order-1")
+    with pytest.raises(Conflict):
+        engine.recovery.resolve(the_call(engine), "declined", "bob", "no")
+    assert len(gateway.sent) == 3
+
+
+def test_a_queued_call_is_sent_by_a_worker(root: Path, time: Time) -> None:
+    """`send_later` sends nothing now; a worker sends it once, and tries again where it provably did not arrive."""
+    gateway = Gateway(UNREACHED, UNREACHED, UNREACHED, ok(id="p_1", amount=5))
+    engine = engine_of(root, time, gateway)
+    engine.wake = lambda: None
+    first = engine.send_later("acme/pay", {"amount": 5}, operation="order-2")
+    assert engine.send_later("acme/pay", {"amount": 5}, operation="order-2").id == first.id
+    assert gateway.sent == []
+    engine.run_due()
+    assert the_call(engine)["state"] == "prepared"
+    time.moves(seconds=2)
+    engine.run_due()
+    assert the_call(engine)["state"] == "succeeded"
+
+
+def test_a_cancelled_call_is_never_sent(root: Path, time: Time) -> None:
+    """Nothing was sent, nothing will be."""
+    engine = engine_of(root, time, Gateway())
+    engine.wake = lambda: None
+    engine.recovery.cancel(engine.send_later("acme/pay", {"amount": 5}), "ann", "ordered twice")
+    assert engine.run_due() == 0
+
+
+def test_a_missing_secret_puts_a_queued_call_off(root: Path, time: Time) -> None:
+    """A setting that is gone loses no call: it is tried again."""
+    gateway = Gateway(ok(id="p_1", amount=5))
+    engine = engine_of(root, time, gateway)
+    engine.wake = lambda: None
+    engine.send_later("acme/pay", {"amount": 5})
+    poor = Engine(root, store=engine.store, dispatcher=gateway, clock=engine.clock, environment={})
+    poor.run_due()
+    assert (the_call(engine)["state"], gateway.sent) == ("prepared", [])
+    time.moves(seconds=2)
+    engine.run_due()
+    assert the_call(engine)["state"] == "succeeded"
+
+
+def test_a_call_to_another_origin_is_not_resent(root: Path, time: Time) -> None:
+    """A call frozen for a sandbox does not go to the gateway, whatever its key says."""
+    engine, gateway = left_unknown(root, time, ok(items=[]))
+    time.moves(seconds=2)
+    elsewhere = Engine(
+        root,
+        store=engine.store,
+        dispatcher=gateway,
+        clock=engine.clock,
+        environment={"ACME_KEY": "key"},
+        base_urls={"acme": "https://sandbox.acme.test"},
+    )
+    elsewhere.run_due()
+    assert [request.method for request in gateway.sent].count("POST") == 3
+
+
+def test_a_call_that_was_not_sent_raises_and_is_kept(root: Path, time: Time) -> None:
+    """A caller who waits is told; the operation may be taken up again with the same key."""
+    gateway = Gateway(UNREACHED, UNREACHED, UNREACHED, ok(id="p_1", amount=5))
+    engine = engine_of(root, time, gateway)
+    with pytest.raises(TransportError):
+        engine.send("acme/pay", {"amount": 5}, operation="order-3")
+    engine.send("acme/pay", {"amount": 5}, operation="order-3")
+    assert len({request.headers for request in gateway.sent}) == 1
