@@ -190,7 +190,12 @@ class Templates:
     def body(self, source: Source) -> Callable[[Names], str]:
         """A function that renders the JSON template which is a request's body."""
         padded = "{#" + "\n" * (source.line - 1) + "#}" + source.text
-        return self._rendering(lambda: self._documents.from_string(padded), source.file)
+
+        def load() -> jinja2.Template:
+            code = self._documents.compile(padded, filename=source.file)
+            return jinja2.Template.from_code(self._documents, code, self._documents.globals)
+
+        return self._rendering(load, source.file)
 
     def document(self, name: str, file: str) -> Callable[[Names], str]:
         """A function that renders the document `name` of the loader to JSON text."""
