@@ -10,7 +10,8 @@ import pytest
 from jinja2 import FunctionLoader, TemplateError
 
 from engine.sandbox import documents, structures
-from engine.templates import RenderError, Source, Templates
+from engine.template_checks import Source
+from engine.templates import RenderError, Templates
 from engine.yaml_files import parse
 
 FRAGMENTS = {"shop/_part.json.j2": '{"part": {{ thing.id }}}', "shop/_broken.json.j2": '{"a": {{ missing }}}'}
