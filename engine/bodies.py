@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -44,14 +45,14 @@ def encode_form(value: Any) -> str:
     """`value`, a mapping, as a query string: nested mappings as a[b]=, lists as a[0]=, null as an empty value."""
     if not isinstance(value, Mapping):
         raise ValueError("a form must be a mapping")
-    pairs = (pair for key, part in value.items() for pair in _pairs(_name(key), part))
-    return "&".join(f"{name}={quote(text, safe='')}" for name, text in pairs)
+    return "&".join(f"{quote(name, safe='[]')}={quote(text, safe='')}" for name, text in _pairs("", value))
 
 
 def _pairs(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """The pairs that a receiver is to find, before any encoding."""
     if isinstance(value, Mapping):
         for key, part in value.items():
-            yield from _pairs(f"{name}[{_name(key)}]", part)
+            yield from _pairs(f"{name}[{_key(key)}]" if name else _key(key), part)
     elif isinstance(value, list):
         for index, part in enumerate(value):
             yield from _pairs(f"{name}[{index}]", part)
@@ -59,11 +60,11 @@ def _pairs(name: str, value: Any) -> Iterator[tuple[str, str]]:
         yield name, _text(value)
 
 
-def _name(key: str) -> str:
+def _key(key: str) -> str:
     # Percent-encoding does not protect a bracket in a name: receivers decode first and split at brackets then.
     if "[" in key or "]" in key or not key:
         raise ValueError(f"the name {key!r} cannot stand in a form: brackets make structure there")
-    return quote(key, safe="")
+    return key
 
 
 def _text(value: Any) -> str:
@@ -75,22 +76,29 @@ def _text(value: Any) -> str:
 
 
 def _multipart(value: Any, boundary: str) -> bytes:
-    """A multipart body; a mapping {filename, content_type, base64} is a file."""
-    from werkzeug.datastructures import Headers
-    from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartEncoder, Preamble
-
+    """A multipart body (RFC 7578); a mapping {filename, content_type, base64} is a file."""
     if not isinstance(value, Mapping):
         raise ValueError("a multipart body must be a mapping")
-    encoder = MultipartEncoder(boundary.encode("ascii"))
-    body = encoder.send_event(Preamble(data=b""))
-    for key, part in value.items():
-        if isinstance(part, Mapping) and "base64" in part:
-            content = base64.b64decode(part["base64"], validate=True)
-            headers = Headers([("Content-Type", part.get("content_type", "application/octet-stream"))])
-            body += encoder.send_event(File(name=_name(key), filename=part.get("filename", key), headers=headers))
-            body += encoder.send_event(Data(data=content, more_data=False))
-            continue
-        for name, text in _pairs(_name(key), part):
-            body += encoder.send_event(Field(name=name, headers=Headers()))
-            body += encoder.send_event(Data(data=text.encode("utf-8"), more_data=False))
-    return body + encoder.send_event(Epilogue(data=b""))
+    parts = (part for key, one in value.items() for part in _parts(key, one))
+    return b"".join(b"--%b\r\n%b\r\n" % (boundary.encode(), part) for part in parts) + f"--{boundary}--\r\n".encode()
+
+
+def _parts(key: str, value: Any) -> Iterator[bytes]:
+    if isinstance(value, Mapping) and "base64" in value:
+        kind = str(value.get("content_type", "application/octet-stream"))
+        if not re.fullmatch(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?", kind):
+            raise ValueError(f"{kind!r} is no content type")
+        named = f'; filename="{_quoted(str(value.get("filename", key)))}"\r\nContent-Type: {kind}'
+        yield _part(_key(key), named, base64.b64decode(value["base64"], validate=True))
+        return
+    for name, text in _pairs(_key(key), value):
+        yield _part(name, "", text.encode("utf-8"))
+
+
+def _part(name: str, more: str, content: bytes) -> bytes:
+    return f'Content-Disposition: form-data; name="{_quoted(name)}"{more}\r\n\r\n'.encode() + content
+
+
+def _quoted(text: str) -> str:
+    """Text between the quotes of a head line, as the HTML standard has it: it can end neither."""
+    return text.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")

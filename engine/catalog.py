@@ -18,10 +18,12 @@ import jinja2
 from engine.changes import Mapper, check_changes
 from engine.definitions import read_gateway, read_record_type, read_request_type
 from engine.errors import DefinitionError, Fault, UnknownNameError, did_you_mean
+from engine.forms.markup import check_form, check_frame
 from engine.records import RecordType
 from engine.request_types import Gateway, RequestType
 from engine.sandbox import documents, structures
-from engine.templates import Source, Templates
+from engine.template_checks import Source
+from engine.templates import Templates
 from engine.yaml_files import YamlFile, parse
 
 KINDS = {
@@ -33,6 +35,7 @@ KINDS = {
 MAPPER_NAMES = ("response", "status", "now", "sent_at", "call_id")
 OWN_TYPES = frozenset({"call", "event", "reaction", "installation"})
 PROCESSOR_NAMES = ("event", "now", "sent_at")
+FRAME = "_form"  # forms/_form.html, which every form stands in
 
 _ANYTHING: Mapping[str, Any] = {"properties": {}, "additionalProperties": True}
 _NAME = re.compile(r"[a-z0-9_]+/[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
@@ -96,6 +99,7 @@ class _Loading:
         self._base_urls = base_urls
         self._faults: list[Fault] = []
         self._found = {kind: self._find(folders, kind) for kind in KINDS}
+        self._form_frame = self._frame(folders)
         loader = jinja2.FunctionLoader(self._template)
         self._templates = Templates(structures(cache), documents(loader, cache), self._fragment)
 
@@ -122,6 +126,11 @@ class _Loading:
                     self._faults.append(Fault(shown, 1, 1, f"cannot be read: {error}"))
         return found
 
+    def _frame(self, folders: Sequence[Path]) -> Source:
+        shown = f"forms/{FRAME}.html"
+        found = next((path for folder in folders if (path := folder / shown).is_file()), shipped() / shown)
+        return Source(found.read_text("utf-8"), shown)
+
     def _template(self, name: str) -> tuple[str, str, Callable[[], bool]] | None:
         """For Jinja: a file of mappers or processors, or a fragment."""
         kind, _, rest = name.partition(":")
@@ -142,7 +151,7 @@ class _Loading:
         mappers = self._mappers("response_mappers", record_types, schemas)
         processors = self._mappers("webhook_processors", record_types, schemas)
         self._cross_check(request_types, schemas, mappers)
-        forms = {name.removesuffix(".html"): source for name, source in self._found["forms"].items()}
+        forms = self._forms(gateways, schemas, record_types)
         if self._faults:
             raise DefinitionError(self._faults)
         return Catalog(gateways, request_types, mappers, processors, record_types, forms)
@@ -227,6 +236,24 @@ class _Loading:
             render = self._templates.document(f"{kind}:{name}.json.j2", source.file)
             mappers[name] = Mapper(name, source.file, render, types)
         return mappers
+
+    def _forms(
+        self,
+        gateways: Mapping[str, Gateway],
+        schemas: Mapping[str, Mapping[str, Any]],
+        record_types: Mapping[str, RecordType],
+    ) -> dict[str, Source]:
+        self._faults += check_frame(self._form_frame)
+        forms = {FRAME: self._form_frame}
+        for name, source in self._files("forms", ".html"):
+            gateway = gateways.get(name.partition("/")[0])
+            if name not in schemas:
+                guess = did_you_mean(name, schemas)
+                self._faults.append(Fault(source.file, 1, 1, f"there is no request type {name!r} for this form{guess}"))
+            elif gateway:
+                self._faults += check_form(source, schemas[name], gateway.settings, record_types)
+            forms[name] = source
+        return forms
 
     def _with_fragments(self, source: Source) -> Iterator[Source]:
         yield source

@@ -13,7 +13,7 @@ from typing import Any
 
 from engine.errors import DefinitionError, Fault, did_you_mean
 from engine.records import Change, RecordType, Scope, iter_documents
-from engine.templates import Source
+from engine.template_checks import Source
 from engine.yaml_files import YamlFile, parse
 
 _VERBS = {"upsert", "update", "delete"}

@@ -19,7 +19,8 @@ from engine.errors import Fault, did_you_mean
 from engine.records import SCOPE, RecordType
 from engine.request_types import READS, Gateway, Pages, RequestType
 from engine.schemas import Schema
-from engine.templates import Source, Templates, is_template
+from engine.template_checks import Source
+from engine.templates import Templates, is_template
 from engine.yaml_files import Mark, YamlFile
 
 _LASTS = {"m": 60, "h": 3600, "d": 86_400}

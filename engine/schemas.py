@@ -19,6 +19,7 @@ from engine.errors import Problem, did_you_mean
 if TYPE_CHECKING:
     from jsonschema import ValidationError
     from jsonschema.protocols import Validator
+    from referencing import Registry
 
 JsonSchema = Mapping[str, Any]
 
@@ -33,19 +34,34 @@ class Schema:
         self._references = references
 
     @cached_property
-    def _validator(self) -> Validator:
+    def _registry(self) -> Registry[Any]:
         from referencing import Registry, Resource
 
         known = [(str(document["$id"]), Resource.from_contents(document)) for document in self._references]
-        registry: Registry[Any] = Registry().with_resources(known)
-        return _strict()(self.document, registry=registry)
+        return Registry().with_resources(known)
+
+    @cached_property
+    def _validator(self) -> Validator:
+        return _strict()(self.document, registry=self._registry)
 
     def verify(self) -> list[Problem]:
         """What keeps the document itself from being a JSON Schema; costs milliseconds, so ask once a file."""
-        from jsonschema import Draft202012Validator
+        from jsonschema import Draft202012Validator, FormatChecker
 
-        metaschema = Draft202012Validator(Draft202012Validator.META_SCHEMA)
-        return [_problem(error) for error in metaschema.iter_errors(self.document)]
+        metaschema = Draft202012Validator(Draft202012Validator.META_SCHEMA, format_checker=FormatChecker(["regex"]))
+        return [_problem(error) for error in metaschema.iter_errors(self.document)] or list(self._lost_references())
+
+    def _lost_references(self) -> Iterator[Problem]:
+        """Every `$ref` that leads nowhere: found when a value comes to it, it would be too late."""
+        from referencing.exceptions import Unresolvable
+        from referencing.jsonschema import DRAFT202012
+
+        resolver = self._registry.resolver_with_root(DRAFT202012.create_resource(self.document))
+        for pointer, reference in _references_in(self.document, ""):
+            try:
+                resolver.lookup(reference)
+            except Unresolvable:
+                yield Problem(pointer, f"{reference!r} leads nowhere, and nothing is ever fetched")
 
     def problems(self, value: Any) -> list[Problem]:
         """Everything that is wrong with `value`; an empty list means it fits."""
@@ -72,10 +88,7 @@ def from_text(schema: JsonSchema, text: str) -> Any:
         except (ValueError, KeyError):
             continue
         return value
-    try:
-        return json.loads(text) if "type" not in schema and "enum" not in schema else text
-    except ValueError:
-        return text
+    return text
 
 
 def _whole(text: str) -> int:
@@ -102,6 +115,15 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "object": _json_of(dict),
     "array": _json_of(list),
 }
+
+
+def _references_in(schema: Any, pointer: str) -> Iterator[tuple[str, str]]:
+    """Where a schema refers to another, and to which."""
+    parts = schema.items() if isinstance(schema, Mapping) else enumerate(schema) if isinstance(schema, list) else ()
+    for name, part in parts:
+        if name == "$ref" and isinstance(part, str):
+            yield f"{pointer}/$ref", part
+        yield from _references_in(part, f"{pointer}/{_escape(name)}")
 
 
 def _flat(errors: Iterator[ValidationError]) -> Iterator[ValidationError]:

@@ -88,7 +88,7 @@ class _Reader:
             raise _refused(self.name, event.start_mark, f"nested deeper than {MAX_DEPTH}; flatten it")
         if isinstance(event, yaml.AliasEvent):
             raise _refused(self.name, event.start_mark, f"the alias *{event.anchor} is refused; write the value again")
-        if event.tag is not None and not (isinstance(event, yaml.ScalarEvent) and event.tag == "!"):
+        if event.tag is not None:
             raise _refused(self.name, event.start_mark, f"the tag {event.tag} is refused; remove it")
         block = isinstance(event, yaml.ScalarEvent) and event.style in {"|", ">"}
         place = key or event.start_mark

@@ -111,7 +111,9 @@ class Line(httpx.BaseTransport):
         if self._tls:
             with self._step("tls"):
                 wire.settimeout(self._left(until))
-                self._socket = wire = self._tls.wrap_socket(wire, server_hostname=host)
+                # Without its farewell, the end of a TLS connection may be anybody's doing (RFC 9112, 9.8).
+                wire = self._tls.wrap_socket(wire, server_hostname=host, suppress_ragged_eofs=False)
+            self._socket = wire
         self._poll = select.poll()
         self._poll.register(wire, select.POLLIN)
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_LIMIT)
@@ -182,7 +184,7 @@ class Line(httpx.BaseTransport):
             return self._http.next_event()
         except h11.RemoteProtocolError as error:
             if self._http.trailing_data[1]:
-                raise Trouble("closed", "closed the connection before its answer was complete") from None
+                raise _closed() from None
             if error.error_status_hint == 431:
                 raise Trouble("too_large", f"sent more than {HEAD_LIMIT} bytes of headers") from None
             # The error's own text quotes what was received, which may be an echo of our secrets.
@@ -191,7 +193,10 @@ class Line(httpx.BaseTransport):
     def _receive(self, wire: socket.socket, most: int, seconds: float) -> int:
         with self._step("read"):
             wire.settimeout(self._left(time.monotonic() + seconds))
-            received = wire.recv(min(most, _CHUNK))
+            try:
+                received = wire.recv(min(most, _CHUNK))
+            except ssl.SSLEOFError:
+                raise _closed() from None
         self._http.receive_data(received)
         return len(received)
 
@@ -225,6 +230,10 @@ class _Body(httpx.SyncByteStream):
 
     def __iter__(self) -> Iterator[bytes]:
         return self._pieces
+
+
+def _closed() -> Trouble:
+    return Trouble("closed", "closed the connection before its answer was complete")
 
 
 def _reason(error: OSError | UnicodeError) -> str:

@@ -51,6 +51,8 @@ def _url(text: str) -> httpx.URL:
         url = httpx.URL(text)
     except httpx.InvalidURL:
         raise _invalid("was given a URL that cannot be read") from None
+    if int(match["port"] or 1) not in range(1, 65536):
+        raise _invalid("was given a URL with a port that is none")
     if url.raw_path != match["target"].encode():
         raise _invalid("was given a URL that would change on its way: it has a `.` or `..`, or is not encoded")
     if match["scheme"] == "http" and not _is_loopback(url.host):

@@ -1,0 +1,136 @@
+"""What a template may say: the names, filters and statements that are offered, and where a tag may stand in JSON.
+
+Hides: how a template's tree is walked. Everything is found at start, with its file, line and column.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import nodes
+
+from engine.errors import Fault, did_you_mean
+from engine.sandbox import PRIVATE_FILTERS, Environment
+
+Names = Mapping[str, Any]
+"""What a template may name: name → JSON Schema of the value, or None where anything goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A template's text, and the file and line (from 1) where it begins."""
+
+    text: str
+    file: str
+    line: int = 1
+
+    def fault(self, line: int, needle: str, message: str) -> Fault:
+        """A fault on `line` of the file, at the first place where `needle` stands there."""
+        lines = self.text.split("\n")
+        inside = lines[line - self.line] if 0 <= line - self.line < len(lines) else ""
+        found = re.search(rf"(?<![\w]){re.escape(needle)}(?![\w])", inside) if needle else None
+        return Fault(self.file, line, found.start() + 1 if found else 1, message)
+
+
+_VALUE = "}}"
+
+
+class Check:
+    """Walks one template's tree and reports names, filters and statements that are not offered."""
+
+    _FORBIDDEN = (nodes.Macro, nodes.CallBlock, nodes.FilterBlock, nodes.AssignBlock, nodes.Extends, nodes.Block)
+    _FORBIDDEN += (nodes.Import, nodes.FromImport, nodes.With, nodes.ScopedEvalContextModifier)  # type: ignore[assignment]
+
+    def __init__(self, source: Source, names: Names) -> None:
+        self._source, self._names = source, names
+        self.assigned: set[str] = set()
+
+    def node(self, tree: nodes.Node) -> list[Fault]:
+        """All faults at and below `tree`."""
+        named = [tree, *tree.find_all(nodes.Node)]
+        self.assigned |= {node.name for node in named if isinstance(node, nodes.Name) and node.ctx == "store"}
+        return [fault for node in named for fault in self._one(node)]
+
+    def _one(self, node: nodes.Node) -> Iterator[Fault]:
+        line, fault = node.lineno, self._source.fault
+        if isinstance(node, self._FORBIDDEN):
+            word = type(node).__name__.lower()
+            yield fault(line, word, f"{word} is not offered in a template; if, for, set and include are")
+        elif isinstance(node, nodes.Name) and node.ctx == "load":
+            known = {*self._names, *self.assigned, "dict", "loop"}
+            if node.name not in known:
+                guess = did_you_mean(node.name, known)
+                yield fault(line, node.name, f"the name {node.name!r} is not known here{guess}")
+        elif isinstance(node, nodes.Filter | nodes.Test):
+            kind = "filter" if isinstance(node, nodes.Filter) else "test"
+            offered = self._offered(kind)
+            if node.name not in offered:
+                yield fault(line, node.name, f"there is no {kind} {node.name!r}{did_you_mean(node.name, offered)}")
+        elif isinstance(node, nodes.Call) and not (isinstance(node.node, nodes.Name) and node.node.name == "dict"):
+            yield fault(line, "", "only dict(...) can be called in a template")
+        elif isinstance(node, nodes.Getattr | nodes.Getitem):
+            yield from self._path(node)
+
+    def _offered(self, kind: str) -> set[str]:
+        environment = Environment()
+        return set(environment.filters) - PRIVATE_FILTERS if kind == "filter" else set(environment.tests)
+
+    def _path(self, node: nodes.Getattr | nodes.Getitem) -> Iterator[Fault]:
+        schema, name = self._schema(node.node), _constant_key(node)
+        if schema is None or name is None or "properties" not in schema:
+            return
+        if name not in schema["properties"] and not schema.get("additionalProperties", False):
+            known = schema["properties"]
+            yield self._source.fault(node.lineno, name, f"{name!r} is not declared here{did_you_mean(name, known)}")
+
+    def _schema(self, node: nodes.Node) -> Mapping[str, Any] | None:
+        """The JSON Schema of what `node` yields, where a path of constant names leads to one."""
+        if isinstance(node, nodes.Name):
+            return None if node.name in self.assigned else self._names.get(node.name)
+        if not isinstance(node, nodes.Getattr | nodes.Getitem):
+            return None
+        schema, name = self._schema(node.node), _constant_key(node)
+        part = schema.get("properties", {}).get(name) if schema and name else None
+        return part if isinstance(part, Mapping) else None
+
+
+def _constant_key(node: nodes.Getattr | nodes.Getitem) -> str | None:
+    if isinstance(node, nodes.Getattr):
+        return node.attr
+    return node.arg.value if isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str) else None
+
+
+def outside_strings(  # noqa: C901 - one pass over the tokens, read from top to bottom
+    environment: Environment, source: Source
+) -> Iterator[Fault]:
+    """A fault for every tag that stands inside a JSON string, or that would be glued to another token of JSON."""
+    inside, escaped, last = False, False, ""
+    for line, kind, text in environment.lex(source.text):
+        at = line + source.line - 1
+        glued = re.match(r"[\w\"'.+-]", text[:1] if last == _VALUE else last)
+        if kind == "data":
+            if last == _VALUE and glued:
+                yield source.fault(at, "", f"an expression is a whole JSON value; {text[:1]!r} cannot follow it")
+            for character in text:
+                if inside and not escaped and character == "\\":
+                    escaped = True
+                    continue
+                inside ^= character == '"' and not escaped
+                escaped = False
+            last = text[-1:]
+        elif kind in {"variable_begin", "block_begin"} and inside:
+            what = "an expression" if kind == "variable_begin" else "a block"
+            hint = 'write {{ "text " ~ value }} in place of the whole string'
+            yield source.fault(at, text.strip("-+ \n"), f"{what} cannot stand inside a JSON string; {hint}")
+            return
+        elif kind == "variable_begin" and (last == _VALUE or glued):
+            yield source.fault(at, "", "an expression is a whole JSON value; it cannot be glued to another")
+        elif kind == "variable_end":
+            last = _VALUE
+        elif kind == "block_end":
+            last = ""
+    if inside:
+        yield source.fault(source.line + source.text.count("\n"), "", "a JSON string is not closed")

@@ -1,0 +1,13 @@
+"""What the engine costs, beside others doing the same work: `python -m tests.benchmarks`.
+
+    contests    who is compared with whom, and how it is measured
+    gateway     the server on this machine that all of them call
+    payment     the work: one payment, its request and its answer, also written by hand
+    building    check, render and encode one request
+    mapping     one answer to validated records
+    sending     one full send
+    starting    a process from nothing to its first use
+    table       what is printed
+
+This is no test: it judges nothing but prints a mark beside each goal.
+"""

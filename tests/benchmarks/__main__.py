@@ -1,0 +1,44 @@
+"""`python -m tests.benchmarks [--rounds N] [--only NAME] [--json]`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from collections.abc import Sequence
+
+from tests.benchmarks.building import building
+from tests.benchmarks.contests import Preparation, measured
+from tests.benchmarks.mapping import mapping
+from tests.benchmarks.sending import sending
+from tests.benchmarks.starting import starting
+from tests.benchmarks.table import as_dict, table
+
+CONTESTS: dict[str, Preparation] = {
+    "starting": starting,
+    "building": building,
+    "mapping": mapping,
+    "sending": sending,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the contests and print one table."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="What the engine costs.")
+    parser.add_argument("--rounds", type=int, default=25, help="how often each contestant takes its turn")
+    parser.add_argument("--only", choices=CONTESTS, action="append", help="one contest; may be given again")
+    parser.add_argument("--json", action="store_true", help="print JSON, times in seconds")
+    chosen = parser.parse_args(arguments)
+    rows = []
+    for name in chosen.only or CONTESTS:
+        with CONTESTS[name]() as contest:
+            rows += measured(contest, chosen.rounds)
+    if chosen.json:
+        print(json.dumps([as_dict(row) for row in rows], indent=2))
+    else:
+        print(f"Python {platform.python_version()}, {platform.system()}; medians of interleaved rounds")
+        print(table(rows))
+
+
+if __name__ == "__main__":
+    main()

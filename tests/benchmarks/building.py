@@ -1,0 +1,31 @@
+"""Check, render and encode one request, beside Python that knows this one request by heart and checks nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from engine.catalog import load, shipped
+from engine.request_types import Request
+from tests.benchmarks.contests import Contest, Contestant, Row
+from tests.benchmarks.payment import CALL_ID, DATA, KEY, NAME, NOW, request_by_hand
+
+NAMES = {"settings": {}, "now": NOW, "call_id": CALL_ID, "account": None}
+
+
+@contextmanager
+def building() -> Iterator[Contest]:
+    """The contest; both build the same bytes."""
+    type = load([shipped()]).request_types[NAME]
+    url = f"{type.base_url}/charges"
+    version = dict(type.render(DATA, NAMES, KEY).headers)["Stripe-Version"]
+
+    def engine() -> Request:
+        return type.render(type.check(DATA), NAMES, KEY)
+
+    def by_hand() -> Request:
+        return request_by_hand(DATA, url, version)
+
+    assert engine() == by_hand()
+    rows = [Row("build a request: check, render, encode", "engine", "hand-written Python", 6.0)]
+    yield Contest("building", {"engine": Contestant(engine, 300), "hand-written Python": Contestant(by_hand, 300)}, rows)

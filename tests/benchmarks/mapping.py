@@ -1,0 +1,52 @@
+"""One answer to validated records, beside Python that makes the same changes, writes them as JSON and checks the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from engine.catalog import load, shipped
+from engine.records import Change, Record, RecordType, Scope, resulting
+from tests.benchmarks.contests import Contest, Contestant, Row
+from tests.benchmarks.payment import CALL_ID, DATA, NAME, NOW, answer, changes_by_hand
+
+SCOPE = Scope("stripe")
+
+
+@contextmanager
+def mapping() -> Iterator[Contest]:
+    """The contest; both end in the same record."""
+    catalog = load([shipped()])
+    mapper, type = catalog.mappers[NAME], catalog.record_types["payment"]
+    charge = json.loads(answer())
+    names = {"data": DATA, "response": charge, "status": 200, "now": NOW, "sent_at": NOW, "call_id": CALL_ID}
+
+    def engine() -> Record | None:
+        record = None
+        for change in mapper.changes(names, SCOPE, waits=False):
+            assert isinstance(change, Change)
+            record = resulting(change, record)
+        return record
+
+    def by_hand() -> dict[str, Any]:
+        return _applied(type, changes_by_hand(DATA, charge))
+
+    record = engine()
+    assert record is not None
+    assert record.properties == by_hand()
+    rows = [Row("map an answer to validated records", "engine", "plain Python + json.dumps + same checks", 2.5)]
+    contestants = {"engine": Contestant(engine, 200), "plain Python + json.dumps + same checks": Contestant(by_hand, 200)}
+    yield Contest("mapping", contestants, rows)
+
+
+def _applied(type: RecordType, changes: list[dict[str, Any]]) -> dict[str, Any]:
+    properties: dict[str, Any] = {}
+    for change in changes:
+        json.dumps(change)
+        created = not properties
+        given = {**properties, **change["where"], **change["set"]}
+        properties = {name: value for name, value in given.items() if value is not None}
+        assert not type.problems(properties, created=created)
+    return properties

@@ -1,0 +1,203 @@
+"""The work: one payment of six parameters and some metadata, and the charge of 1.6 KB that answers it.
+
+What the files say of it is written here once more by hand, as somebody would who needed this one call and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from engine.request_types import Request
+
+NAME = "stripe/create_payment"
+SECRET = "sk_test_benchmark"
+CHARGE_ID = "ch_000000000000000000000000"
+CALL_ID = "0198c0de-0000-7000-8000-000000000000"
+KEY = "k" * 52
+NOW = "2026-01-01T00:00:00.000Z"
+
+DATA: dict[str, Any] = {
+    "amount": 4200,
+    "currency": "usd",
+    "source": "tok_visa",
+    "customer": "cus_NffrFeUfNV2Hib",
+    "description": "Order 17: two tickets & a programme",
+    "receipt_email": "ada@example.com",
+    "metadata": {"order": "17", "shop": "north"},
+    "external_id": "order-17",
+}
+
+
+def parameters(call_id: str) -> dict[str, Any]:
+    """What goes to the gateway, as any client library takes it."""
+    sent = {name: value for name, value in DATA.items() if name not in {"metadata", "external_id"}}
+    return {**sent, "metadata": {**DATA["metadata"], "callsheet_call": call_id}}
+
+
+def flat(values: Mapping[str, Any]) -> dict[str, str]:
+    """`values` with one level of mappings written as name[key]."""
+    pairs: dict[str, str] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            pairs |= {f"{name}[{key}]": str(part) for key, part in value.items()}
+        else:
+            pairs[name] = str(value)
+    return pairs
+
+
+def request_by_hand(data: Mapping[str, Any], url: str, version: str) -> Request:
+    """The request that the files describe."""
+    pairs: list[tuple[str, str]] = []
+    for name in ("amount", "currency", "source", "customer"):
+        if (value := data.get(name)) is not None:
+            pairs.append((name, str(value)))
+    if (capture := data.get("capture")) is not None:
+        pairs.append(("capture", "true" if capture else "false"))
+    for name in ("description", "statement_descriptor", "statement_descriptor_suffix", "receipt_email"):
+        if (value := data.get(name)) is not None:
+            pairs.append((name, str(value)))
+    for name, part in (data.get("shipping") or {}).items():
+        if isinstance(part, dict):
+            pairs += [(f"shipping[{name}][{inner}]", str(value)) for inner, value in part.items()]
+        else:
+            pairs.append((f"shipping[{name}]", str(part)))
+    if (fee := data.get("application_fee")) is not None:
+        pairs.append(("application_fee_amount", str(fee)))
+    if (destination := data.get("destination")) is not None:
+        pairs.append(("transfer_data[destination]", destination))
+    for name in ("transfer_group", "on_behalf_of"):
+        if (value := data.get(name)) is not None:
+            pairs.append((name, str(value)))
+    metadata = {**(data.get("metadata") or {}), "callsheet_call": CALL_ID}
+    pairs += [(f"metadata[{quote(name, safe='')}]", str(value)) for name, value in metadata.items()]
+    body = "&".join(f"{name}={quote(value, safe='')}" for name, value in pairs).encode("ascii")
+    headers = [("Content-Type", "application/x-www-form-urlencoded"), ("Stripe-Version", version)]
+    if account := data.get("account_id"):
+        headers.append(("Stripe-Account", account))
+    headers.append(("Idempotency-Key", KEY))
+    return Request("POST", url, tuple(headers), body)
+
+
+def changes_by_hand(data: Mapping[str, Any], charge: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the files make of an answer: the same changes, in the same words."""
+    refunded = charge.get("amount_refunded") or 0
+    state = _state(charge, refunded)
+    where = {"gateway_id": charge["id"]}
+    changes: list[dict[str, Any]] = [
+        {
+            "upsert": "payment",
+            "where": where,
+            "when": {"state": _EARLIER[state]},
+            "set": {
+                "gateway_customer_id": charge.get("customer"),
+                "payment_method": charge.get("payment_method"),
+                "amount_cents": charge.get("amount"),
+                "amount_captured_cents": charge.get("amount_captured"),
+                "amount_refunded_cents": refunded,
+                "application_fee_cents": charge.get("application_fee_amount"),
+                "currency": charge.get("currency"),
+                "description": charge.get("description"),
+                "statement_descriptor": charge.get("calculated_statement_descriptor")
+                or charge.get("statement_descriptor"),
+                "destination": (charge.get("transfer_data") or {}).get("destination"),
+                "transfer_group": charge.get("transfer_group"),
+                "state": state,
+            },
+        }
+    ]
+    if intent := charge.get("payment_intent"):
+        changes.append({"update": "payment", "where": where, "set": {"payment_intent": intent}})
+    local = {name: data.get(name) for name in ("external_id", "customer_id", "credit_card_id")}
+    if any(local.values()):
+        changes.append({"update": "payment", "where": where, "set": local})
+    if charge.get("captured"):
+        paid = datetime.fromtimestamp(charge["created"], UTC).isoformat().replace("+00:00", "Z")
+        changes.append({"update": "payment", "where": where, "set": {"paid_at": paid}})
+    return changes
+
+
+_EARLIER: dict[str, list[str]] = {
+    "pending": [],
+    "authorized": ["pending"],
+    "canceled": ["pending", "authorized"],
+    "paid": ["pending", "authorized"],
+    "partially_refunded": ["pending", "authorized", "paid"],
+    "refunded": ["pending", "authorized", "paid", "partially_refunded"],
+    "failed": ["pending", "failed"],
+}
+
+
+def _state(charge: Mapping[str, Any], refunded: int) -> str:
+    if charge["status"] in {"failed", "pending"}:
+        return str(charge["status"])
+    if charge["captured"] is False:
+        return "canceled" if charge.get("refunded") else "authorized"
+    if refunded:
+        whole = refunded >= (charge.get("amount_captured") or charge["amount"])
+        return "refunded" if whole else "partially_refunded"
+    return "paid"
+
+
+def answer() -> bytes:
+    """The gateway's answer, as its documentation shows one."""
+    card = {
+        "amount_authorized": 4200,
+        "brand": "visa",
+        "checks": {"address_line1_check": None, "address_postal_code_check": None, "cvc_check": "pass"},
+        "country": "US",
+        "exp_month": 12,
+        "exp_year": 2030,
+        "fingerprint": "Xt5EWLLDS7FJjR1c",
+        "funding": "credit",
+        "last4": "4242",
+        "network": "visa",
+        "three_d_secure": None,
+        "wallet": None,
+    }
+    charge = {
+        "id": CHARGE_ID,
+        "object": "charge",
+        "amount": 4200,
+        "amount_captured": 4200,
+        "amount_refunded": 0,
+        "application_fee_amount": None,
+        "balance_transaction": "txn_3MmlLrLkdIwHu7ix0uke3Ezy",
+        "billing_details": {"address": {"city": None, "country": None, "line1": None}, "email": None, "name": None},
+        "calculated_statement_descriptor": "EXAMPLE SHOP",
+        "captured": True,
+        "created": 1767225600,
+        "currency": "usd",
+        "customer": DATA["customer"],
+        "description": DATA["description"],
+        "disputed": False,
+        "failure_code": None,
+        "failure_message": None,
+        "fraud_details": {},
+        "livemode": False,
+        "metadata": {**DATA["metadata"], "callsheet_call": CALL_ID},
+        "outcome": {
+            "network_status": "approved_by_network",
+            "reason": None,
+            "risk_level": "normal",
+            "risk_score": 32,
+            "seller_message": "Payment complete.",
+            "type": "authorized",
+        },
+        "paid": True,
+        "payment_intent": None,
+        "payment_method": "card_1MmlLrLkdIwHu7ixIJwEWSNR",
+        "payment_method_details": {"card": card, "type": "card"},
+        "receipt_email": DATA["receipt_email"],
+        "receipt_number": None,
+        "refunded": False,
+        "source": None,
+        "statement_descriptor": None,
+        "status": "succeeded",
+        "transfer_data": None,
+        "transfer_group": None,
+    }
+    return json.dumps(charge).encode()

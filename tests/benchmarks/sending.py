@@ -1,0 +1,105 @@
+"""One full send (check, render, journal, send, judge, map, keep) beside clients that only send.
+
+All of them reuse their connection and call the same server. The last row is what the disk alone takes of a durable send.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx
+import stripe
+
+from engine import Engine
+from engine.store import Store
+from engine.store.memory import MemoryStore
+from engine.store.sql import SqlStore
+from engine.store.sqlite import durability
+from tests.benchmarks.contests import Contest, Contestant, Row
+from tests.benchmarks.gateway import gateway
+from tests.benchmarks.payment import CALL_ID, DATA, KEY, NAME, SECRET, flat, parameters
+
+HTTPX, STRIPE = "bare httpx.Client", "stripe-python's bare call"
+MEMORY, DURABLE = "engine, memory", "engine, SQLite"
+COMMITS = "two bare SQLite commits"
+
+ROWS = [
+    Row("send, kept in memory", MEMORY, HTTPX, 1.25),
+    Row("send, kept in memory", MEMORY, STRIPE, 0.60),
+    Row("send, durable in SQLite (two commits)", DURABLE, STRIPE, 1.0),
+    Row("send, durable in SQLite (two commits)", DURABLE, HTTPX),
+    Row("the two commits of it alone, bare sqlite3", COMMITS, STRIPE),
+]
+
+
+@contextmanager
+def sending() -> Iterator[Contest]:
+    """The contest, and the server it needs."""
+    with gateway() as origin, TemporaryDirectory() as folder, httpx.Client(base_url=f"{origin}/v1") as client:
+        contestants = {
+            MEMORY: _engine(origin, folder, MemoryStore()),
+            DURABLE: _engine(origin, folder, SqlStore(Path(folder) / "engine.sqlite3")),
+            HTTPX: _httpx(client),
+            STRIPE: _stripe(origin),
+            COMMITS: _commits(Path(folder) / "bare.sqlite3"),
+        }
+        yield Contest("sending", {name: Contestant(run, 40) for name, run in contestants.items()}, ROWS)
+
+
+def _engine(origin: str, root: str, store: Store) -> Callable[[], object]:
+    settings = {"STRIPE_SECRET_KEY": SECRET}
+    engine = Engine(root, store=store, base_urls={"stripe": f"{origin}/v1"}, environment=settings)
+
+    def send() -> object:
+        result = engine.send(NAME, DATA)
+        assert result.records[0]["state"] == "paid"
+        return result
+
+    return send
+
+
+def _httpx(client: httpx.Client) -> Callable[[], object]:
+    headers = {"Authorization": f"Bearer {SECRET}", "Stripe-Version": stripe.api_version, "Idempotency-Key": KEY}
+    data = flat(parameters(CALL_ID))
+
+    def send() -> object:
+        response = client.post("/charges", data=data, headers=headers)
+        response.raise_for_status()
+        charge = response.json()
+        assert charge["status"] == "succeeded"
+        return charge
+
+    return send
+
+
+def _stripe(origin: str) -> Callable[[], object]:
+    client = stripe.StripeClient(SECRET, base_addresses={"api": origin})
+
+    def send() -> object:
+        charge = client.v1.charges.create(parameters(CALL_ID), {"idempotency_key": KEY})  # type: ignore[arg-type]
+        assert charge.status == "succeeded"
+        return charge
+
+    return send
+
+
+def _commits(path: Path) -> Callable[[], object]:
+    """Two durable commits of one row of 4 KB each, in the journal mode that the engine uses on this SQLite."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    journal, synchronous = durability(sqlite3.sqlite_version_info)
+    connection.execute(f"PRAGMA journal_mode = {journal}")
+    connection.execute(f"PRAGMA synchronous = {synchronous}")
+    connection.execute("CREATE TABLE kept (number INTEGER PRIMARY KEY, text TEXT)")
+    text = "x" * 2000
+
+    def commit() -> None:
+        for _ in range(2):
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("INSERT INTO kept (text) VALUES (?)", (text,))
+            connection.execute("COMMIT")
+
+    return commit

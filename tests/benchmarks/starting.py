@@ -1,0 +1,80 @@
+"""A process from nothing to its first use: importing, and reading and checking every file.
+
+Cold is the first start in a folder, cached is every later one. Each start is a new process, timed from outside.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from engine.catalog import shipped
+from tests.benchmarks.contests import Contest, Contestant, Row
+
+MANY = 600
+START = "import sys; from engine import Engine; Engine(sys.argv[1], environment={}).catalog"
+HELP = "import sys; sys.argv[0] = 'callsheet'; from engine.cli import main; main()"
+
+
+@contextmanager
+def starting() -> Iterator[Contest]:
+    """The contest: absolute times, for a person waits for these."""
+    with TemporaryDirectory() as folder:
+        shipped_files, many = Path(folder) / "shipped", Path(folder) / "many"
+        shipped_files.mkdir()
+        write_many(many)
+        number = len(list((shipped() / "request_types").glob("*/[!_]*.yml")))
+        runs = {
+            "bare Python": lambda: _python("pass"),
+            "callsheet --help": lambda: _python(HELP, "--help"),
+            "shipped, cold": _cold(shipped_files),
+            "shipped, cached": lambda: _python(START, str(shipped_files)),
+            "many, cold": _cold(many),
+            "many, cached": lambda: _python(START, str(many)),
+        }
+        rows = [
+            Row("start: bare Python, which all of these include", "bare Python"),
+            Row("start: callsheet --help", "callsheet --help", goal=0.2),
+            Row(f"start: import and load {number} shipped types, cold", "shipped, cold", goal=0.8),
+            Row(f"start: import and load {number} shipped types, cached", "shipped, cached", goal=0.4),
+            Row(f"start: import and load {MANY} more types, cold", "many, cold", goal=1.5),
+            Row(f"start: import and load {MANY} more types, cached", "many, cached", goal=0.5),
+        ]
+        yield Contest("starting", {name: Contestant(run, 1) for name, run in runs.items()}, rows, most=5)
+
+
+def _python(code: str, *arguments: str) -> None:
+    subprocess.run([sys.executable, "-c", code, *arguments], check=True, stdout=subprocess.DEVNULL)
+
+
+def _cold(root: Path) -> Callable[[], None]:
+    """A start that finds nothing kept from an earlier one, and leaves something for those that do."""
+    kept = root / ".callsheet"
+
+    def start() -> None:
+        for file in sorted(kept.glob("**/*"), reverse=True):
+            file.rmdir() if file.is_dir() else file.unlink()
+        _python(START, str(root))
+
+    return start
+
+
+def write_many(root: Path) -> None:
+    """A host's folder with MANY request types and a mapper for each: one shipped refund under many names."""
+    source = shipped()
+    types, mappers = root / "request_types" / "acme", root / "response_mappers" / "acme"
+    for folder in (types, mappers):
+        folder.mkdir(parents=True)
+    request = (source / "request_types/stripe/create_refund.yml").read_text("utf-8")
+    mapper = (source / "response_mappers/stripe/create_refund.json.j2").read_text("utf-8")
+    gateway = (source / "request_types/stripe/_gateway.yml").read_text("utf-8")
+    (types / "_gateway.yml").write_text(re.sub(r"(?m)^webhook:\n(  .*\n)+", "", gateway), "utf-8")
+    for number in range(MANY):
+        summary = f"summary: Number {number}."
+        (types / f"refund_{number}.yml").write_text(re.sub(r"(?m)^summary:.*$", summary, request, count=1), "utf-8")
+        (mappers / f"refund_{number}.json.j2").write_text(mapper + "\n" * (number % 7), "utf-8")
