@@ -79,10 +79,10 @@ class Inbox:
         """
         gateway = self._with.catalog().gateway(gateway_name)
         webhook = _webhook(gateway, endpoint)
-        now = self._with.clock.now()
+        now, settings = self._with.clock.now(), self._with.settings
         verify(scheme_of(webhook["scheme"]), self._secrets(gateway, endpoint), headers, body, now.timestamp())
         event, said = self._understood(gateway, body)
-        scope = Scope(gateway.name, _text(said.get("account")), bool(said.get("live", self._with.settings.live)))
+        scope = Scope(gateway.name, _text(said.get("account")), bool(said.get("live", settings.live)))
         identity = _text(said.get("id")) or hashlib.sha256(body).hexdigest()
         wrong = self._wrong(event, said)
         properties = {
@@ -96,7 +96,7 @@ class Inbox:
             "happened_at": _moment(said.get("time")),
             "version": _text(said.get("version")) or None,
             "cause": _text(said.get("key")) or None,
-            "body": as_text(body),
+            "body": settings.redact(as_text(body)),
             "tries": 0,
             "message": wrong,
         }

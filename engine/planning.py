@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from engine.calls import Plan, instant
 from engine.context import Context
+from engine.errors import DataError, Problem
+from engine.redaction import card_numbers
 
 
 def plan(
@@ -26,6 +29,8 @@ def plan(
     type = context.catalog().request_type(name)
     checked = type.check(data)
     given = checked.pop("idempotency_key", None) if type.journaled else None
+    if problems := [*card_numbers(checked), *_secrets(context, checked)]:
+        raise DataError(name, problems)
     call_id = context.clock.new_id()
     names = {
         "settings": {name: context.settings.get(source) for name, source in type.gateway.settings.items()},
@@ -38,3 +43,9 @@ def plan(
     key = context.key(scope, type.name, named)
     request = type.render(checked, {**names, "account": account or None}, key)
     return Plan(type, call_id, named, key, checked, request, scope, parent, depth)
+
+
+def _secrets(context: Context, data: Mapping[str, Any]) -> list[Problem]:
+    """What is sent is kept as it was sent, so a secret of this host must not be in it."""
+    text = json.dumps(data)
+    return [] if context.settings.redact(text) == text else [Problem("", "holds a secret of this host; take it out")]

@@ -10,6 +10,7 @@ import logging
 import random
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +19,7 @@ from engine.answers import Verdict, judge
 from engine.calls import Plan, instant
 from engine.context import Context
 from engine.credentials import credentials
+from engine.dispatcher import Answer, Failure
 from engine.errors import Conflict, EngineError, MappingError, SettingError, UnknownNameError
 from engine.pages import read_pages
 from engine.planning import plan
@@ -102,8 +104,10 @@ class Sending:
         attempts: list[dict[str, Any]] = list(call.get("attempts") or []) if call else []
         for tries in range(RETRIES + 1):
             sent_at = clock.now()
-            result = self._with.dispatcher.send(
-                request, credentials=proof, deadline=deadline, answer_limit=type.answer_limit
+            result = self._masked(
+                self._with.dispatcher.send(
+                    request, credentials=proof, deadline=deadline, answer_limit=type.answer_limit
+                )
             )
             verdict = judge(type, result, first=first)
             attempts.append(calls.attempt(result, verdict.kind, type.request_id, sent_at))
@@ -114,6 +118,14 @@ class Sending:
                 break
             clock.sleep(wait)
         return Exchange(result, verdict, attempts, instant(sent_at))
+
+    def _masked(self, result: Answer | Failure) -> Answer | Failure:
+        """What came back, without our own secrets: whatever is done with it after, none can be shown or kept."""
+        redact = self._with.settings.redact
+        if isinstance(result, Failure):
+            return replace(result, message=redact(result.message))
+        headers = {name: redact(value) for name, value in result.headers.items()}
+        return replace(result, headers=headers, body=calls.as_bytes(redact(calls.as_text(result.body))))
 
     def read(self, planned: Plan) -> Result:
         """A GET is not journaled: every page of a list, then one commit where a mapper keeps records."""

@@ -5,16 +5,21 @@ Hides: the environment and the `.env` file in the root folder. The environment w
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from weakref import WeakSet
 
 from dotenv import dotenv_values
 
 from engine.errors import SettingError, did_you_mean
+from engine.redaction import redacted
 
 MODES = ("test", "live")
+
+_ALIVE: WeakSet[Settings] = WeakSet()
 
 
 class Settings:
@@ -29,6 +34,8 @@ class Settings:
         if self.mode not in MODES:
             raise SettingError("CALLSHEET_MODE", f"must be test or live{did_you_mean(self.mode, MODES)}")
         self.live = self.mode == "live"
+        self._shown: set[str] = set()
+        _ALIVE.add(self)
 
     def __repr__(self) -> str:
         return f"Settings(mode={self.mode!r})"
@@ -53,7 +60,12 @@ class Settings:
             raise SettingError(name, "holds white space or characters that cannot be sent; copy it again")
         if live_key and re.search(live_key, value) and not self.live:
             raise SettingError(name, "is a key for live money; set CALLSHEET_MODE=live, or use a test key")
+        self._shown.add(value)
         return value
+
+    def redact(self, text: str) -> str:
+        """`text` without any secret that was handed out, whichever way it is written in it."""
+        return redacted(text, self._shown)
 
     def base_urls(self) -> dict[str, str]:
         """Gateway → base_url, from CALLSHEET_STRIPE_BASE_URL and the like."""
@@ -62,4 +74,21 @@ class Settings:
 
     def keys(self, name: str) -> tuple[str, ...]:
         """The keys in a comma-separated setting: the first is used, the others still accepted."""
-        return tuple(part.strip() for part in (self._values.get(name) or "").split(",") if part.strip())
+        found = tuple(part.strip() for part in (self._values.get(name) or "").split(",") if part.strip())
+        self._shown.update(found)
+        return found
+
+
+class _Masked(logging.Filter):
+    """Masks secrets in what the engine logs, a host's own exceptions among it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        trace = logging.Formatter().formatException(record.exc_info) if record.exc_info else None
+        for settings in list(_ALIVE):
+            text, trace = settings.redact(text), settings.redact(trace) if trace else None
+        record.msg, record.args, record.exc_text = text, (), trace
+        return True
+
+
+logging.getLogger("engine").addFilter(_Masked())
