@@ -7,6 +7,7 @@ that parses strictly, the shape. Everything that is not plainly one thing is unk
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
@@ -87,7 +88,7 @@ def _read(type: RequestType, answer: Answer) -> Verdict:
 def _success(type: RequestType, status: int, response: Any) -> Verdict:
     if status not in type.expected:
         message = f"answered {status}, which is no success here and names no error"
-        return Verdict("unknown", f"http_{status}", message, response)
+        return Verdict("unknown", f"http_{status}", message, response, repeat=not 300 <= status < 400)
     problems = type.expected_body.problems(response) if type.expected_body else []
     if problems:
         message = f"answered {status} in another shape than expected: {problems[0]}"
@@ -131,7 +132,7 @@ def parse_json(body: bytes) -> Any:
     """
     try:
         text = body.decode("utf-8")
-        value = json.loads(text, object_pairs_hook=unique_pairs, parse_constant=_refuse_constant)
+        value = json.loads(text, object_pairs_hook=unique_pairs, parse_constant=_refuse_constant, parse_float=_finite)
     except UnicodeDecodeError:
         raise ValueError("the body is not UTF-8") from None
     except RecursionError:
@@ -145,6 +146,13 @@ def parse_json(body: bytes) -> Any:
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text} is too large")
+    return number
 
 
 def _depth(value: Any) -> int:
@@ -167,7 +175,6 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return float(text)
     try:
         moment = parsedate_to_datetime(text)
-        date = parsedate_to_datetime(headers["date"])
+        return max(0.0, (moment - parsedate_to_datetime(headers["date"])).total_seconds())
     except (ValueError, TypeError, KeyError):
         return None
-    return max(0.0, (moment - date).total_seconds())

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
-from engine.cases import Case, CaseRunner, answer_of, read_cases
+from engine.cases import Case, CaseRunner, answer_of, form_pairs, read_cases
 from engine.catalog import shipped
 from engine.core import Engine
 from engine.dispatcher import Answer, Failure
@@ -46,9 +46,8 @@ def _likeness(sends: Mapping[str, object], request: Request) -> tuple[int, int]:
     if sends["method"] != request.method or len(ours) != len(theirs):
         return 0, 0
     same = sum(a == b for a, b in zip(ours, theirs, strict=True))
-    body = sends.get("body") or ""
-    pairs = set(parse_qsl(body, keep_blank_values=True)) if isinstance(body, str) else set()
-    return same, len(pairs & set(parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True)))
+    pairs = form_pairs(sends.get("body") or "")
+    return same, len(set(pairs) & set(form_pairs(request.body.decode("utf-8", "replace"))))
 
 
 def bundled_engine(root: Path, store: Store | None = None) -> Engine:

@@ -250,20 +250,20 @@ def _request_differs(wanted: Mapping[str, Any], request: Request) -> Iterator[st
         ("url", told._replace(query="").geturl(), url._replace(query="").geturl()),
     ]
     if "query" in wanted or told.query or url.query:
-        pairs.append(("query", _pairs(wanted.get("query", told.query)), _pairs(url.query)))
+        pairs.append(("query", form_pairs(wanted.get("query", told.query)), form_pairs(url.query)))
     pairs += [(f"header {name}", value, headers.get(name.lower())) for name, value in wanted.get("headers", {}).items()]
     if "body" in wanted:
         content_type = bodies.media_type(headers.get("content-type", ""))
         if bodies.is_json(content_type) and not isinstance(wanted["body"], str):
             pairs.append(("body", wanted["body"], json.loads(request.body or b"null")))
         else:
-            pairs.append(("body", _pairs(wanted["body"] or ""), _pairs(request.body.decode())))
+            pairs.append(("body", form_pairs(wanted["body"] or ""), form_pairs(request.body.decode())))
     elif request.body:
         pairs.append(("body", None, request.body.decode(errors="replace")))
     yield from (f"sends: {name}: {a!r}, but it was {b!r}" for name, a, b in pairs if a != b)
 
 
-def _pairs(form: Any) -> dict[tuple[str, str], int]:
+def form_pairs(form: Any) -> dict[tuple[str, str], int]:
     """The pairs of a form, told as text or as a mapping whose keys are written as they are sent or nested."""
     pairs = parse_qsl(form.strip(), keep_blank_values=True) if isinstance(form, str) else list(_flat("", form))
     return dict(Counter(pairs))

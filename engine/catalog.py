@@ -98,6 +98,7 @@ class _Loading:
     ) -> None:
         self._base_urls = base_urls
         self._faults: list[Fault] = []
+        self._read: dict[str, YamlFile] = {}
         self._found = {kind: self._find(folders, kind) for kind in KINDS}
         self._form_frame = self._frame(folders)
         loader = jinja2.FunctionLoader(self._template)
@@ -215,13 +216,14 @@ class _Loading:
                 base_url = self._base_urls.get(folder)
                 read = read_request_type(name, file, shared[folder], gateways[folder], self._templates, base_url)
                 if type := self._kept(read):
-                    types[name] = type
+                    types[name], self._read[name] = type, file
         return types
 
     def _mappers(
         self, kind: str, types: Mapping[str, RecordType], schemas: Mapping[str, Mapping[str, Any]]
     ) -> dict[str, Mapper]:
         mappers = {}
+        named = {path.removeprefix("records/"): None for path, _ in self._files("response_mappers", ".yml")}
         for name, source in self._files(kind, ".json.j2"):
             data = schemas.get(name.removesuffix(".declined"))
             names = (
@@ -231,7 +233,7 @@ class _Loading:
             )
             faults = self._templates.check_document(source, names)
             for part in self._with_fragments(source) if not faults else []:
-                faults += check_changes(self._templates.skeleton(part), part, types, schemas)
+                faults += check_changes(self._templates.skeleton(part), part, {**named, **types}, schemas)
             self._faults += faults
             render = self._templates.document(f"{kind}:{name}.json.j2", source.file)
             mappers[name] = Mapper(name, source.file, render, types)
@@ -273,4 +275,5 @@ class _Loading:
         for type in request_types.values():
             if type.lookup and type.lookup not in known:
                 guess = did_you_mean(type.lookup, known)
-                self._faults.append(Fault(type.file, 1, 1, f"lookup: there is no request type {type.lookup!r}{guess}"))
+                message = f"lookup: there is no request type {type.lookup!r}{guess}"
+                self._faults.append(self._read[type.name].fault("/lookup", message))

@@ -105,12 +105,12 @@ def _demand_key(type: RecordType, where: Mapping[str, Any]) -> None:
 
 
 def check_changes(
-    skeleton: str, source: Source, types: Mapping[str, RecordType], requests: Mapping[str, Mapping[str, Any]]
+    skeleton: str, source: Source, types: Mapping[str, RecordType | None], requests: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[Fault]:
     """What is wrong with a mapper that can be seen without data.
 
     `skeleton` is its text with null for every expression and blanks for every block. `requests` has the JSON Schema of
-    every request type's data.
+    every request type's data. A type that is None has faults of its own, and nothing more is said about it.
     """
     decoder, position = json.JSONDecoder(), 0
     while position < len(skeleton):
@@ -141,7 +141,7 @@ def _located(text: str, source: Source, line: int, column: int) -> YamlFile:
 
 
 def _check_one(
-    document: Any, place: YamlFile, types: Mapping[str, RecordType], requests: Mapping[str, Mapping[str, Any]]
+    document: Any, place: YamlFile, types: Mapping[str, RecordType | None], requests: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[Fault]:
     try:
         if not isinstance(document, dict):
@@ -157,8 +157,8 @@ def _check_one(
     elif verb == "send":
         if not requests[subject].get("additionalProperties"):
             yield from _check_names(document, "data", place, f"data of {subject}", requests[subject]["properties"])
-    else:
-        yield from _check_record(document, place, types[subject])
+    elif type := types[subject]:
+        yield from _check_record(document, place, type)
 
 
 def _check_record(document: dict[str, Any], place: YamlFile, type: RecordType) -> Iterator[Fault]:

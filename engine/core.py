@@ -18,6 +18,7 @@ from engine.catalog import Catalog
 from engine.context import Clock, Context, KeyMaker
 from engine.dispatcher import Dispatcher, Sender
 from engine.errors import Fault
+from engine.forms.submitting import Fields, Form, Forms, Submission
 from engine.inbox import EVENT, Inbox, check_secrets
 from engine.planning import plan
 from engine.reactions import REACTION, Handler, Reactions
@@ -80,6 +81,7 @@ class Engine:
         self._sending = Sending(context)
         self.recovery = Recovery(context, self._sending)
         self._inbox = Inbox(context, self._sending.settling, self.recovery.settle_by_event)
+        self._forms = Forms(self)
         self._due = threading.local()
         self.wake: Callable[[], object] = self.run_due
         check_secrets(self.catalog.gateways, self.settings)
@@ -149,6 +151,34 @@ class Engine:
             return handler
 
         return register
+
+    # Forms ------------------------------------------------------------------------------------------------------------
+
+    def form(
+        self,
+        name: str,
+        data: Mapping[str, Any] | None = None,
+        *,
+        session: str,
+        at: str = "/callsheet",
+        page: str = "/",
+        **config: Any,
+    ) -> Form:
+        """The HTML of the form for request type `name`, in which `data` is sealed and only the rest can be chosen.
+
+        `session` is a secret text that only the visitor's own browser brings back. `at` is the path of the host's
+        routes, `page` that of the page the form stands on; `engine.forms.options` lists `config`. Raises
+        UnknownNameError, DataError where no visitor could make the data fit, and SettingError.
+        """
+        return self._forms.form(name, data or {}, session=session, at=at, page=page, config=config)
+
+    def submit(self, token: str, fields: Fields, *, session: str) -> Submission:
+        """Send what a form was posted with: pairs of texts as a browser posts them, or a mapping of JSON values.
+
+        However often a form is posted, it is carried out once. Raises SignatureError for a token that is changed, too
+        old or of another session, UnknownNameError, SettingError and StoreError; all else is in the Submission.
+        """
+        return self._forms.submit(token, fields, session=session)
 
     # Looking up -------------------------------------------------------------------------------------------------------
 

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
+from urllib.parse import urlsplit
 
 from engine import bodies
 from engine.errors import Fault, did_you_mean
 from engine.records import SCOPE, RecordType
 from engine.request_types import READS, Gateway, Pages, RequestType
 from engine.schemas import Schema
+from engine.signatures import scheme_of
 from engine.template_checks import Source
 from engine.templates import Templates, is_template
 from engine.yaml_files import Mark, YamlFile
@@ -75,6 +77,16 @@ def read_record_type(name: str, file: YamlFile) -> RecordType | list[Fault]:
     return RecordType(name, properties, required, unique, index, within, value["summary"])
 
 
+def unfit_base_url(url: str) -> str | None:
+    """What keeps `url` from being a base_url, as the tail of a sentence; None where nothing does."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or parts.username:
+        return "must be a URL of scheme, host and path"
+    if parts.scheme == "http" and parts.hostname not in {"localhost", "127.0.0.1", "::1"}:
+        return "must be https; plain http is for this machine only"
+    return None
+
+
 def read_gateway(name: str, file: YamlFile, templates: Templates) -> Gateway | list[Fault]:
     """The gateway of a `_gateway.yml`, or its faults. What its request types share is checked with each of them."""
     faults = _check_file(file, "gateway")
@@ -85,7 +97,13 @@ def read_gateway(name: str, file: YamlFile, templates: Templates) -> Gateway | l
     event = {part: webhook[part] for part in _EVENT if part in webhook} if webhook else {}
     marks = {f"/{part}": file.marks[f"/webhook/{part}"] for part in event}
     for part, leaf in event.items():
-        faults += templates.check_leaf(Source(leaf, file.name, marks[f"/{part}"].text_line), {"event": None})
+        faults += templates.check_leaf(Source.at(leaf, marks[f"/{part}"]), {"event": None})
+    if unfit := unfit_base_url(value["base_url"]):
+        faults.append(file.fault("/base_url", f"'base_url' {unfit}"))
+    try:
+        scheme_of(webhook["scheme"] if webhook else "stripe")
+    except ValueError as error:
+        faults.append(file.fault("/webhook/scheme", str(error)))
     if faults:
         return faults
     return Gateway(
@@ -197,9 +215,10 @@ class _Reader:
             yield from self._leaf_faults(self.file.value["account"], self.file.marks, "/account", names)
         yield from self._leaf_faults(*self._reading(), "", {"response": None, "status": None})
         if self._is_document:
-            mark = self.file.marks["/body"]
-            source = Source(self.file.value["body"], mark.file, mark.text_line)
+            source = Source.at(self.file.value["body"], self.file.marks["/body"])
             yield from self.templates.check_document(source, names)
+        if unfit := unfit_base_url(self.file.value["base_url"]):
+            yield self.file.fault("/base_url", f"'base_url' {unfit}")
         yield from self._promise_faults()
 
     def _leaf_faults(
@@ -218,7 +237,7 @@ class _Reader:
             if mark.folded:
                 message = "a folded text (>) moves its lines; write it as a block (|)"
                 yield Fault(mark.file, mark.line, mark.column, message)
-            yield from self.templates.check_leaf(Source(value, mark.file, mark.text_line), names)
+            yield from self.templates.check_leaf(Source.at(value, mark), names)
 
     def _promise_faults(self) -> Iterator[Fault]:
         """A call that may move money says how a repeat is kept from moving it twice."""
@@ -261,9 +280,7 @@ class _Reader:
             parts=structure(self._sending(), self.file.marks, file, text),
             account=account,
             reading=structure(reading, reading_marks, f"{file}#reading", text),
-            body=self.templates.body(Source(value["body"], file, self.file.marks["/body"].text_line))
-            if self._is_document
-            else None,
+            body=self.templates.body(Source.at(value["body"], self.file.marks["/body"])) if self._is_document else None,
             content_type=self._content_type,
             auth=value.get("auth") or {},
             expected=tuple(expect.get("status", [200])),

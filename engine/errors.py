@@ -59,7 +59,7 @@ class DefinitionError(EngineError):
     """Files are wrong; all `faults` of all files are reported together."""
 
     def __init__(self, faults: Iterable[Fault]) -> None:
-        self.faults = tuple(sorted(faults))
+        self.faults = tuple(sorted(set(faults)))  # a fragment's is found by every file that includes it
         super().__init__("\n".join(map(str, self.faults)))
 
 

@@ -1,4 +1,4 @@
-"""A list read to its end: one answer whose items are those of all pages."""
+"""A list read to its end: one answer, the last page's, whose items are those of all pages."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from engine.settling import Exchange
 
 
 def read_pages(type: RequestType, request: Request, fetch: Callable[[Request], Exchange]) -> Exchange:
-    """The exchange of `request`, or, where the file says `pages:`, the first page's with the items of all of them.
+    """The exchange of `request`, or, where the file says `pages:`, the last page's with the items of all of them.
 
     Stops at the file's limit of items, and where a page brings nothing new, so that a gateway cannot keep it going.
     """
-    first = fetch(request)
+    exchange = fetch(request)
     if type.pages is None:
-        return first
-    response = copy.deepcopy(first.verdict.response)
-    items, page = _items(response, type.pages.items), first.verdict.response
+        return exchange
+    items = list(_items(exchange.verdict.response, type.pages.items))
     while len(items) < type.pages.limit:
-        said = type.reading({"response": page, "status": 200})
+        said = type.reading({"response": exchange.verdict.response, "status": 200})
         if said.get("more") is not True or not (following := said.get("next")):
             break
-        page = fetch(_with_query(request, following)).verdict.response
-        new = _items(page, type.pages.items)
+        exchange = fetch(_with_query(request, following))
+        new = _items(exchange.verdict.response, type.pages.items)
         if not new:
             break
         items += new
-    del items[type.pages.limit :]
-    return replace(first, verdict=replace(first.verdict, response=response))
+    response = copy.deepcopy(exchange.verdict.response)
+    _items(response, type.pages.items)[:] = items[: type.pages.limit]
+    return replace(exchange, verdict=replace(exchange.verdict, response=response))
 
 
 def _items(response: Any, pointer: str) -> list[Any]:
-    """The list at `pointer`, the very one, so that it can be added to."""
+    """The list at `pointer`, the very one, so that it can be filled."""
     part = response
     for name in pointer.strip("/").split("/"):
         part = part.get(name) if isinstance(part, dict) else None

@@ -9,10 +9,10 @@ import logging
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from engine.catalog import KINDS, Catalog, load, shipped
 from engine.code_cache import code_cache
+from engine.definitions import unfit_base_url
 from engine.errors import DefinitionError, Fault, SettingError
 
 log = logging.getLogger("engine")
@@ -25,7 +25,8 @@ class Files:
 
     def __init__(self, root: Path | None, base_urls: Mapping[str, str], *, reload: bool) -> None:
         for gateway, url in base_urls.items():
-            _check_base_url(gateway, url)
+            if unfit := unfit_base_url(url):
+                raise SettingError(f"CALLSHEET_{gateway.upper()}_BASE_URL", unfit)
         self._folders = [root, shipped()] if root and root.resolve() != shipped().resolve() else [shipped()]
         self._base_urls, self._cache, self._reload = base_urls, code_cache(root), reload
         self._lock = threading.Lock()
@@ -62,13 +63,3 @@ class Files:
                     state = path.stat()
                     found.add((str(path), state.st_mtime_ns, state.st_size))
         return frozenset(found)
-
-
-def _check_base_url(gateway: str, url: str) -> None:
-    name = f"CALLSHEET_{gateway.upper()}_BASE_URL"
-    parts = urlsplit(url)
-    loopback = parts.hostname in {"localhost", "127.0.0.1", "::1"}
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or parts.username:
-        raise SettingError(name, "must be a URL of scheme, host and path")
-    if parts.scheme == "http" and not loopback:
-        raise SettingError(name, "must be https; plain http is for this machine only")

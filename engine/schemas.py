@@ -14,6 +14,7 @@ from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from engine.acceptance import Accepts, acceptance
 from engine.errors import Problem, did_you_mean
 
 if TYPE_CHECKING:
@@ -41,11 +42,18 @@ class Schema:
         return Registry().with_resources(known)
 
     @cached_property
+    def _accepts(self) -> Accepts | None:
+        documents = {str(document["$id"]): document for document in self._references}
+        return acceptance(self.document, _FORMATS, documents)
+
+    @cached_property
     def _validator(self) -> Validator:
         return _strict()(self.document, registry=self._registry)
 
     def verify(self) -> list[Problem]:
-        """What keeps the document itself from being a JSON Schema; costs milliseconds, so ask once a file."""
+        """What keeps the document itself from being a JSON Schema; may cost milliseconds, so ask once a file."""
+        if self._accepts is not None:
+            return []
         from jsonschema import Draft202012Validator, FormatChecker
 
         metaschema = Draft202012Validator(Draft202012Validator.META_SCHEMA, format_checker=FormatChecker(["regex"]))
@@ -65,6 +73,8 @@ class Schema:
 
     def problems(self, value: Any) -> list[Problem]:
         """Everything that is wrong with `value`; an empty list means it fits."""
+        if self._accepts is not None and self._accepts(value):
+            return []
         return [_problem(error) for error in _flat(self._validator.iter_errors(value))]
 
 
@@ -181,6 +191,26 @@ def _is_host(value: object) -> bool:
     return not isinstance(value, str) or (len(value) <= 253 and bool(_HOST_NAME.fullmatch(value)))
 
 
+def _is_email(value: object) -> bool:
+    return not isinstance(value, str) or "@" in value
+
+
+def _is_regex(value: object) -> bool:
+    try:
+        return not isinstance(value, str) or bool(re.compile(value))
+    except re.error:
+        return False
+
+
+_FORMATS: Mapping[str, Callable[[object], bool]] = {
+    "date-time": _is_time,
+    "email": _is_email,
+    "hostname": _is_host,
+    "regex": _is_regex,
+    "uri": _is_uri,
+}
+
+
 @cache
 def _strict() -> Callable[..., Validator]:
     """Validators with our rules. Importing and extending the library costs a tenth of a second, so: once, when used."""
@@ -188,9 +218,8 @@ def _strict() -> Callable[..., Validator]:
     from jsonschema.validators import extend
 
     formats = FormatChecker()
-    formats.checks("date-time", raises=ValueError)(_is_time)
-    formats.checks("uri", raises=ValueError)(_is_uri)
-    formats.checks("hostname")(_is_host)
+    for name, check in _FORMATS.items():
+        formats.checks(name, raises=ValueError)(check)
     integers = Draft202012Validator.TYPE_CHECKER.redefine(
         "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
     )

@@ -43,6 +43,8 @@ log = logging.getLogger("engine")
 class Result:
     """What a send brought: the call's journal row (None for a GET), the parsed answer, and the records it changed.
 
+    Every record stands there once, as it was committed.
+
     `redirect` is the hosted page to send the browser to, where the request type names one.
     """
 
@@ -166,7 +168,8 @@ class Settling:
         """The result of a success."""
         types = self._with.catalog().record_types
         said = type.reading({"response": response, "status": 200})
-        mine = [types[record.type].complete(record) for record in records if record.type in types]
+        last = {(record.type, record.id): record for record in records if record.type in types}
+        mine = [types[record.type].complete(record) for record in last.values()]
         return Result(call, response, mine, said.get("redirect"))
 
     def sealed(self, type: RequestType, response: Any) -> Any:

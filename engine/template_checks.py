@@ -14,6 +14,7 @@ from jinja2 import nodes
 
 from engine.errors import Fault, did_you_mean
 from engine.sandbox import PRIVATE_FILTERS, Environment
+from engine.yaml_files import Mark
 
 Names = Mapping[str, Any]
 """What a template may name: name → JSON Schema of the value, or None where anything goes."""
@@ -21,18 +22,26 @@ Names = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A template's text, and the file and line (from 1) where it begins."""
+    """A template's text, and the file, line and column (from 1) where it begins; further lines begin after `indent`."""
 
     text: str
     file: str
     line: int = 1
+    column: int = 1
+    indent: int = 0
+
+    @classmethod
+    def at(cls, text: str, mark: Mark) -> Source:
+        """A template that stands in a YAML file."""
+        return cls(text, mark.file, mark.text_line, mark.text_column, mark.indent)
 
     def fault(self, line: int, needle: str, message: str) -> Fault:
         """A fault on `line` of the file, at the first place where `needle` stands there."""
         lines = self.text.split("\n")
         inside = lines[line - self.line] if 0 <= line - self.line < len(lines) else ""
         found = re.search(rf"(?<![\w]){re.escape(needle)}(?![\w])", inside) if needle else None
-        return Fault(self.file, line, found.start() + 1 if found else 1, message)
+        before = self.column - 1 if line == self.line else self.indent
+        return Fault(self.file, line, before + (found.start() if found else 0) + 1, message)
 
 
 _VALUE = "}}"

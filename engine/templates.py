@@ -165,7 +165,7 @@ class Templates:
         if not isinstance(value, str):
             return nodes.Const(value, lineno=1)
         mark = marks.get(pointer)
-        source = Source(value, mark.file, mark.text_line) if mark else Source(value, file)
+        source = Source.at(value, mark) if mark else Source(value, file)
         return _expression(self._parse(self._structures, source), source, _place(pointer))
 
     def body(self, source: Source) -> Callable[[Names], str]:

@@ -27,12 +27,17 @@ _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Where a value stands, counted from 1: of its key (if it has one), and the line on which its text begins."""
+    """Where a value stands, counted from 1: of its key (if it has one), and the place where its text begins.
+
+    `indent` counts the blanks before each further line of the text.
+    """
 
     file: str
     line: int
     column: int
     text_line: int
+    text_column: int = 1
+    indent: int = 0
     folded: bool = False
 
 
@@ -57,7 +62,7 @@ def parse(text: str, name: str) -> YamlFile:
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         raise _refused(name, None, f"the file is larger than {MAX_BYTES // 1024} KiB; split it")
     try:
-        reader = _Reader(name, yaml.parse(text, Loader=_Loader))
+        reader = _Reader(name, yaml.parse(text, Loader=_Loader), text.split("\n"))
         return YamlFile(name, reader.document(), reader.marks)
     except yaml.MarkedYAMLError as error:
         raise _refused(name, error.problem_mark, f"not YAML: {error.problem}") from None
@@ -68,9 +73,9 @@ def parse(text: str, name: str) -> YamlFile:
 class _Reader:
     """Builds the value from the parser's events; a recursion no deeper than MAX_DEPTH."""
 
-    def __init__(self, name: str, events: Iterator[Any]) -> None:
+    def __init__(self, name: str, events: Iterator[Any], lines: list[str]) -> None:
         self.name, self.marks = name, dict[str, Mark]()
-        self._events = events
+        self._events, self._lines = events, lines
 
     def document(self) -> Any:
         value: Any = None
@@ -90,16 +95,21 @@ class _Reader:
             raise _refused(self.name, event.start_mark, f"the alias *{event.anchor} is refused; write the value again")
         if event.tag is not None:
             raise _refused(self.name, event.start_mark, f"the tag {event.tag} is refused; remove it")
-        block = isinstance(event, yaml.ScalarEvent) and event.style in {"|", ">"}
-        place = key or event.start_mark
-        text_line = event.start_mark.line + (2 if block else 1)
-        folded = isinstance(event, yaml.ScalarEvent) and event.style == ">"
-        self.marks[pointer] = Mark(self.name, place.line + 1, place.column + 1, text_line, folded)
+        self.marks[pointer] = self._mark(event, key or event.start_mark)
         if isinstance(event, yaml.ScalarEvent):
             return _scalar(event)
         if isinstance(event, yaml.SequenceStartEvent):
             return self._sequence(pointer, depth)
         return self._mapping(pointer, depth)
+
+    def _mark(self, event: Any, place: Any) -> Mark:
+        start, style = event.start_mark, getattr(event, "style", None)
+        line, column = start.line + 1, start.column + (2 if style in {"'", '"'} else 1)
+        if style not in {"|", ">"}:
+            return Mark(self.name, place.line + 1, place.column + 1, line, column)
+        indents = (len(text) - len(text.lstrip(" ")) for text in self._lines[line:] if text.strip())
+        indent = next(indents, 0)
+        return Mark(self.name, place.line + 1, place.column + 1, line + 1, indent + 1, indent, folded=style == ">")
 
     def _sequence(self, pointer: str, depth: int) -> list[Any]:
         items: list[Any] = []

@@ -92,25 +92,25 @@ data:
   properties: {id: {type: string}}
 """,
     "response_mappers/shop/pay.json.j2": """\
-{"upsert": "payment",
+{"upsert": "sale",
  "where": {"gateway_id": {{ response.id }}},
  "set": {"amount": {{ response.amount }}, "note": {{ data.note }}, "state": "paid"}}
 """,
     "response_mappers/shop/pay.declined.json.j2": """\
-{"upsert": "payment",
+{"upsert": "sale",
  "where": {"gateway_id": {{ response.error.payment }}},
  "set": {"amount": {{ data.amount }}, "state": "failed", "note": {{ response.error.message }}}}
 """,
     "response_mappers/shop/pay_once.json.j2": """\
-{"upsert": "payment",
+{"upsert": "sale",
  "where": {"gateway_id": {{ response.id }}},
  "set": {"amount": {{ response.amount }}, "state": "paid"}}
 """,
     "response_mappers/shop/read.json.j2": """\
-{"update": "payment", "where": {"gateway_id": {{ response.id }}}, "set": {"amount": {{ response.amount }}}}
+{"update": "sale", "where": {"gateway_id": {{ response.id }}}, "set": {"amount": {{ response.amount }}}}
 """,
-    "response_mappers/records/payment.yml": """\
-summary: A payment.
+    "response_mappers/records/sale.yml": """\
+summary: A sale.
 required: [gateway_id, amount, state]
 unique: [gateway_id]
 index: [state]
@@ -121,7 +121,7 @@ properties:
   state: {enum: [paid, failed, refunded]}
 """,
     "webhook_processors/shop/payment.refunded.json.j2": """\
-{"update": "payment", "where": {"gateway_id": {{ event.payment }}}, "set": {"state": "refunded"}}
+{"update": "sale", "where": {"gateway_id": {{ event.payment }}}, "set": {"state": "refunded"}}
 """,
 }
 
@@ -230,10 +230,10 @@ class Host:
         """The journal, oldest first."""
         return self.engine.find("call", order="id")
 
-    def payments(self) -> list[dict[str, Any]]:
-        """The payments, oldest first, without what is the same in all of them."""
+    def sales(self) -> list[dict[str, Any]]:
+        """The sales, oldest first, without what is the same in all of them."""
         kept = ("gateway_id", "amount", "note", "state")
-        return [{name: one[name] for name in kept if one[name] is not None} for one in self.find("payment")]
+        return [{name: one[name] for name in kept if one[name] is not None} for one in self.find("sale")]
 
     def find(self, type: str) -> list[Record]:
         """Records of a type, oldest first."""

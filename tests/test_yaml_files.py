@@ -118,12 +118,12 @@ def test_size() -> None:
 
 
 def test_marks() -> None:
-    """Every value knows where its key stands and on which line its text begins."""
+    """Every value knows where its key stands, and where its text begins: after a quote, or on the line after a bar."""
     file = parse('url: /x\nbody: |\n  {"a": 1}\ndata:\n  "a/b": [1,\n     2]\nnote: >\n  long\n', "a.yml")
-    assert file.marks["/url"] == Mark("a.yml", 1, 1, 1)
-    assert file.marks["/body"] == Mark("a.yml", 2, 1, 3)
-    assert file.marks["/data/a~1b/1"] == Mark("a.yml", 6, 6, 6)
-    assert file.marks["/note"] == Mark("a.yml", 7, 1, 8, folded=True)
+    assert file.marks["/url"] == Mark("a.yml", 1, 1, 1, 6)
+    assert file.marks["/body"] == Mark("a.yml", 2, 1, 3, 3, 2)
+    assert file.marks["/data/a~1b/1"] == Mark("a.yml", 6, 6, 6, 6)
+    assert file.marks["/note"] == Mark("a.yml", 7, 1, 8, 3, 2, folded=True)
 
 
 def test_fault_of_what_is_not_there() -> None:

@@ -7,12 +7,12 @@ import json
 import platform
 from collections.abc import Sequence
 
-from tests.benchmarks.building import building
-from tests.benchmarks.contests import Preparation, measured
-from tests.benchmarks.mapping import mapping
-from tests.benchmarks.sending import sending
-from tests.benchmarks.starting import starting
-from tests.benchmarks.table import as_dict, table
+from .building import building
+from .contests import Preparation, measured
+from .mapping import mapping
+from .sending import sending
+from .starting import starting
+from .table import as_dict, table
 
 CONTESTS: dict[str, Preparation] = {
     "starting": starting,

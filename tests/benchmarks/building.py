@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from engine.catalog import load, shipped
 from engine.request_types import Request
-from tests.benchmarks.contests import Contest, Contestant, Row
-from tests.benchmarks.payment import CALL_ID, DATA, KEY, NAME, NOW, request_by_hand
 
-NAMES = {"settings": {}, "now": NOW, "call_id": CALL_ID, "account": None}
+from .contests import Contest, Contestant, Row
+from .payment import CALL_ID, DATA, KEY, NAME, NOW, request_by_hand
+
+NAMES: dict[str, Any] = {"settings": {}, "now": NOW, "call_id": CALL_ID, "account": None}
 
 
 @contextmanager
@@ -28,4 +30,5 @@ def building() -> Iterator[Contest]:
 
     assert engine() == by_hand()
     rows = [Row("build a request: check, render, encode", "engine", "hand-written Python", 6.0)]
-    yield Contest("building", {"engine": Contestant(engine, 300), "hand-written Python": Contestant(by_hand, 300)}, rows)
+    contestants = {"engine": Contestant(engine, 300), "hand-written Python": Contestant(by_hand, 300)}
+    yield Contest("building", contestants, rows)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from itertools import count
 from typing import cast
 
-from tests.benchmarks.payment import CHARGE_ID, answer
+from .payment import CHARGE_ID, answer
 
 _NUMBERS = count(1)
 
@@ -58,7 +58,8 @@ def gateway() -> Iterator[str]:
     """The origin of a running gateway, which is ended afterwards."""
     command = [sys.executable, "-m", "tests.benchmarks.gateway"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin and process.stdout
+        assert process.stdin
+        assert process.stdout
         yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
         process.stdin.close()
 

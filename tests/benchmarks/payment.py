@@ -6,7 +6,7 @@ What the files say of it is written here once more by hand, as somebody would wh
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -51,35 +51,38 @@ def flat(values: Mapping[str, Any]) -> dict[str, str]:
 
 def request_by_hand(data: Mapping[str, Any], url: str, version: str) -> Request:
     """The request that the files describe."""
-    pairs: list[tuple[str, str]] = []
-    for name in ("amount", "currency", "source", "customer"):
-        if (value := data.get(name)) is not None:
-            pairs.append((name, str(value)))
-    if (capture := data.get("capture")) is not None:
-        pairs.append(("capture", "true" if capture else "false"))
-    for name in ("description", "statement_descriptor", "statement_descriptor_suffix", "receipt_email"):
-        if (value := data.get(name)) is not None:
-            pairs.append((name, str(value)))
-    for name, part in (data.get("shipping") or {}).items():
-        if isinstance(part, dict):
-            pairs += [(f"shipping[{name}][{inner}]", str(value)) for inner, value in part.items()]
-        else:
-            pairs.append((f"shipping[{name}]", str(part)))
-    if (fee := data.get("application_fee")) is not None:
-        pairs.append(("application_fee_amount", str(fee)))
-    if (destination := data.get("destination")) is not None:
-        pairs.append(("transfer_data[destination]", destination))
-    for name in ("transfer_group", "on_behalf_of"):
-        if (value := data.get(name)) is not None:
-            pairs.append((name, str(value)))
-    metadata = {**(data.get("metadata") or {}), "callsheet_call": CALL_ID}
-    pairs += [(f"metadata[{quote(name, safe='')}]", str(value)) for name, value in metadata.items()]
-    body = "&".join(f"{name}={quote(value, safe='')}" for name, value in pairs).encode("ascii")
+    form = {
+        "amount": data.get("amount"),
+        "currency": data.get("currency"),
+        "source": data.get("source"),
+        "customer": data.get("customer"),
+        "capture": data.get("capture"),
+        "description": data.get("description"),
+        "statement_descriptor": data.get("statement_descriptor"),
+        "statement_descriptor_suffix": data.get("statement_descriptor_suffix"),
+        "receipt_email": data.get("receipt_email"),
+        "shipping": data.get("shipping"),
+        "application_fee_amount": data.get("application_fee"),
+        "transfer_data": {"destination": data.get("destination")},
+        "transfer_group": data.get("transfer_group"),
+        "on_behalf_of": data.get("on_behalf_of"),
+        "metadata": {**(data.get("metadata") or {}), "callsheet_call": CALL_ID},
+    }
+    body = "&".join(f"{name}={quote(text, safe='')}" for name, text in _pairs(form)).encode("ascii")
     headers = [("Content-Type", "application/x-www-form-urlencoded"), ("Stripe-Version", version)]
     if account := data.get("account_id"):
         headers.append(("Stripe-Account", account))
     headers.append(("Idempotency-Key", KEY))
     return Request("POST", url, tuple(headers), body)
+
+
+def _pairs(form: Mapping[str, Any], outer: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in form.items():
+        name = f"{outer}[{quote(key, safe='')}]" if outer else key
+        if isinstance(value, dict):
+            yield from _pairs(value, name)
+        elif value is not None:
+            yield name, ("true" if value else "false") if isinstance(value, bool) else str(value)
 
 
 def changes_by_hand(data: Mapping[str, Any], charge: Mapping[str, Any]) -> list[dict[str, Any]]:

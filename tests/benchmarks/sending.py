@@ -1,6 +1,6 @@
 """One full send (check, render, journal, send, judge, map, keep) beside clients that only send.
 
-All of them reuse their connection and call the same server. The last row is what the disk alone takes of a durable send.
+All of them reuse their connection and call the same server. The last row is what the disk alone takes.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from engine.store import Store
 from engine.store.memory import MemoryStore
 from engine.store.sql import SqlStore
 from engine.store.sqlite import durability
-from tests.benchmarks.contests import Contest, Contestant, Row
-from tests.benchmarks.gateway import gateway
-from tests.benchmarks.payment import CALL_ID, DATA, KEY, NAME, SECRET, flat, parameters
+
+from .contests import Contest, Contestant, Row
+from .gateway import gateway
+from .payment import CALL_ID, DATA, KEY, NAME, SECRET, flat, parameters
 
 HTTPX, STRIPE = "bare httpx.Client", "stripe-python's bare call"
 MEMORY, DURABLE = "engine, memory", "engine, SQLite"

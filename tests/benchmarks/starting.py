@@ -14,7 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from engine.catalog import shipped
-from tests.benchmarks.contests import Contest, Contestant, Row
+
+from .contests import Contest, Contestant, Row
 
 MANY = 600
 START = "import sys; from engine import Engine; Engine(sys.argv[1], environment={}).catalog"

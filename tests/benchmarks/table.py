@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tests.benchmarks.contests import Measured
+from .contests import Measured
 
+TIMES = "\N{MULTIPLICATION SIGN}"
 HEAD = ("work", "takes", "beside", "takes", "ratio", "goal", "")
 
 
@@ -25,8 +26,8 @@ def table(measured: Iterable[Measured]) -> str:
 
 def _line(one: Measured) -> tuple[str, ...]:
     goal = one.row.goal
-    said = "" if goal is None else f"≤ {_time(goal) if one.row.peer is None else f'{goal:.2f} ×'}"
-    ratio = "" if one.ratio is None else f"{one.ratio:.2f} ×"
+    said = "" if goal is None else f"≤ {_time(goal) if one.row.peer is None else f'{goal:.2f} {TIMES}'}"
+    ratio = "" if one.ratio is None else f"{one.ratio:.2f} {TIMES}"
     mark = {None: "", True: "✓", False: "✗ missed"}[one.reached]
     peer_time = "" if one.peer_seconds is None else _time(one.peer_seconds)
     return (one.row.work, _time(one.seconds), one.row.peer or "", peer_time, ratio, said, mark)

@@ -1,0 +1,160 @@
+"""`key=value` as a person types it, made into data by the types of a schema.
+
+    amount=500                      by the schema's type: 500 here, "500" where text is expected
+    metadata[order]=17              a nested value; so is metadata.order=17
+    items[0][sku]=lamp expand[]=x   items of a list, by number or at its end
+    note=@letter.txt                what the file holds; @@ begins a text with @
+
+Hides: that grammar, and how a file becomes text or, where the schema wants one, an upload.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import mimetypes
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+JsonSchema = Mapping[str, Any]
+
+_PATH = re.compile(r"[^\[\].=]+(\.[^\[\].=]+|\[[^\[\]]*\])*")
+_STEP = re.compile(r"\.?([^\[\].]+)|\[([^\[\]]*)\]")
+
+
+def data_from(arguments: Iterable[str], schema: JsonSchema, below: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The data that `arguments` say, laid over `below`. Raises UsageError."""
+    tree: dict[str, Any] = {}
+    for argument in arguments:
+        path, sign, value = argument.partition("=")
+        if not sign or not _PATH.fullmatch(path):
+            raise click.UsageError(f"{argument!r} is not key=value; a nested key is written key[inner]=value")
+        steps = [dotted or bracketed for dotted, bracketed in _STEP.findall(path)]
+        _plant(tree, path, steps, _value(path, value, _part(schema, steps)))
+    return _over(dict(below or {}), _lists(tree, schema))
+
+
+def data_file(path: str) -> dict[str, Any]:
+    """The object in a JSON or YAML file, or in JSON on the standard input where `path` is "-". Raises UsageError."""
+    from engine.answers import parse_json
+
+    raw = sys.stdin.buffer.read() if path == "-" else _bytes(path)
+    try:
+        value = _parsed_yaml(raw, path) if path.endswith((".yml", ".yaml")) else parse_json(raw)
+    except ValueError as error:
+        raise click.UsageError(f"{'the standard input' if path == '-' else path}: {error}") from None
+    if not isinstance(value, dict):
+        raise click.UsageError(f'{path} must hold one object, as in {{"amount": 500}}')
+    return value
+
+
+def _parsed_yaml(raw: bytes, path: str) -> Any:
+    from engine.yaml_files import parse
+
+    return parse(raw.decode("utf-8"), path).value
+
+
+def where_from(arguments: Iterable[str], properties: Mapping[str, JsonSchema]) -> dict[str, Any]:
+    """What `key=value` ask `find` for; a key that is given several times means any of its values."""
+    from engine.schemas import from_text
+
+    where: dict[str, Any] = {}
+    schemas: dict[str, JsonSchema] = {"live": {"type": "boolean"}, **properties}
+    for argument in arguments:
+        name, sign, text = argument.partition("=")
+        if not sign or not name:
+            raise click.UsageError(f"{argument!r} is not key=value")
+        where.setdefault(name, []).append(from_text(schemas.get(name, {}), text))
+    return {name: values[0] if len(values) == 1 else values for name, values in where.items()}
+
+
+def _part(schema: JsonSchema, steps: list[str]) -> JsonSchema:
+    """The schema of what `steps` lead to; an empty one where nothing is said of it."""
+    for step in steps:
+        inner = schema.get("properties", {}).get(step)
+        if inner is None and (step.isdigit() or not step):
+            inner = schema.get("items")
+        if inner is None:
+            inner = schema.get("additionalProperties")
+        schema = inner if isinstance(inner, Mapping) else {}
+    return schema
+
+
+def _value(path: str, text: str, schema: JsonSchema) -> Any:
+    from engine.schemas import Schema, from_text
+
+    if text.startswith("@@"):
+        text = text[1:]
+    elif text.startswith("@"):
+        if "base64" in schema.get("properties", {}):
+            return _upload(text[1:])
+        try:
+            text = _bytes(text[1:]).decode("utf-8")
+        except UnicodeDecodeError:
+            raise click.UsageError(f"{path}: {text[1:]} is not UTF-8 text") from None
+    branches = schema.get("anyOf") or schema.get("oneOf") or [schema]
+    read = [(branch, from_text(branch, text)) for branch in branches]
+    fitting = (value for branch, value in read if len(read) == 1 or not Schema(branch).problems(value))
+    return next(fitting, text)
+
+
+def _upload(path: str) -> dict[str, str]:
+    kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
+    content = base64.b64encode(_bytes(path)).decode()
+    return {"filename": Path(path).name, "content_type": kind, "base64": content}
+
+
+def _bytes(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise click.UsageError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _plant(tree: dict[str, Any], path: str, steps: list[str], value: Any) -> None:
+    *outer, last = steps
+    node = tree
+    for step in outer:
+        node = node.setdefault(step or f"+{len(node)}", _Branch())
+        if not isinstance(node, _Branch):
+            raise click.UsageError(f"{path}: {step!r} is a value already, so nothing can stand inside it")
+    last = last or f"+{len(node)}"
+    if last in node:
+        raise click.UsageError(f"{path} is given twice")
+    node[last] = value
+
+
+class _Branch(dict[str, Any]):
+    """A nested value under construction: told from an object that was typed as JSON."""
+
+
+def _lists(tree: Any, schema: JsonSchema, path: str = "") -> Any:
+    """`tree` with every branch as an object, or as a list where the schema says or only numbers stand there."""
+    if not isinstance(tree, dict):
+        return tree
+    parts = {key: _lists(part, _part(schema, [key.lstrip("+")]), f"{path}[{key}]") for key, part in tree.items()}
+    if not isinstance(tree, _Branch):
+        return parts
+    numbered = all(key.isdigit() or key.startswith("+") for key in tree)
+    if schema.get("type") == "object" or "properties" in schema or not numbered:
+        return parts
+    at_the_end = [part for key, part in parts.items() if key.startswith("+")]
+    numbers = {int(key): part for key, part in parts.items() if key.isdigit()}
+    if sorted(numbers) != list(range(len(numbers))):
+        said = json.dumps(sorted(numbers))
+        raise click.UsageError(f"{path}: the items of a list are numbered from 0 without gaps, not {said}")
+    return [numbers[number] for number in sorted(numbers)] + at_the_end
+
+
+def _over(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Objects merge key by key; anything else is replaced."""
+    merged = dict(below)
+    for key, part in above.items():
+        under = merged.get(key)
+        merged[key] = _over(under, part) if isinstance(under, dict) and isinstance(part, dict) else part
+    return merged

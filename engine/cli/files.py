@@ -1,0 +1,360 @@
+"""`callsheet list`, `show` and `check`: the files, and what is wrong with them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from engine.cli import tables
+from engine.cli.opening import ANY_NAME, Opening, as_json, opening, print_json
+
+if TYPE_CHECKING:
+    from engine.catalog import Catalog
+    from engine.records import RecordType
+    from engine.request_types import RequestType
+
+KINDS = ("request-types", "mappers", "processors", "records", "forms", "gateways")
+
+Row = dict[str, str]
+
+
+@click.command("list", short_help="List what the files define.")
+@click.argument("kinds", nargs=-1, type=click.Choice(KINDS), metavar="[KIND]...")
+@as_json
+@opening
+def list_files(here: Opening, kinds: tuple[str, ...], as_json: bool) -> None:
+    """List what the files define, and whether a file is the host's or shipped.
+
+    KIND is request-types, mappers, processors, records, forms or gateways; all of them where none is given.
+    """
+    found = {kind: _rows(here, kind) for kind in kinds or KINDS}
+    if as_json:
+        return print_json(found)
+    shown = [kind for kind in found if found[kind] or kinds]
+    for number, kind in enumerate(shown):
+        if len(shown) > 1:
+            click.secho(("\n" if number else "") + kind, fg="cyan", bold=True)
+        headings = list(found[kind][0]) if found[kind] else ["name"]
+        click.echo(tables.table(headings, [list(row.values()) for row in found[kind]]))
+    return None
+
+
+def _rows(here: Opening, kind: str) -> list[Row]:
+    catalog = here.catalog
+    rows: list[Row] = []
+    if kind == "request-types":
+        rows += [
+            {"name": type.name, "method": type.method, "from": here.origin(type.file), "does": type.summary}
+            for type in catalog.request_types.values()
+        ]
+    elif kind == "records":
+        for name, record in catalog.record_types.items():
+            rows.append({"name": name, "from": here.origin(_record_file(name)), "is": record.summary})
+    elif kind == "gateways":
+        for name, gateway in catalog.gateways.items():
+            webhook = "webhook" if gateway.webhook else ""
+            rows.append(
+                {"name": name, "from": here.origin(_gateway_file(name)), "at": gateway.base_url, "events": webhook}
+            )
+    elif kind == "forms":
+        forms = {name: form for name, form in catalog.forms.items() if "/_" not in name}
+        rows += [{"name": name, "from": here.origin(form.file)} for name, form in forms.items()]
+    else:
+        mappers = catalog.mappers if kind == "mappers" else catalog.processors
+        for name, mapper in mappers.items():
+            changes = ", ".join(_changes(here, mapper.file))
+            rows.append({"name": name, "from": here.origin(mapper.file), "changes": changes})
+    return sorted(rows, key=lambda row: row["name"])
+
+
+def _record_file(name: str) -> str:
+    return f"response_mappers/records/{name}.yml"
+
+
+def _gateway_file(name: str) -> str:
+    return f"request_types/{name}/_gateway.yml"
+
+
+_CHANGE = re.compile(r'"(?:upsert|update|delete)"\s*:\s*"([a-z0-9_]+)"')
+_SEND = re.compile(r'"send"\s*:\s*"([a-z0-9_/]+)"')
+_INCLUDE = re.compile(r'{%-?\s*include\s*"([^"]+)"')
+
+
+def _changes(here: Opening, file: str) -> list[str]:
+    """The record types that a mapper or processor changes, and the request types it sends."""
+    text = here.text(file)
+    found = [*_CHANGE.findall(text), *(f"sends {name}" for name in _SEND.findall(text))]
+    for name in _INCLUDE.findall(text):
+        found += _changes(here, f"response_mappers/{name}")
+    return list(dict.fromkeys(found))
+
+
+# show -----------------------------------------------------------------------------------------------------------------
+
+
+@click.command(short_help="Tell everything about one name.")
+@click.argument("name", type=ANY_NAME)
+@as_json
+@opening
+def show(here: Opening, name: str, as_json: bool) -> None:
+    """Tell everything about one NAME: a request type, a record type, an event or a gateway."""
+    from engine.errors import UnknownNameError
+
+    catalog = here.catalog
+    if name in catalog.request_types:
+        told, said = _request_type(here, catalog.request_types[name])
+    elif name in catalog.record_types:
+        told, said = _record_type(here, catalog.record_types[name])
+    elif name in catalog.processors:
+        told, said = _event(here, name)
+    elif name in catalog.gateways:
+        told, said = _gateway(here, name)
+    else:
+        known = [*catalog.request_types, *catalog.record_types, *catalog.processors, *catalog.gateways]
+        raise UnknownNameError("request type, record type, event or gateway", name, known)
+    return print_json(told) if as_json else click.echo(said)
+
+
+def _request_type(here: Opening, type: RequestType) -> tuple[dict[str, Any], str]:
+    catalog, name = here.catalog, type.name
+    mappers = {key: catalog.mappers[key] for key in (name, f"{name}.declined") if key in catalog.mappers}
+    changes = {key: _changes(here, mapper.file) for key, mapper in mappers.items()}
+    parameters = list(_parameters(type.schema.document))
+    url = type.base_url + _url(here, type.file)
+    told = {
+        "name": name,
+        "file": type.file,
+        "from": here.origin(type.file),
+        "summary": type.summary,
+        "docs": type.docs,
+        "method": type.method,
+        "url": url,
+        "repeats": _repeats(type),
+        "data": type.schema.document,
+        "mappers": {key: {"file": mapper.file, "changes": changes[key]} for key, mapper in mappers.items()},
+        "form": catalog.forms[name].file if name in catalog.forms else None,
+    }
+    pairs = [
+        ("sends", f"{type.method} {url}"),
+        ("repeats", _repeats(type)),
+        ("file", f"{type.file} ({told['from']})"),
+        *(("mapper", f"{mapper.file}: {', '.join(changes[key]) or 'nothing'}") for key, mapper in mappers.items()),
+        ("mapper", "" if mappers else "none: the answer is returned, no record is kept"),
+        ("form", str(told["form"] or "made of the data below")),
+        ("docs", type.docs or ""),
+    ]
+    return told, _told(name, type.summary, pairs, parameters)
+
+
+def _url(here: Opening, file: str) -> str:
+    from engine.yaml_files import parse
+
+    url: str = parse(here.text(file), file).value["url"]
+    return url
+
+
+def _repeats(type: RequestType) -> str:
+    if not type.journaled:
+        return "reads only: sent freely"
+    if type.key_header:
+        return f"safe: the gateway knows a repeated {type.key_header}"
+    return "harmless: it changes nothing more" if type.idempotent else "never: at most once"
+
+
+def _record_type(here: Opening, type: RecordType) -> tuple[dict[str, Any], str]:
+    writers = [
+        name
+        for mappers in (here.catalog.mappers, here.catalog.processors)
+        for name, mapper in mappers.items()
+        if type.name in _changes(here, mapper.file)
+    ]
+    told = {
+        "name": type.name,
+        "file": _record_file(type.name),
+        "from": here.origin(_record_file(type.name)),
+        "summary": type.summary,
+        "required": list(type.required),
+        "unique": [list(key) for key in type.unique],
+        "index": list(type.index),
+        "within": list(type.within),
+        "properties": type.properties,
+        "written_by": writers,
+    }
+    pairs = [
+        ("file", f"{told['file']} ({told['from']})"),
+        ("unique", ", ".join(" with ".join(key) for key in type.unique)),
+        ("search by", ", ".join(sorted(type.searchable))),
+        ("written by", ", ".join(writers)),
+    ]
+    document = {"properties": type.properties, "required": type.required}
+    return told, _told(type.name, type.summary, pairs, list(_parameters(document)), "property")
+
+
+def _event(here: Opening, name: str) -> tuple[dict[str, Any], str]:
+    processor = here.catalog.processors[name]
+    changes = _changes(here, processor.file)
+    origin = here.origin(processor.file)
+    told = {"name": name, "file": processor.file, "from": origin, "changes": changes}
+    pairs = [("file", f"{processor.file} ({origin})"), ("changes", ", ".join(changes) or "nothing")]
+    gateway, _, event = name.partition("/")
+    return told, _told(name, f"What the event {event} of {gateway} means.", pairs, [])
+
+
+def _gateway(here: Opening, name: str) -> tuple[dict[str, Any], str]:
+    catalog, gateway = here.catalog, here.catalog.gateways[name]
+    types = [type for type in catalog.request_types if type.startswith(f"{name}/")]
+    events = [event for event in catalog.processors if event.startswith(f"{name}/")]
+    secrets = secrets_of(catalog, name)
+    told = {
+        "name": name,
+        "file": _gateway_file(name),
+        "from": here.origin(_gateway_file(name)),
+        "base_url": gateway.base_url,
+        "secrets": secrets,
+        "settings": gateway.settings,
+        "webhook": gateway.webhook,
+        "request_types": types,
+        "events": events,
+    }
+    pairs = [
+        ("at", gateway.base_url),
+        ("file", f"{told['file']} ({told['from']})"),
+        ("secrets", ", ".join(secrets)),
+        ("settings", ", ".join(gateway.settings.values())),
+        ("request types", ", ".join(types)),
+        ("events", ", ".join(events)),
+    ]
+    return told, _told(name, f"{len(types)} request types, {len(events)} events.", pairs, [])
+
+
+def _told(
+    name: str, summary: str, pairs: list[tuple[str, str]], parameters: list[list[str]], what: str = "data"
+) -> str:
+    said = f"{click.style(name, bold=True)}\n{summary}\n\n{tables.facts(pairs)}"
+    if parameters:
+        said += f"\n\n{tables.table([what, 'type', '', 'description'], parameters, wrap=True)}"
+    return said
+
+
+def _parameters(schema: Mapping[str, Any], before: str = "") -> Iterator[list[str]]:
+    """name, type, whether it is required, description; nested ones by the path that `send` takes."""
+    for name, part in schema.get("properties", {}).items():
+        needed = "required" if name in schema.get("required", ()) else ""
+        path = f"{before}.{name}" if before else name
+        yield [path, _type(part), needed, str(part.get("description", ""))]
+        if part.get("properties"):
+            yield from _parameters(part, path)
+
+
+def _type(part: Mapping[str, Any]) -> str:
+    if "enum" in part:
+        return " | ".join(tables.text(value) or "null" for value in part["enum"])
+    if "const" in part:
+        return tables.text(part["const"])
+    branches = part.get("anyOf") or part.get("oneOf")
+    if branches:
+        return " or ".join(_type(branch) for branch in branches)
+    types = part.get("type", "any")
+    return " or ".join(types) if isinstance(types, list) else str(types)
+
+
+# check ----------------------------------------------------------------------------------------------------------------
+
+
+def secrets_of(catalog: Catalog, gateway: str) -> list[str]:
+    """The names of the secrets that a gateway's files use, those of its webhooks last."""
+    types = [type for type in catalog.request_types.values() if type.gateway.name == gateway]
+    names = [name for type in types for name in _named(type.auth)]
+    return list(dict.fromkeys([*names, *webhook_secrets(catalog, gateway)]))
+
+
+def webhook_secrets(catalog: Catalog, gateway: str) -> list[str]:
+    """The names of the secrets that a gateway's webhooks are signed with."""
+    webhook = catalog.gateways[gateway].webhook or {}
+    endpoints = [webhook, *webhook.get("endpoints", {}).values()]
+    return [name for endpoint in endpoints for name in endpoint.get("secrets", [])]
+
+
+def _named(auth: Mapping[str, Any]) -> list[str]:
+    if "bearer" in auth:
+        return [auth["bearer"]]
+    return list(auth["basic"]) if "basic" in auth else list(auth.get("header", {}).values())
+
+
+@click.command(short_help="Check every file; print all faults.")
+@as_json
+@opening
+@click.pass_context
+def check(ctx: click.Context, here: Opening, as_json: bool) -> None:
+    """Check every file; print all faults as file:line:column, and what to do. Exits 1 where there are any.
+
+    Secrets that are not set are warnings.
+    """
+    from engine.errors import DefinitionError, SettingError
+
+    faults: list[dict[str, Any]] = []
+    warned: list[str] = []
+    try:
+        warned = _missing(here)
+    except DefinitionError as error:
+        said = [(fault.file, fault.line, fault.column, fault.message) for fault in error.faults]
+        faults = [dict(zip(("file", "line", "column", "message"), one, strict=True)) for one in said]
+    except SettingError as error:
+        faults = [{"file": ".env", "line": 1, "column": 1, "message": str(error)}]
+    if as_json:
+        print_json({"faults": faults, "warnings": warned})
+    else:
+        for fault in faults:
+            click.echo(f"{fault['file']}:{fault['line']}:{fault['column']}: {tables.lines(fault['message'])}")
+        for warning in warned:
+            click.echo(f"{click.style('warning:', fg='yellow')} {warning}")
+        _sum_up(here, len(faults))
+    ctx.exit(1 if faults else 0)
+
+
+def _sum_up(here: Opening, faults: int) -> None:
+    if faults:
+        return click.secho(_counted(faults, "faults"), fg="red", err=True)
+    catalog = here.catalog
+    counts = [_counted(len(_rows(here, kind)), kind.replace("-", " ")) for kind in KINDS]
+    mine = sum(here.origin(type.file) == "host" for type in catalog.request_types.values())
+    click.secho(f"all files are good: {', '.join(counts)}", fg="green")
+    if not here.is_host:
+        click.echo(f"({here.root} is no host's folder; these are the shipped files)")
+    elif not mine:
+        click.echo("(none of the request types is in this folder)")
+    return None
+
+
+def _counted(number: int, things: str) -> str:
+    return f"{number} {things if number != 1 else things.removesuffix('s')}"
+
+
+def _missing(here: Opening) -> list[str]:
+    """What is not set; raises SettingError for what is set badly."""
+    from engine.inbox import check_secrets
+    from engine.settings import Settings
+
+    catalog, settings = here.catalog, Settings(here.root)
+    check_secrets(catalog.gateways, settings)
+    warned = []
+    for gateway in catalog.gateways:
+        webhook = webhook_secrets(catalog, gateway)
+        for name in secrets_of(catalog, gateway):
+            if settings.get(name) is None:
+                lost = f"{gateway} cannot be called; put it into the environment or into .env"
+                if name in webhook:
+                    register = (catalog.gateways[gateway].webhook or {}).get("register")
+                    remedy = "`callsheet webhooks register` or .env provides it" if register else "put it into .env"
+                    lost = f"{gateway}'s webhooks are refused; {remedy}"
+                warned.append(f"{name} is not set, {lost}")
+    for name, lost in (
+        ("CALLSHEET_SECRET_KEY", "no form can be made"),
+        ("CALLSHEET_ENCRYPTION_KEY", "no answer with a secret in it can be kept"),
+    ):
+        if settings.get(name) is None:
+            warned.append(f"{name} is not set, {lost}; `callsheet init` writes one into .env")
+    return warned

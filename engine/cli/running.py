@@ -1,0 +1,184 @@
+"""`callsheet serve`, `test` and `db`: what runs beside the engine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from engine.cli import tables
+from engine.cli.opening import Opening, as_json, opening, print_json
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+
+@click.command(short_help="Serve the host's Flask app, or a bare one.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 is any free one.")
+@click.option("--reload", is_flag=True, help="A dropped or edited file works on the next call; for development.")
+@opening
+def serve(here: Opening, host: str, port: int, reload: bool) -> None:
+    """Serve the Flask app in app.py of the host's folder; without one, forms and webhooks of its files.
+
+    A change of Python code needs a restart; --reload is about the files of the four folders.
+    """
+    import waitress  # type: ignore[import-untyped]
+
+    app = _app(here, reload=reload)
+    try:
+        server = waitress.create_server(app, host=host, port=port, ident="callsheet")
+    except OSError as error:
+        raise click.UsageError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+    shown = f"[{host}]" if ":" in host else host
+    click.echo(f"serving {here.root} at http://{shown}:{server.effective_port} (Ctrl-C stops)")
+    try:
+        server.run()
+    finally:
+        server.close()
+    click.echo("\nstopped")
+
+
+def _app(here: Opening, *, reload: bool) -> Any:
+    """The Flask app to serve; under `flask callsheet` it is there already."""
+    if here.app is not None:
+        return here.app
+    if reload:
+        os.environ["FLASK_DEBUG"] = "1"  # an app that is made from now on follows its files
+    file = here.root / "app.py"
+    if not file.is_file():
+        return _bare(here)
+    from flask.cli import NoAppException, ScriptInfo
+
+    try:
+        app = ScriptInfo(app_import_path=str(file)).load_app()
+    except NoAppException as error:
+        raise click.UsageError(f"{file}: {error.message}") from None
+    if "callsheet" not in app.extensions:
+        click.echo(f"{click.style('Warning:', fg='yellow')} {file} has no Callsheet(app)", err=True)
+    return app
+
+
+def _bare(here: Opening) -> Flask:
+    from flask import Flask
+
+    from engine.web import Callsheet
+
+    if not here.is_host:
+        raise click.UsageError(f"{here.root} is no host's folder; `callsheet init DIRECTORY` makes one")
+    app = Flask("engine.web", root_path=str(here.root), instance_path=str(here.root))
+    Callsheet(app)
+    return app
+
+
+@click.command(short_help="Run the cases.", context_settings={"ignore_unknown_options": True})
+@click.argument("path", type=click.Path(path_type=Path), required=False)
+@click.argument("options", nargs=-1, type=click.UNPROCESSED, metavar="[PYTEST OPTIONS]...")
+@opening
+@click.pass_context
+def test(ctx: click.Context, here: Opening, path: Path | None, options: tuple[str, ...]) -> None:
+    """Run the cases in PATH, tests/cases where none is given: callsheet test tests/cases/request_types/acme -x
+
+    Nothing is sent; records are kept in memory. Exits as pytest does: 0 when every case holds.
+    """
+    try:
+        import pytest
+    except ImportError:
+        raise click.UsageError("the cases are run by pytest, which is not installed: pip install pytest") from None
+    if path is not None and str(path).startswith("-"):
+        path, options = None, (str(path), *options)
+    assert here.catalog  # noqa: S101 - faulty files are told once, not once for every case
+    folder = path or here.root / "tests" / "cases"
+    if not folder.exists():
+        raise click.UsageError(f"{folder} is not there; `callsheet new` writes a case with every endpoint")
+    settings = [f"--rootdir={here.root}", "-o", f"callsheet_root={here.root}"]
+    arguments = [*_plugin(), *settings, *_QUIET, str(folder), *options]
+    code = int(pytest.main(arguments))
+    if code == pytest.ExitCode.NO_TESTS_COLLECTED:
+        click.echo(f"there is no case in {folder}; one is named KIND/GATEWAY/NAME/CASE.yml", err=True)
+    ctx.exit(code)
+
+
+# The plugin's own package is imported by then, and has no asserts that could be rewritten.
+_QUIET = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
+
+
+def _plugin() -> list[str]:
+    """An installed package brings its plugin along; a checkout that only lies on the path does not."""
+    from importlib.metadata import entry_points
+
+    installed = any(point.value == "engine.testing" for point in entry_points(group="pytest11"))
+    return [] if installed else ["-p", "engine.testing"]
+
+
+@click.group(short_help="The store's tables.")
+def db() -> None:
+    """Bring the store's tables up to date, or tell how they stand."""
+
+
+@db.command()
+@opening
+def upgrade(here: Opening) -> None:
+    """Bring the tables to this version, and fill every index that was declared after records existed.
+
+    The first use does the former by itself; for the latter, stop other processes first.
+    """
+    from engine.core import OWN_TYPES
+
+    engine = here.engine
+    do: Callable[[], object] | None = getattr(engine.store, "upgrade", None)
+    fill: Callable[[Any], object] | None = getattr(engine.store, "reindex", None)
+    if do is None or fill is None:
+        return click.echo(f"{type(engine.store).__name__} has no tables to upgrade")
+    do()
+    fill([*OWN_TYPES.values(), *engine.catalog.record_types.values()])
+    return click.echo(f"{_place(here)} is up to date, its indexes are complete")
+
+
+@db.command()
+@as_json
+@opening
+def status(here: Opening, as_json: bool) -> None:
+    """Tell where records are kept, and how many there are; a store that is not there yet is not made."""
+    engine = here.engine
+    there = not _file(here) or Path(_place(here)).exists()
+    names = [*engine.catalog.record_types, "call", "event"]
+    counts = {name: _count(here, name) for name in names} if there else {}
+    if as_json:
+        return print_json({"store": _place(here), "exists": there, "records": counts})
+    click.echo(f"{_place(here)}{'' if there else ' is not there yet; the first call makes it'}")
+    rows = [[name, number] for name, number in counts.items() if number not in (0, "0")]
+    return click.echo(tables.table(["record", "number"], rows)) if rows else None
+
+
+def _count(here: Opening, type: str) -> int:
+    """How many records there are, counted a thousand at a time."""
+    number, after = 0, None
+    while found := here.engine.store.find(type, order="id", limit=1000, after=after):
+        number, after = number + len(found), found[-1].id
+    return number
+
+
+def _file(here: Opening) -> bool:
+    return "://" not in _place(here) and _place(here) != "memory:"
+
+
+def _place(here: Opening) -> str:
+    """The store as it may be shown: a file's path, or a URL without its password."""
+    from engine.store.opening import FILE
+
+    setting = here.engine.settings.get("CALLSHEET_STORE")
+    if setting is None:
+        return str(here.root / FILE)
+    if setting.startswith("sqlite:///"):
+        return setting.removeprefix("sqlite:///")
+    if "://" not in setting:
+        return setting
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(setting)
+    user = f"{parts.username}@" if parts.username else ""
+    return parts._replace(netloc=f"{user}{parts.hostname}{f':{parts.port}' if parts.port else ''}", query="").geturl()

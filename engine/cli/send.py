@@ -1,0 +1,118 @@
+"""`callsheet send`: one call, and what came of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from engine.cli import codes, requests, stories, tables
+from engine.cli.arguments import data_file, data_from
+from engine.cli.opening import REQUEST_TYPE, Opening, as_json, opening, print_json
+
+if TYPE_CHECKING:
+    from engine.core import Engine
+    from engine.errors import EngineError
+    from engine.records import Record
+    from engine.settling import Result
+
+
+@click.command(short_help="Send a request type with data.", epilog=codes.MEANINGS)
+@click.argument("name", type=REQUEST_TYPE)
+@click.argument("arguments", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--data", "file", metavar="FILE", help="JSON or YAML to begin with; - is JSON on the standard input.")
+@click.option("--operation", metavar="KEY", help="Your key of what is to be done once: a repeat sends nothing again.")
+@click.option("--dry-run", is_flag=True, help="Print the exact request, with secrets as $NAME; send nothing.")
+@click.option("--curl", "as_curl", is_flag=True, help="Print the request as a curl command line; send nothing.")
+@as_json
+@opening
+@click.pass_context
+def send(  # noqa: PLR0913, PLR0917 - click gives every option as an argument
+    ctx: click.Context,
+    here: Opening,
+    name: str,
+    arguments: tuple[str, ...],
+    file: str | None,
+    operation: str | None,
+    dry_run: bool,
+    as_curl: bool,
+    as_json: bool,
+) -> None:
+    """Send the request type NAME with data, and tell what was sent, answered and kept.
+
+    \b
+    callsheet send stripe/create_payment amount=500 currency=usd source=tok_visa
+    callsheet send stripe/create_payment --data order.json metadata[order]=17 shipping.name=Ada
+
+    The types come from the request type (`callsheet show NAME`). items[0]=x is a list's item, key=@FILE what a file
+    holds.
+    """
+    planned_only = dry_run or as_curl
+    engine = here.planner if planned_only else here.engine
+    type = engine.catalog.request_type(name)
+    data = data_from(arguments, type.schema.document, data_file(file) if file else None)
+    if planned_only:
+        plan = engine.plan(name, data, operation=operation)
+        if as_curl:
+            click.echo(requests.curl(plan.request, type.auth))
+        elif as_json:
+            print_json(requests.as_data(plan.request, type.auth))
+        else:
+            click.echo(requests.shown(plan.request, type.auth))
+        return
+    ctx.exit(_carry_out(engine, name, data, operation, as_json=as_json))
+
+
+def _carry_out(engine: Engine, name: str, data: dict[str, Any], operation: str | None, *, as_json: bool) -> int:
+    """Send; print; return the exit code."""
+    from engine.errors import CallError, Conflict, StoreError
+
+    try:
+        result = engine.send(name, data, operation=operation)
+    except CallError as error:
+        _tell_failure(error, error.call, getattr(error, "response", None), as_json=as_json)
+        return codes.code_of(error)
+    except (Conflict, StoreError) as error:
+        # Before the call was written down nothing was sent, after it perhaps; the store cannot be asked which.
+        click.echo(f"Error: {error}; whether {name} was sent, `callsheet calls` tells once the store answers", err=True)
+        return codes.UNKNOWN
+    if as_json:
+        call = result.call.as_dict() if result.call else None
+        records = [{"type": record.type, **record.as_dict()} for record in result.records]
+        print_json({"call": call, "response": result.response, "records": records, "redirect": result.redirect})
+    else:
+        click.echo(_told(engine, name, data, result))
+    return 0
+
+
+def _told(engine: Engine, name: str, data: dict[str, Any], result: Result) -> str:
+    call = result.call
+    if call is None:  # a GET has no journal row, and its answer is what was wanted
+        plan = engine.plan(name, data)
+        sent, answered = requests.shown(plan.request, plan.type.auth), stories.whole(result.response)
+    else:
+        sent, answered = stories.request_of(call), stories.answer_of(call, brief=True)
+    pairs = [
+        ("sent", sent),
+        ("answered", answered),
+        ("kept", stories.records(engine, result.records) or "no record"),
+        ("go to", tables.text(result.redirect)),
+        ("call", f"{call.id}  {tables.state(call['state'])}" if call else ""),
+    ]
+    return tables.facts(pairs)
+
+
+def _tell_failure(error: EngineError, call: Record | None, response: Any, *, as_json: bool) -> None:
+    if as_json:
+        kept = call.as_dict() if call else None
+        print_json({"error": error.__class__.__name__, "message": str(error), "call": kept, "response": response})
+        return
+    if call is not None:
+        pairs = [
+            ("sent", stories.request_of(call)),
+            ("attempts", stories.attempts_of(call)),
+            ("answered", stories.answer_of(call, brief=True)),
+            ("call", f"{call.id}  {tables.state(call['state'])}"),
+        ]
+        click.echo(tables.facts(pairs))
+    click.echo(f"{click.style('Error:', fg='red')} {tables.lines(str(error))}", err=True)

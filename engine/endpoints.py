@@ -1,0 +1,131 @@
+"""Webhook endpoints at a gateway: registered once, however often it is asked; listed; removed.
+
+Generic: the gateway file's `webhook:` names the request types. `register` is given what it takes of url, enabled_events
+and endpoint, `remove` of gateway_id and id, and their mappers keep the record type webhook_endpoint, whose `secret` is
+sealed. Hides: how it is known that an endpoint is there already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from engine.core import Engine
+from engine.errors import DataError, Problem, SettingError, UnknownNameError
+from engine.records import Record
+
+RECORD = "webhook_endpoint"
+ROUTE = "/callsheet/webhooks"
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """An endpoint's record; `made`: it was made just now; `unsent`: events with a processor that it does not send."""
+
+    record: Record
+    made: bool
+    unsent: tuple[str, ...] = ()
+
+
+def gateways(engine: Engine) -> list[str]:
+    """The gateways whose files say how endpoints are registered."""
+    return [name for name, gateway in engine.catalog.gateways.items() if (gateway.webhook or {}).get("register")]
+
+
+def named_by(url: str) -> tuple[str, str] | None:
+    """The gateway and endpoint that the host's route in `url` names, or None where it is another path."""
+    _, route, rest = urlsplit(url).path.partition(f"{ROUTE}/")
+    parts = rest.strip("/").split("/") if route else []
+    if not parts or not parts[0] or len(parts) > 2:
+        return None
+    return parts[0], parts[1] if len(parts) == 2 else ""
+
+
+def events(engine: Engine, gateway: str) -> list[str]:
+    """The events that there are processors for."""
+    return [event for name in engine.catalog.processors if (event := name.removeprefix(f"{gateway}/")) != name]
+
+
+def register(engine: Engine, gateway: str, url: str, endpoint: str = "") -> Registered:
+    """Have `gateway` send the events that there are processors for to `url`, the address of our `endpoint`.
+
+    The gateway's own list, where it has one, says which endpoints are there; the store, whose secrets are known. Raises
+    what `Engine.send` does, UnknownNameError for an endpoint that the gateway's file does not have, and SettingError
+    where the gateway has such an endpoint already whose secret, which is told only once, nobody here knows.
+    """
+    webhook = _webhook(engine, gateway)
+    if endpoint and endpoint not in webhook.get("endpoints", {}):
+        raise UnknownNameError(f"webhook endpoint of {gateway}", endpoint, webhook.get("endpoints", {}))
+    _demand_address(url)
+    known = _known(endpoints(engine, gateway), url)
+    if known is not None:
+        _demand_secret(engine, known, webhook, endpoint)
+        sent = set(known.get("enabled_events") or ["*"])
+        unsent = () if "*" in sent else tuple(event for event in events(engine, gateway) if event not in sent)
+        return Registered(known, made=False, unsent=unsent)
+    told = {"url": url, "enabled_events": events(engine, gateway), "endpoint": endpoint}
+    engine.sealer.demand_key()
+    result = engine.send(webhook["register"], _taken(engine, webhook["register"], told))
+    made = next((record for record in result.records if record.type == RECORD), None)
+    if made is None:
+        raise UnknownNameError(f"{RECORD} record kept by the mapper of", webhook["register"], [])
+    return Registered(made, made=True)
+
+
+def endpoints(engine: Engine, gateway: str) -> list[tuple[Record, bool]]:
+    """Every endpoint of `gateway`, as it says now; with each, whether the gateway still knows it."""
+    webhook = _webhook(engine, gateway)
+    there: set[str] | None = None
+    if webhook.get("list"):
+        there = {record.id for record in engine.send(webhook["list"], {}).records if record.type == RECORD}
+    found = engine.find(RECORD, gateway=gateway, live=engine.settings.live, order="id", limit=1000)
+    return [(record, there is None or record.id in there) for record in found]
+
+
+def remove(engine: Engine, gateway: str, id: str) -> str:
+    """Have `gateway` send no more events to the endpoint `id`, ours or the gateway's. Returns the gateway's id."""
+    webhook = _webhook(engine, gateway)
+    if not webhook.get("remove"):
+        raise UnknownNameError("webhook.remove in the file of", gateway, [])
+    scope: dict[str, Any] = {"gateway": gateway, "live": engine.settings.live}
+    found = engine.find(RECORD, id=id, **scope) or engine.find(RECORD, gateway_id=id, **scope)
+    told = {"gateway_id": found[0]["gateway_id"] if found else id, "id": found[0].id if found else None}
+    engine.send(webhook["remove"], _taken(engine, webhook["remove"], told))
+    return str(told["gateway_id"])
+
+
+def _webhook(engine: Engine, gateway: str) -> Mapping[str, Any]:
+    webhook = engine.catalog.gateway(gateway).webhook or {}
+    if not webhook.get("register"):
+        raise UnknownNameError("webhook.register in the file of", gateway, gateways(engine))
+    if RECORD not in engine.catalog.record_types:
+        raise UnknownNameError("record type", RECORD, engine.catalog.record_types)
+    return webhook
+
+
+def _known(found: Sequence[tuple[Record, bool]], url: str) -> Record | None:
+    """The record of the endpoint that is there for `url`, one with a secret before one without."""
+    there = [record for record, known in found if known and record["url"] == url]
+    return next(iter(sorted(there, key=lambda record: record["secret"] is None)), None)
+
+
+def _demand_secret(engine: Engine, known: Record, webhook: Mapping[str, Any], endpoint: str) -> None:
+    names = (webhook["endpoints"][endpoint] if endpoint else webhook).get("secrets", [])
+    if known["secret"] is None and not any(engine.settings.get(name) for name in names):
+        there = f"the gateway has {known['gateway_id']} for {known['url']} already, and tells its secret only once"
+        remedy = f"set it, or `callsheet webhooks remove {known['gateway_id']}` and register again"
+        raise SettingError(" or ".join(names) or RECORD, f"is not set; {there}; {remedy}")
+
+
+def _demand_address(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.fragment:
+        raise DataError("the endpoint", [Problem("/url", f"{url!r} is not the address of a host")])
+
+
+def _taken(engine: Engine, name: str, told: Mapping[str, Any]) -> dict[str, Any]:
+    """What the request type takes of what there is to tell."""
+    takes = engine.catalog.request_type(name).properties
+    return {key: value for key, value in told.items() if key in takes and value is not None}

@@ -1,0 +1,16 @@
+"""The host: a Flask extension. The engine itself knows no web framework; everything that is Flask's is in here.
+
+extension    Callsheet(app): the engine of an app, the names its templates have in reach
+current      the engine of the app that is being asked
+sessions     whose form it is, and the cookie that says so
+headers      what a browser is told to allow
+intake       a request's body, whole and no larger than allowed
+forms        POST /callsheet/forms
+webhooks     POST /callsheet/webhooks/<gateway>[/<endpoint>]
+overview     GET /callsheet/, while somebody develops
+"""
+
+from engine.web.current import engine_of as engine_of
+from engine.web.extension import Callsheet as Callsheet
+
+__all__ = ["Callsheet", "engine_of"]

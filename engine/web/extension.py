@@ -1,0 +1,82 @@
+"""The Flask extension: one engine for one app, its routes, and the two names that the app's templates have in reach.
+
+    app = Flask(__name__)
+    callsheet = Callsheet(app)
+
+    {{ request_form("stripe/create_payment", {"amount": 500, "currency": "usd"}, button="Pay") }}
+    {% for payment in records("payment", external_id=order.id) %} … {% endfor %}
+
+`CALLSHEET_ROOT` in the app's config is the folder of the app's own files; without it, it is `app.root_path`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flask import Blueprint, Flask, request, url_for
+
+from engine.core import Engine
+from engine.forms.submitting import Form
+from engine.queues import Worker
+from engine.records import Record
+from engine.store import Order
+from engine.web import forms, headers, overview, sessions, webhooks
+from engine.web.current import engine_of
+
+
+class Callsheet:
+    """Puts an engine into a Flask app: the one given, or one made of the app's files with `options`.
+
+    `worker=False` leaves due work to `callsheet worker`. `engine` is that of the app given last.
+    """
+
+    engine: Engine
+
+    def __init__(
+        self, app: Flask | None = None, *, engine: Engine | None = None, worker: bool = True, **options: Any
+    ) -> None:
+        self._given, self._worker, self._options = engine, worker, options
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Make the engine and register everything. Raises DefinitionError and SettingError."""
+        root = Path(app.config.get("CALLSHEET_ROOT") or app.root_path)
+        engine = self._given or Engine(root, **{"reload": app.debug, **self._options})
+        self.engine = app.extensions["callsheet"] = engine
+        sessions.protect(app, engine.settings)
+        headers.protect(app, engine)
+        if self._worker:
+            worker = Worker(engine.run_due)
+            engine.wake = worker.wake
+            app.before_request(worker.start)
+        app.jinja_env.globals.update(request_form=request_form, records=records)
+        app.register_blueprint(_blueprint())
+
+
+def request_form(name: str, data: Mapping[str, Any] | None = None, **config: Any) -> Form:
+    """The form for request type `name`, for this visitor, on this page; `engine.forms.options` lists `config`."""
+    headers.note_form()
+    at = url_for("callsheet.forms").removesuffix("/forms")
+    page = request.script_root + request.full_path.removesuffix("?")
+    return engine_of().form(name, data, session=sessions.visitor(), at=at, page=page, **config)
+
+
+def records(
+    type: str, *, order: Order = "-id", limit: int = 100, after: str | None = None, **where: Any
+) -> list[Record]:
+    """Records of `type` that fit `where`, newest first."""
+    return engine_of().find(type, order=order, limit=limit, after=after, **where)
+
+
+def _blueprint() -> Blueprint:
+    blueprint = Blueprint(
+        "callsheet", "engine.web", url_prefix="/callsheet", static_folder="static", template_folder="templates"
+    )
+    blueprint.add_url_rule("/", "overview", overview.show)
+    blueprint.add_url_rule("/forms", "forms", forms.post, methods=["POST"])
+    blueprint.add_url_rule("/webhooks/<gateway>", "webhooks", webhooks.post, methods=["POST"])
+    blueprint.add_url_rule("/webhooks/<gateway>/<name>", "webhooks", webhooks.post, methods=["POST"])
+    return blueprint

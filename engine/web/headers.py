@@ -1,0 +1,73 @@
+"""What a browser is told to allow: one Content-Security-Policy, made of what the gateways' files name.
+
+Our own pages get these headers as they stand; a host's page with a form in it gets those that it did not set itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from urllib.parse import urlsplit
+
+from flask import Flask, Request, Response, g, request
+
+from engine.core import Engine
+from engine.request_types import Gateway
+
+
+def content_security_policy(gateways: Iterable[Gateway]) -> str:
+    """Nothing but our own files and what the gateways need: their scripts, frames, calls and pages to go on to."""
+    named: dict[str, list[str]] = {"script": [], "frame": [], "connect": [], "redirect": []}
+    for gateway in gateways:
+        for kind, known in named.items():
+            known += [one for one in gateway.browser.get(kind, []) if one not in known]
+    rules: Mapping[str, list[str]] = {
+        "default-src": ["'none'"],
+        "script-src": ["'self'", *named["script"]],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],  # pico draws its arrows and ticks as data: images
+        "font-src": ["'self'"],
+        "frame-src": named["frame"] or ["'none'"],
+        "connect-src": ["'self'", *named["connect"]],
+        # A form's answer may redirect to a gateway's page, and Chromium holds redirects to this rule too.
+        "form-action": ["'self'", *(f"https://{host}" for host in named["redirect"])],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+    }
+    return "; ".join(f"{rule} {' '.join(sources)}" for rule, sources in rules.items())
+
+
+def note_form() -> None:
+    """Note that the page of this request has a form in it."""
+    g.callsheet_has_form = True
+
+
+def protect(app: Flask, engine: Engine) -> None:
+    """Have every answer of ours, and every page with a form, carry the headers."""
+
+    def add(response: Response) -> Response:
+        ours = request.blueprint == "callsheet"
+        if not ours and not g.get("callsheet_has_form"):
+            return response
+        headers = {
+            "Content-Security-Policy": content_security_policy(engine.catalog.gateways.values()),
+            "Referrer-Policy": "strict-origin",
+            "X-Content-Type-Options": "nosniff",
+        }
+        if request.endpoint != "callsheet.static":
+            headers["Cache-Control"] = "no-store, private"
+        for name, value in headers.items():
+            if ours or name not in response.headers:
+                response.headers[name] = value
+        return response
+
+    app.after_request(add)
+
+
+def comes_from_here(asked: Request) -> bool:
+    """Whether a browser says that one of our own pages posts this; a client that is no browser says nothing."""
+    origin = asked.headers.get("Origin")
+    if origin is None:
+        return True
+    if origin == "null":  # what a browser writes where a page forbids it to say more
+        return asked.headers.get("Sec-Fetch-Site") == "same-origin"
+    return urlsplit(origin).netloc == asked.host

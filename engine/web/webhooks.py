@@ -1,0 +1,41 @@
+"""POST /callsheet/webhooks/<gateway>[/<endpoint>]: where gateways send their events.
+
+200 is said once the event is durable, whatever its processing brings. 400 says nothing about why; the log does. 503 is
+for what is wrong on our side, so that the gateway sends the event again.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from flask import Response, make_response, request
+
+from engine.errors import SettingError, SignatureError, StoreError, UnknownNameError
+from engine.web.current import engine_of
+from engine.web.intake import read_body
+
+LIMIT = 512 * 1024  # bytes of an event
+
+log = logging.getLogger("engine")
+
+
+def post(gateway: str, name: str = "") -> Response:
+    """The view."""
+    body = read_body(request, LIMIT)
+    try:
+        engine_of().receive(gateway, dict(request.headers.items()), body, endpoint=name)
+    except UnknownNameError:
+        return _said("not found", 404)
+    except SignatureError as error:
+        log.warning("a webhook of %s was refused: %s", gateway, error.reason)
+        return _said("not accepted", 400)
+    except (SettingError, StoreError):
+        log.exception("a webhook of %s could not be taken", gateway)
+        return _said("try again later", 503)
+    return _said("ok", 200)
+
+
+def _said(text: str, status: int) -> Response:
+    response = make_response(text, status)
+    response.mimetype = "text/plain"
+    return response
