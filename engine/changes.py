@@ -63,14 +63,15 @@ class Mapper:
         if not isinstance(document, dict):
             raise ValueError(f"a change must be an object, not {json.dumps(document)[:60]}")
         verb, subject = _verb(document)
+        _demand_kinds(document)
         if verb == "send":
-            data = {name: value for name, value in document.get("data", {}).items() if value is not None}
+            data = {name: value for name, value in (document.get("data") or {}).items() if value is not None}
             return FollowUp(subject, data, str(document.get("as") or subject))
         type = self.types.get(subject)
         if type is None:
             raise ValueError(f"there is no record type {subject!r}{did_you_mean(subject, self.types)}")
         where, when = document.get("where"), document.get("when") or {}
-        if not isinstance(where, dict) or not where or any(value is None for value in where.values()):
+        if not where or any(value is None or isinstance(value, dict | list) for value in where.values()):
             raise ValueError(f'{verb} {subject}: "where" must name one record, not {json.dumps(where)}')
         _demand_key(type, where)
         return Change(
@@ -81,7 +82,7 @@ class Mapper:
             document.get("set") or {},
             when,
             document.get("as_of"),
-            document.get("missing", "wait") if waits and verb == "update" else "skip",
+            (document.get("missing") or "wait") if waits and verb == "update" else "skip",
         )
 
 
@@ -96,6 +97,15 @@ def _verb(document: dict[str, Any]) -> tuple[str, str]:
     if not isinstance(document[verb], str):
         raise ValueError(f"{verb} needs a name in quotes")
     return verb, document[verb]
+
+
+def _demand_kinds(document: Mapping[str, Any]) -> None:
+    """Raise ValueError where a part of a change is not what it must be; null is absent."""
+    for part, value in document.items():
+        if part in {"where", "set", "when", "data"} and not isinstance(value, dict | None):
+            raise ValueError(f'"{part}" must be an object, not {json.dumps(value)[:60]}')
+        if part in {"as_of", "as", "missing"} and not isinstance(value, str | None):
+            raise ValueError(f'"{part}" must be text, not {json.dumps(value)[:60]}')
 
 
 def _demand_key(type: RecordType, where: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 from engine.answers import parse_json
 from engine.calls import LEASE, as_bytes, as_text, instant
 from engine.context import Context
-from engine.errors import Conflict, SettingError, UnknownNameError
+from engine.errors import Conflict, SettingError, StoreError, UnknownNameError
 from engine.records import Change, Record, RecordType, Scope
 from engine.request_types import Gateway
 from engine.settings import Settings
@@ -142,8 +142,10 @@ class Inbox:
                 if change.type.name in catalog.record_types
             ]
             return self._end(record, changes, {"state": "processed", "changed": changed, "message": None})
-        except (ValueError, Conflict) as error:
-            return self._end(record, [], self._failed(record, str(error)))
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one event must not stop those behind it
+            return self._end(record, [], self._failed(record, str(error) or type(error).__name__))
 
     def run_due(self, limit: int) -> int:
         """Claim up to `limit` events whose time has come and process them; returns how many there were."""

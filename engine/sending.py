@@ -26,6 +26,7 @@ from engine.planning import plan
 from engine.records import Record
 from engine.request_types import Request, RequestType
 from engine.settling import Exchange, Result, Settling, Subject, error_of
+from engine.windows import same_origin
 
 DEADLINE = 25.0  # seconds for a whole send, retries included: a gunicorn sync worker is killed at 30
 RETRIES = 2
@@ -102,10 +103,12 @@ class Sending:
         clock, deadline = self._with.clock, time.monotonic() + DEADLINE
         proof = credentials(type, self._with.settings)
         attempts: list[dict[str, Any]] = list(call.get("attempts") or []) if call else []
+        moved = _moved(type, call) if call and not same_origin(type, call) else None
         for tries in range(RETRIES + 1):
             sent_at = clock.now()
             result = self._masked(
-                self._with.dispatcher.send(
+                moved
+                or self._with.dispatcher.send(
                     request, credentials=proof, deadline=deadline, answer_limit=type.answer_limit
                 )
             )
@@ -145,6 +148,12 @@ class Sending:
         except (ValueError, Conflict) as error:
             raise MappingError(f"{type.name} was read, but its answer could not be mapped: {error}") from None
         return self.settling.result(None, type, response, records)
+
+
+def _moved(type: RequestType, call: Record) -> Failure:
+    """What becomes of a call that was written down for another place: our credentials are not sent there."""
+    message = f"{call['request']['url']} is not at {type.base_url}, where {type.gateway.name} is now; it was not sent"
+    return Failure("invalid_request", sent=False, message=message, seconds=0.0)
 
 
 def _may_repeat(type: RequestType, verdict: Verdict) -> bool:

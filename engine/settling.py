@@ -106,10 +106,10 @@ class Settling:
             if (now["state"], now.get("lease")) != (call["state"], call.get("lease")):
                 return self.outcome(now)  # this process was given up for dead, and another one has settled it
             raise self._unmapped(call, type, facts, error) from None
-        except ValueError as error:
-            raise self._unmapped(call, type, facts, error) from None
         except StoreError as error:
             raise _not_written(call, type, exchange, error) from None
+        except Exception as error:  # noqa: BLE001 - the answer is kept, whatever a mapper's author got wrong
+            raise self._unmapped(call, type, facts, error) from None
         if verdict.outcome == "declined":
             raise error_of(type, ended, verdict)
         return self.result(ended, type, verdict.response, records)
@@ -189,10 +189,16 @@ class Settling:
     def _facts(self, type: RequestType, exchange: Exchange, verdict: Verdict) -> dict[str, Any]:
         facts: dict[str, Any] = {"attempts": exchange.attempts, "sent_at": exchange.sent_at, "message": verdict.message}
         if isinstance(exchange.result, Answer):
-            sealed = type.sealed and verdict.response is not None
-            body = json.dumps(verdict.response).encode() if sealed else exchange.result.body
-            facts["answer"] = calls.kept_answer(exchange.result, body)
+            facts["answer"] = calls.kept_answer(exchange.result, self._body(type, exchange.result, verdict.response))
         return facts
+
+    def _body(self, type: RequestType, answer: Answer, response: Any) -> bytes:
+        """The answer's body as it is kept: its sealed parts sealed, or all of it where they cannot be told."""
+        if not type.sealed:
+            return answer.body
+        if response is None:
+            return self._with.sealer.seal(answer.body.decode("latin-1")).encode()
+        return json.dumps(response).encode()
 
     def _keep_answer(self, call: Record, facts: Mapping[str, Any]) -> Record:
         """A call that can never be repeated commits its answer before anything else is done with it."""

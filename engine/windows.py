@@ -21,7 +21,7 @@ TRUSTED_LAG = timedelta(seconds=60)
 
 def may_resend(type: RequestType, call: Record, now: datetime) -> bool:
     """Whether the call's own bytes may be sent again: harmless by nature, or inside the window of its key."""
-    if not _same_origin(type, call) or now < _moment(call, "sent_at", now) - TRUSTED_LAG:
+    if not same_origin(type, call) or now < _moment(call, "sent_at", now) - TRUSTED_LAG:
         return False
     if type.idempotent or not type.journaled:
         return True
@@ -29,7 +29,7 @@ def may_resend(type: RequestType, call: Record, now: datetime) -> bool:
     return now - _moment(call, "first_sent_at", now) < window
 
 
-def _same_origin(type: RequestType, call: Record) -> bool:
+def same_origin(type: RequestType, call: Record) -> bool:
     """Whether the frozen URL still leads to where the files say: a call to a sandbox is not sent to the gateway."""
     frozen, now = urlsplit(call["request"]["url"]), urlsplit(type.base_url)
     return (frozen.scheme, frozen.netloc) == (now.scheme, now.netloc)
