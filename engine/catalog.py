@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,15 +17,16 @@ from typing import Any, TypeVar
 import jinja2
 
 from engine.changes import Mapper, check_changes
-from engine.definitions import read_gateway, read_record_type, read_request_type
+from engine.definitions import Look, Shared, read_gateway, read_record_type, read_request_type
 from engine.errors import DefinitionError, Fault, UnknownNameError, did_you_mean
 from engine.forms.markup import check_form, check_frame
+from engine.known_files import KnownFiles, digest
 from engine.records import RecordType
 from engine.request_types import Gateway, RequestType
 from engine.sandbox import documents, structures
-from engine.template_checks import Source
+from engine.template_checks import Names, Source
 from engine.templates import Templates
-from engine.yaml_files import YamlFile, parse
+from engine.yaml_files import YamlFile
 
 KINDS = {
     "request_types": ".yml",
@@ -81,22 +83,31 @@ def _known(kind: str, name: str, known: Mapping[str, _Definition]) -> _Definitio
 
 
 def load(
-    folders: Sequence[Path], *, base_urls: Mapping[str, str] | None = None, cache: jinja2.BytecodeCache | None = None
+    folders: Sequence[Path],
+    *,
+    base_urls: Mapping[str, str] | None = None,
+    cache: jinja2.BytecodeCache | None = None,
+    known: KnownFiles | None = None,
 ) -> Catalog:
     """Read and check every file of `folders`, the first of which wins. Raises DefinitionError with all faults.
 
-    `base_urls` replaces a gateway's base_url. `cache` keeps generated code from start to start.
+    `base_urls` replaces a gateway's base_url. `cache` keeps generated code from start to start, `known` what was found
+    out about files.
     """
-    return _Loading(folders, base_urls or {}, cache).catalog()
+    return _Loading(folders, base_urls or {}, cache, known or KnownFiles(None)).catalog()
 
 
 class _Loading:
     """One reading of all files; collects faults as it goes."""
 
     def __init__(
-        self, folders: Sequence[Path], base_urls: Mapping[str, str], cache: jinja2.BytecodeCache | None
+        self,
+        folders: Sequence[Path],
+        base_urls: Mapping[str, str],
+        cache: jinja2.BytecodeCache | None,
+        known: KnownFiles,
     ) -> None:
-        self._base_urls = base_urls
+        self._base_urls, self._known = base_urls, known
         self._faults: list[Fault] = []
         self._read: dict[str, YamlFile] = {}
         self._found = {kind: self._find(folders, kind) for kind in KINDS}
@@ -153,6 +164,7 @@ class _Loading:
         processors = self._mappers("webhook_processors", record_types, schemas)
         self._cross_check(request_types, schemas, mappers)
         forms = self._forms(gateways, schemas, record_types)
+        self._known.keep()
         if self._faults:
             raise DefinitionError(self._faults)
         return Catalog(gateways, request_types, mappers, processors, record_types, forms)
@@ -168,10 +180,21 @@ class _Loading:
 
     def _parsed(self, source: Source) -> YamlFile | None:
         try:
-            return parse(source.text, source.file)
+            return self._known.parsed(source.text, source.file)
         except DefinitionError as error:
             self._faults += error.faults
             return None
+
+    def _look(self, *sources: Source) -> Look:
+        """Look for faults, unless it is known that there are none in these files as they are."""
+        return partial(self._known.faults, digest(*(text for source in sources for text in (source.file, source.text))))
+
+    @cached_property
+    def _around(self) -> Source:
+        """All that a mapper's, a processor's or a form's faults depend on beside its own file."""
+        found = [*self._found["request_types"].values(), *self._found["response_mappers"].values(), self._form_frame]
+        shared = [source for source in found if source.file.endswith(".yml") or "/_" in source.file]
+        return Source(digest(*(text for source in shared for text in (source.file, source.text))), "")
 
     def _kept(self, read: _Definition | list[Fault]) -> _Definition | None:
         if isinstance(read, list):
@@ -187,21 +210,22 @@ class _Loading:
                 message = f"{name} is a record type of the engine; choose another name"
                 self._faults.append(Fault(source.file, 1, 1, message))
             file = self._parsed(source)
-            if file and (type := self._kept(read_record_type(name, file))):
+            if file and (type := self._kept(read_record_type(name, file, self._look(source)))):
                 types[name] = type
         return types
 
-    def _gateways(self) -> tuple[dict[str, Gateway], dict[str, YamlFile]]:
+    def _gateways(self) -> tuple[dict[str, Gateway], dict[str, Shared]]:
         gateways, shared = {}, {}
         for path, source in self._found["request_types"].items():
             name, _, file_name = path.partition("/")
             if file_name != "_gateway.yml" or not (file := self._parsed(source)):
                 continue
-            if gateway := self._kept(read_gateway(name, file, self._templates)):
-                gateways[name], shared[name] = gateway, file
+            if gateway := self._kept(read_gateway(name, file, self._templates, self._look(source))):
+                gateways[name] = gateway
+                shared[name] = Shared(gateway, file, self._templates, self._base_urls.get(name))
         return gateways, shared
 
-    def _request_types(self, gateways: Mapping[str, Gateway], shared: Mapping[str, YamlFile]) -> dict[str, RequestType]:
+    def _request_types(self, gateways: Mapping[str, Gateway], shared: Mapping[str, Shared]) -> dict[str, RequestType]:
         types = {}
         for name, source in self._files("request_types", ".yml"):
             folder = name.partition("/")[0]
@@ -213,9 +237,8 @@ class _Loading:
                     self._faults.append(Fault(source.file, 1, 1, message))
                 continue
             if file := self._parsed(source):
-                base_url = self._base_urls.get(folder)
-                read = read_request_type(name, file, shared[folder], gateways[folder], self._templates, base_url)
-                if type := self._kept(read):
+                look = self._look(source, self._found["request_types"][f"{folder}/_gateway.yml"])
+                if type := self._kept(read_request_type(name, file, shared[folder], look)):
                     types[name], self._read[name] = type, file
         return types
 
@@ -231,13 +254,23 @@ class _Loading:
                 if kind == "webhook_processors"
                 else dict.fromkeys(MAPPER_NAMES) | {"data": data}
             )
-            faults = self._templates.check_document(source, names)
-            for part in self._with_fragments(source) if not faults else []:
-                faults += check_changes(self._templates.skeleton(part), part, {**named, **types}, schemas)
-            self._faults += faults
+            find = partial(self._mapper_faults, source, names, {**named, **types}, schemas)
+            self._faults += self._look(source, self._around)(find)
             render = self._templates.document(f"{kind}:{name}.json.j2", source.file)
             mappers[name] = Mapper(name, source.file, render, types)
         return mappers
+
+    def _mapper_faults(
+        self,
+        source: Source,
+        names: Names,
+        types: Mapping[str, RecordType | None],
+        schemas: Mapping[str, Mapping[str, Any]],
+    ) -> list[Fault]:
+        faults = self._templates.check_document(source, names)
+        for part in self._with_fragments(source) if not faults else []:
+            faults += check_changes(self._templates.skeleton(part), part, types, schemas)
+        return faults
 
     def _forms(
         self,
@@ -245,7 +278,7 @@ class _Loading:
         schemas: Mapping[str, Mapping[str, Any]],
         record_types: Mapping[str, RecordType],
     ) -> dict[str, Source]:
-        self._faults += check_frame(self._form_frame)
+        self._faults += self._look(self._form_frame)(partial(check_frame, self._form_frame))
         forms = {FRAME: self._form_frame}
         for name, source in self._files("forms", ".html"):
             gateway = gateways.get(name.partition("/")[0])
@@ -253,7 +286,8 @@ class _Loading:
                 guess = did_you_mean(name, schemas)
                 self._faults.append(Fault(source.file, 1, 1, f"there is no request type {name!r} for this form{guess}"))
             elif gateway:
-                self._faults += check_form(source, schemas[name], gateway.settings, record_types)
+                find = partial(check_form, source, schemas[name], gateway.settings, record_types)
+                self._faults += self._look(source, self._around)(find)
             forms[name] = source
         return forms
 

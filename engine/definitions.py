@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from typing import Any
 from urllib.parse import urlsplit
@@ -53,16 +53,33 @@ def _said(pointer: str, message: str) -> str:
     return f"{name!r} {message}" if message.startswith("is ") and name else message
 
 
-def read_record_type(name: str, file: YamlFile) -> RecordType | list[Fault]:
+Look = Callable[[Callable[[], list[Fault]]], list[Fault]]
+"""Asks the function that it is given for faults, unless it knows that there are none."""
+
+
+def read_record_type(name: str, file: YamlFile, look: Look) -> RecordType | list[Fault]:
     """The record type of a file of `response_mappers/records/`, or its faults."""
+    faults = look(partial(_record_type_faults, file))
+    if faults:
+        return faults
+    value = file.value
+    within = tuple(value.get("within", SCOPE))
+    required, index = tuple(value.get("required", ())), tuple(value.get("index", ()))
+    return RecordType(name, value["properties"], required, _unique(value), index, within, value["summary"])
+
+
+def _unique(value: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
+    return tuple((key,) if isinstance(key, str) else tuple(key) for key in value.get("unique", []))
+
+
+def _record_type_faults(file: YamlFile) -> list[Fault]:
     faults = _check_file(file, "record_type")
     if faults:
         return faults
     value = file.value
     properties = value["properties"]
-    unique = tuple((key,) if isinstance(key, str) else tuple(key) for key in value.get("unique", []))
     named = [("required", value.get("required", [])), ("index", value.get("index", []))]
-    named += [(f"unique/{number}", key) for number, key in enumerate(unique)]
+    named += [(f"unique/{number}", key) for number, key in enumerate(_unique(value))]
     for part, names in named:
         for number, property_name in enumerate(names):
             if property_name not in properties:
@@ -70,11 +87,7 @@ def read_record_type(name: str, file: YamlFile) -> RecordType | list[Fault]:
                 faults.append(file.fault(f"/{part}/{number}", f"there is no property {property_name!r}{guess}"))
     for problem in Schema({"properties": properties}).verify():
         faults.append(file.fault(problem.pointer, f"not JSON Schema: {problem.message}"))
-    if faults:
-        return faults
-    within = tuple(value.get("within", SCOPE))
-    required, index = tuple(value.get("required", ())), tuple(value.get("index", ()))
-    return RecordType(name, properties, required, unique, index, within, value["summary"])
+    return faults
 
 
 def unfit_base_url(url: str) -> str | None:
@@ -87,25 +100,13 @@ def unfit_base_url(url: str) -> str | None:
     return None
 
 
-def read_gateway(name: str, file: YamlFile, templates: Templates) -> Gateway | list[Fault]:
+def read_gateway(name: str, file: YamlFile, templates: Templates, look: Look) -> Gateway | list[Fault]:
     """The gateway of a `_gateway.yml`, or its faults. What its request types share is checked with each of them."""
-    faults = _check_file(file, "gateway")
+    faults = look(partial(_gateway_faults, file, templates))
     if faults:
         return faults
     value = file.value
-    webhook = value.get("webhook")
-    event = {part: webhook[part] for part in _EVENT if part in webhook} if webhook else {}
-    marks = {f"/{part}": file.marks[f"/webhook/{part}"] for part in event}
-    for part, leaf in event.items():
-        faults += templates.check_leaf(Source.at(leaf, marks[f"/{part}"]), {"event": None})
-    if unfit := unfit_base_url(value["base_url"]):
-        faults.append(file.fault("/base_url", f"'base_url' {unfit}"))
-    try:
-        scheme_of(webhook["scheme"] if webhook else "stripe")
-    except ValueError as error:
-        faults.append(file.fault("/webhook/scheme", str(error)))
-    if faults:
-        return faults
+    event, marks = _event(file)
     return Gateway(
         name=name,
         base_url=value["base_url"],
@@ -114,26 +115,57 @@ def read_gateway(name: str, file: YamlFile, templates: Templates) -> Gateway | l
         live_key=value.get("live_key"),
         rate=value.get("rate", {}),
         browser=value.get("browser", {}),
-        webhook=webhook,
-        read_event=templates.structure(event, marks, f"{file.name}#webhook", json.dumps(event)),
+        webhook=value.get("webhook"),
+        read_event=templates.structure(event, marks, f"{file.name}#webhook"),
     )
 
 
-def read_request_type(
-    name: str, file: YamlFile, shared: YamlFile, gateway: Gateway, templates: Templates, base_url: str | None
-) -> RequestType | list[Fault]:
-    """The request type of `file`, laid over what `shared`, the gateway's file, says; or its faults.
+def _event(file: YamlFile) -> tuple[dict[str, Any], dict[str, Mark]]:
+    """The leaves that are rendered with an event, and where they stand."""
+    webhook = file.value.get("webhook") or {}
+    event = {part: webhook[part] for part in _EVENT if part in webhook}
+    return event, {f"/{part}": file.marks[f"/webhook/{part}"] for part in event}
 
-    `base_url` replaces the gateway's, path included.
-    """
-    faults = _check_file(file, "request_type")
+
+def _gateway_faults(file: YamlFile, templates: Templates) -> list[Fault]:
+    faults = _check_file(file, "gateway")
     if faults:
         return faults
-    marks = {**shared.marks, **file.marks}
-    whole = _merged({key: part for key, part in shared.value.items() if key not in _ONLY_GATEWAY}, file.value)
-    reader = _Reader(name, YamlFile(file.name, whole, marks), gateway, templates)
-    faults = list(reader.faults())
-    return faults or reader.request_type(base_url)
+    value = file.value
+    webhook = value.get("webhook")
+    event, marks = _event(file)
+    for part, leaf in event.items():
+        faults += templates.check_leaf(Source.at(leaf, marks[f"/{part}"]), {"event": None})
+    if unfit := unfit_base_url(value["base_url"]):
+        faults.append(file.fault("/base_url", f"'base_url' {unfit}"))
+    try:
+        scheme_of(webhook["scheme"] if webhook else "stripe")
+    except ValueError as error:
+        faults.append(file.fault("/webhook/scheme", str(error)))
+    return faults
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What the request types of a folder share: their gateway and its file, the templates, a base_url in its place."""
+
+    gateway: Gateway
+    file: YamlFile
+    templates: Templates
+    base_url: str | None
+
+
+def read_request_type(name: str, file: YamlFile, shared: Shared, look: Look) -> RequestType | list[Fault]:
+    """The request type of `file`, laid over what the gateway's file says; or its faults."""
+
+    def reader() -> _Reader:
+        marks = {**shared.file.marks, **file.marks}
+        below = {key: part for key, part in shared.file.value.items() if key not in _ONLY_GATEWAY}
+        merged = YamlFile(file.name, _merged(below, file.value), marks)
+        return _Reader(name, merged, shared.gateway, shared.templates)
+
+    faults = look(lambda: _check_file(file, "request_type") or list(reader().faults()))
+    return faults or reader().request_type(shared.base_url)
 
 
 _ONLY_GATEWAY = {"summary", "webhook", "browser", "settings", "renamed", "rate", "live_key"}
@@ -255,18 +287,13 @@ class _Reader:
     def request_type(self, base_url: str | None) -> RequestType:
         """The request type of a file without faults."""
         value, file = self.file.value, self.file.name
-        text = json.dumps([value, [(mark.line, pointer) for pointer, mark in self.file.marks.items()]])
         reading, reading_marks = self._reading()
         idempotency = value.get("idempotency") or {}
         keyed = bool(idempotency) and not value.get("at_most_once")
         expect = value.get("expect", {})
         pages = value.get("pages")
         structure = self.templates.structure
-        account = (
-            structure({"account": value["account"]}, self.file.marks, f"{file}#account", text)
-            if "account" in value
-            else None
-        )
+        account = {"account": value["account"]} if "account" in value else None
         return RequestType(
             name=self.name,
             file=file,
@@ -277,9 +304,9 @@ class _Reader:
             base_url=(base_url or value["base_url"]).rstrip("/"),
             redirected=base_url is not None,
             schema=Schema(self._data),
-            parts=structure(self._sending(), self.file.marks, file, text),
-            account=account,
-            reading=structure(reading, reading_marks, f"{file}#reading", text),
+            parts=structure(self._sending(), self.file.marks, file),
+            account=structure(account, self.file.marks, f"{file}#account") if account else None,
+            reading=structure(reading, reading_marks, f"{file}#reading"),
             body=self.templates.body(Source.at(value["body"], self.file.marks["/body"])) if self._is_document else None,
             content_type=self._content_type,
             auth=value.get("auth") or {},

@@ -10,6 +10,7 @@ Hides: how a file's text becomes a function. There are two kinds:
 from __future__ import annotations
 
 import functools
+import json
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -40,6 +41,10 @@ class Templates:
         self, structures: Environment, documents: Environment, fragment: Callable[[str], Source | None]
     ) -> None:
         self._structures, self._documents, self._fragment = structures, documents, fragment
+        fragments = functools.lru_cache(maxsize=64)  # each is checked with every file that includes it
+        self._document = fragments(functools.partial(self._parse, documents))
+        self._outside_strings = fragments(lambda source: list(outside_strings(documents, source)))
+        self.skeleton = fragments(self._skeleton)
 
     # Checks -----------------------------------------------------------------------------------------------------------
 
@@ -55,11 +60,11 @@ class Templates:
     def check_document(self, source: Source, names: Names) -> list[Fault]:
         """What is wrong with a JSON document, its fragments included."""
         try:
-            tree = self._parse(self._documents, source)
+            tree = self._document(source)
         except _Refused as refused:
             return [refused.fault]
         check = Check(source, names)
-        faults = [*outside_strings(self._documents, source), *check.node(tree)]
+        faults = [*self._outside_strings(source), *check.node(tree)]
         for include in tree.find_all(nodes.Include):
             name = include.template.value if isinstance(include.template, nodes.Const) else None
             fragment = self._fragment(name) if isinstance(name, str) else None
@@ -74,11 +79,11 @@ class Templates:
 
     def included(self, source: Source) -> list[str]:
         """The names of the fragments that a document without faults includes."""
-        tree = self._parse(self._documents, source)
+        tree = self._document(source)
         constants = [include.template for include in tree.find_all(nodes.Include)]
         return [part.value for part in constants if isinstance(part, nodes.Const)]
 
-    def skeleton(self, source: Source) -> str:
+    def _skeleton(self, source: Source) -> str:
         """The text of a document as it stands, with null for every expression and blanks for every block."""
         kept: list[str] = []
         expression = ""
@@ -102,17 +107,17 @@ class Templates:
 
     # Compilation ------------------------------------------------------------------------------------------------------
 
-    def structure(self, value: Any, marks: Mapping[str, Mark], file: str, text: str) -> Callable[[Names], Any]:
+    def structure(self, value: Any, marks: Mapping[str, Mark], file: str) -> Callable[[Names], Any]:
         """A function that renders `value`, a structure found in `file` under the pointers of `marks`.
 
-        `text` is what decides whether kept code is still good. The parts `url` and `headers` of the top mapping encode
-        for their place.
+        The parts `url` and `headers` of the top mapping encode for their place.
         """
 
         @functools.cache
         def template() -> jinja2.Template:
             environment = self._structures
             kept = environment.bytecode_cache
+            text = json.dumps([value, list(marks.items())])  # all that decides how the code looks
             bucket = kept.get_bucket(environment, file, file, text) if kept else None
             code = bucket.code if bucket else None
             if code is None:

@@ -29,7 +29,7 @@ def leaf(text: str, pointer: str = "/body", **names: Any) -> Any:
     """What the leaf `text` at `pointer` of a request renders to."""
     part = pointer.strip("/")
     file = parse(f"{part}: {json.dumps(text)}\n", "a.yml")
-    return templates().structure(file.value, file.marks, "a.yml", text)(names).get(part, "(absent)")
+    return templates().structure(file.value, file.marks, "a.yml")(names).get(part, "(absent)")
 
 
 def document(text: str, **names: Any) -> Any:
@@ -107,7 +107,7 @@ def test_leaves(text: str, value: Any) -> None:
 def test_an_absent_part_leaves_no_shell() -> None:
     """A mapping or list of which nothing is left is left out itself; one that was written empty stays."""
     file = parse('body: {a: {b: ["{{ data.x }}"]}, c: {}, d: []}\n', "a.yml")
-    assert templates().structure(file.value, file.marks, "a.yml", "")({"data": {}}) == {"body": {"c": {}, "d": []}}
+    assert templates().structure(file.value, file.marks, "a.yml")({"data": {}}) == {"body": {"c": {}, "d": []}}
 
 
 def test_nothing_is_guessed_from_text() -> None:
@@ -463,7 +463,7 @@ def test_a_render_error_says_where() -> None:
     """What goes wrong with data is told with the file and line of the expression."""
     file = parse("url: /x\nbody:\n  a: 1\n  b: '{{ 1 ~ data.l }}'\n", "a.yml")
     with pytest.raises(RenderError, match=r"^a\.yml:4: text cannot be made of a list"):
-        templates().structure(file.value, file.marks, "a.yml", "")({"data": {"l": []}})
+        templates().structure(file.value, file.marks, "a.yml")({"data": {"l": []}})
     with pytest.raises(RenderError, match=r"^a:3: text cannot be made of a list"):
         templates(a='{"a": 1,\n "b": 2,\n "c": {{ 1 ~ data.l }}}').document("a", "a")({"data": {"l": []}})
     body = templates().body(Source('{"a": 1,\n "c": {{ 1 ~ data.l }}}', "b.yml", 10))

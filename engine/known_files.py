@@ -1,0 +1,77 @@
+"""What earlier starts found out about files as they still are: what a YAML file holds, and that one has no faults.
+
+Hides: where that is kept. All of it goes by the whole text of the files concerned, so it cannot be out of date; gone or
+damaged, it is found out again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from engine.errors import Fault
+from engine.yaml_files import Mark, YamlFile, parse
+
+
+class KnownFiles:
+    """For one reading of all files; `path` is where the knowledge is kept, None where it is not."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._before_files, self._before_sound = _kept(path)
+        self._files: dict[str, Any] = {}
+        self._sound: set[str] = set()
+
+    def parsed(self, text: str, name: str) -> YamlFile:
+        """As `yaml_files.parse`."""
+        key = digest(name, text)
+        kept = self._before_files.get(key)
+        if kept is None:
+            file = parse(text, name)
+            marks = [(pointer, *mark[1:]) for pointer, mark in file.marks.items()]
+            self._files[key] = [file.value, marks]
+            return file
+        self._files[key] = kept
+        value, marks = kept
+        return YamlFile(name, value, {pointer: Mark(name, *place) for pointer, *place in marks})
+
+    def faults(self, key: str, find: Callable[[], Iterable[Fault]]) -> list[Fault]:
+        """What `find` finds; not asked where it found nothing in an earlier start. `key` tells all that it looks at."""
+        faults = [] if key in self._before_sound else list(find())
+        if not faults:
+            self._sound.add(key)
+        return faults
+
+    def keep(self) -> None:
+        """Keep what was found out for the next start, in one step: a reader sees the old or the new."""
+        changed = self._files.keys() != self._before_files.keys() or self._sound != self._before_sound
+        if self._path is None or not changed:
+            return
+        new = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+        try:
+            new.write_text(json.dumps([self._files, sorted(self._sound)], separators=(",", ":")), "ascii")
+            new.replace(self._path)
+        except OSError:
+            new.unlink(missing_ok=True)
+
+
+def digest(*texts: str) -> str:
+    """What tells these texts from all others."""
+    made = hashlib.sha256()
+    for text in texts:
+        part = text.encode("utf-8", "surrogatepass")
+        made.update(b"%d " % len(part))
+        made.update(part)
+    return made.hexdigest()
+
+
+def _kept(path: Path | None) -> tuple[dict[str, Any], set[str]]:
+    try:
+        files, sound = json.loads(path.read_bytes()) if path else ({}, [])
+        return dict(files), set(sound)
+    except (OSError, ValueError, TypeError):
+        return {}, set()
