@@ -122,9 +122,13 @@ def _has_hung_up(connection: socket.socket) -> bool:
 
 
 class FaultServer:
-    """Listens from `with` to the end of it. `tls`: a context with a certificate; without one it speaks plain HTTP."""
+    """Listens from `with` to the end of it. `tls`: a context with a certificate; without one it speaks plain HTTP.
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+    `address`: where it listens; a free port of HOST by default.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None = None, address: tuple[str, int] = (HOST, 0)) -> None:
+        self._address = address
         self.requests: list[Received] = []
         self.connections = 0
         self.stopped = threading.Event()
@@ -144,7 +148,7 @@ class FaultServer:
         return f"{scheme or ('https' if self._tls else 'http')}://{host}:{self.port}{path}"
 
     def __enter__(self) -> Self:
-        self._listener = socket.create_server((HOST, 0), backlog=256)
+        self._listener = socket.create_server(self._address, backlog=256)
         self.port: int = self._listener.getsockname()[1]
         self._start(self._accept)
         return self
@@ -234,6 +238,16 @@ def then(first: Behaviour, last: Callable[[Peer], object]) -> Behaviour:
     return behave
 
 
+def in_two(data: bytes, at: int) -> Behaviour:
+    """Read the request and send these bytes in two pieces that do not arrive together."""
+
+    def rest(peer: Peer) -> None:
+        peer.server.stopped.wait(PAUSE)
+        peer.send(data[at:])
+
+    return then(says(data[:at]), rest)
+
+
 def reads(last: Callable[[Peer], object]) -> Behaviour:
     """Read the request, and then only that."""
     return then(says(b""), last)
@@ -292,6 +306,7 @@ def faults(good: bytes) -> dict[str, Behaviour]:
         "100-continue without end": _endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000),
         "a body of 100 MB": _endless(message(200, b"", length=100_000_000), filler),
         "chunks without end": _endless(chunked, b"10000\r\n" + filler + b"\r\n"),
+        "a chunk's head without end": _endless(chunked, b"1;" + b"x" * 100_000),
         "a body without end": _endless(unmeasured, filler),
         "gzip": says(message(200, gzip.compress(good), "Content-Encoding: gzip")),
         "a gzip bomb": says(message(200, bomb, "Content-Encoding: gzip")),

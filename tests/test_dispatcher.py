@@ -25,6 +25,7 @@ from fault_server import (
     closed_port,
     faults,
     full_backlog,
+    in_two,
     message,
     odd_bodies,
     reads,
@@ -47,6 +48,7 @@ CREDENTIALS = {"Authorization": f"Bearer {CANARY}"}
 GOOD = b'{"id": "ch_1", "amount": 500, "description": "a line of text that is long enough to be cut in two"}'
 FORM = (("Content-Type", "application/x-www-form-urlencoded"), ("Idempotency-Key", "key-1"))
 FAULTS = faults(GOOD)
+ROOT = Path(__file__).parent.parent
 
 # What each fault is called. All of them happen after the request was sent, so none may be called "not sent".
 KINDS = {
@@ -74,6 +76,7 @@ KINDS = {
     "100-continue without end": "too_large",
     "a body of 100 MB": "too_large",
     "chunks without end": "too_large",
+    "a chunk's head without end": "too_large",
     "a body without end": "too_large",
     "gzip": "encoding",
     "a gzip bomb": "encoding",
@@ -97,7 +100,7 @@ def server() -> Iterator[FaultServer]:
 
 @pytest.fixture
 def dispatcher() -> Iterator[Dispatcher]:
-    with contextlib.closing(Dispatcher(read=0.3)) as dispatcher:
+    with contextlib.closing(Dispatcher(read=0.2)) as dispatcher:
         yield dispatcher
 
 
@@ -220,13 +223,17 @@ def test_a_redirect_is_an_answer_and_is_not_followed(server: FaultServer, dispat
 def test_a_broken_exchange_is_a_failure_that_may_have_been_sent(
     server: FaultServer, dispatcher: Dispatcher, name: str
 ) -> None:
-    server.behave(FAULTS[name])
-    result = failed(send(dispatcher, post(server.url())), KINDS[name], sent=True)
-    assert result.message.startswith(f"{HOST}:{server.port} ")
-    assert result.message.endswith("; the request may have been carried out")
-    assert server.connections == 1, "nothing may be sent again"
-    server.behave(answer(200, GOOD))
-    assert answered(send(dispatcher, post(server.url()))).body == GOOD, "the next request is not harmed"
+    """On a new connection and on a used one; nothing is sent again, and the next request is not harmed."""
+    for connections in (1, 2):
+        server.behave(FAULTS[name])
+        result = failed(send(dispatcher, post(server.url())), KINDS[name], sent=True)
+        assert result.message.startswith(f"{HOST}:{server.port} ")
+        assert result.message.endswith("; the request may have been carried out")
+        assert server.connections == connections
+        assert [line for pool in dispatcher._pools.values() for line in pool._idle] == []
+        server.behave(answer(200, GOOD))
+        assert answered(send(dispatcher, post(server.url()))).body == GOOD
+        assert server.connections == connections + 1
 
 
 def test_all_faults_have_a_kind() -> None:
@@ -261,17 +268,20 @@ def test_the_limit_of_headers_is_exact(server: FaultServer, dispatcher: Dispatch
     bare = len(message(200, b"", "X-Long: "))
     server.behave(answer(200, b"", "X-Long: " + "x" * (HEAD_LIMIT - bare)))
     assert answered(send(dispatcher, post(server.url()))).status == 200
+    server.behave(in_two(message(200, b"", "X-Long: " + "x" * (HEAD_LIMIT - bare)), HEAD_LIMIT - 1))
+    assert answered(send(dispatcher, post(server.url()))).status == 200
     server.behave(answer(200, b"", "X-Long: " + "x" * (HEAD_LIMIT - bare + 1)))
     failed(send(dispatcher, post(server.url())), "too_large", sent=True)
 
 
-def test_a_bug_on_this_side_is_no_exception_and_tells_nothing(dispatcher: Dispatcher) -> None:
+def test_a_bug_on_this_side_is_no_exception_and_tells_nothing(server: FaultServer) -> None:
     def broken(host: str, port: int) -> list[str]:
         raise KeyError(CANARY)
 
     with contextlib.closing(Dispatcher(look_up=broken)) as broken_dispatcher:
         result = send(broken_dispatcher, post("https://api.test/v1"))
-    assert "KeyError" in failed(result, "unexpected", sent=False).message
+        assert "KeyError" in failed(result, "unexpected", sent=False).message
+        assert answered(send(broken_dispatcher, post(server.url()))).status == 200, "an address is not looked up"
 
 
 # Addresses ------------------------------------------------------------------------------------------------------------
@@ -300,6 +310,13 @@ def test_the_first_address_that_answers_is_taken(server: FaultServer) -> None:
     assert server.requests[0].headers["host"] == f"localhost:{server.port}"
 
 
+def test_an_address_that_says_nothing_leaves_time_for_the_next() -> None:
+    with full_backlog() as port, FaultServer(address=("127.0.0.2", port)) as server:
+        with contextlib.closing(Dispatcher(connect=0.6, look_up=lambda host, port: [HOST, "127.0.0.2"])) as dispatcher:
+            assert answered(send(dispatcher, post(f"http://localhost:{port}/"))).status == 200
+        assert server.connections == 1
+
+
 def test_a_host_without_an_address() -> None:
     result = send(Dispatcher(look_up=lambda host, port: []), post("https://api.test/v1"))
     assert "has no address" in failed(result, "connect", sent=False).message
@@ -321,6 +338,22 @@ def test_look_ups_left_behind_are_bounded() -> None:
     assert len(asked) == 2
     release.set()
     assert addresses.find("api.test", 443, time.monotonic() + 10) == [HOST]
+
+
+LEAVING = """
+import time
+from engine.dispatcher import Dispatcher
+from engine.request_types import Request
+slow = Dispatcher(connect=0.1, look_up=lambda host, port: time.sleep(60))
+print(slow.send(Request("GET", "https://api.test/", (), b""), credentials={}, deadline=time.monotonic() + 5).kind)
+"""
+
+
+def test_a_look_up_left_behind_keeps_no_process_alive() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LEAVING], check=True, timeout=30, cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.stdout == "dns_timeout\n"
 
 
 # TLS ------------------------------------------------------------------------------------------------------------------
@@ -391,6 +424,7 @@ def test_a_failed_handshake_leaves_nothing_to_be_used_again(tmp_path: Path) -> N
             line.close()
             line._tls = other
             failed(send(dispatcher, post(server.url())), "tls", sent=False)
+            assert (line._socket, list(pool._idle)) == (None, [])
             line._tls = trusting
             answered(send(dispatcher, post(server.url())))
 
@@ -630,7 +664,8 @@ def test_a_forked_process_opens_its_own_connections(server: FaultServer, dispatc
         pass
     child = os.fork()
     if child == 0:
-        os._exit(0 if isinstance(send(dispatcher, post(server.url("/child"))), Answer) else 1)
+        is_answered = isinstance(send(dispatcher, post(server.url("/child"))), Answer)
+        os._exit(0 if is_answered and not pool._idle else 1)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
     for _ in range(64):
@@ -773,7 +808,7 @@ def test_the_environment_changes_nothing(tmp_path: Path) -> None:
             "NETRC": str(netrc),
         }
         command = [sys.executable, "-W", "ignore::ResourceWarning", "-c", HOSTILE, server.url(), str(file)]
-        subprocess.run(command, env=hostile, check=True, timeout=30, cwd=Path(__file__).parent.parent)
+        subprocess.run(command, env=hostile, check=True, timeout=30, cwd=ROOT)
         assert (proxy.connections, len(server.requests)) == (0, 1)
         assert "authorization" not in server.requests[0].headers
     assert not keys.exists()

@@ -83,8 +83,6 @@ class Dispatcher:
         try:
             message = outgoing(request, credentials)
             message.extensions = {"timeout": self._limits, "deadline": deadline}
-            if started >= deadline:
-                raise Trouble("deadline", "was not called: the deadline had passed")
             pool = self._pool(message.url)
             line = pool.take(min(self._patience, deadline - started))
             status, headers, body = _read(line.handle_request(message), answer_limit or self._answer_limit)
