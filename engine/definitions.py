@@ -223,7 +223,7 @@ class _Reader:
         """The leaves that are rendered with the answer, and where they stand."""
         value = self.file.value
         at = {"error": "/error", "mismatch": "/idempotency/mismatch", "redirect": "/redirect"}
-        at |= {"found": "/found", "more": "/pages/more", "next": "/pages/next"}
+        at |= {"more": "/pages/more", "next": "/pages/next"}
         found = {key: _at(value, pointer) for key, pointer in at.items()}
         leaves = {key: part for key, part in found.items() if part is not None}
         marks = {
@@ -246,6 +246,9 @@ class _Reader:
         if "account" in self.file.value:
             yield from self._leaf_faults(self.file.value["account"], self.file.marks, "/account", names)
         yield from self._leaf_faults(*self._reading(), "", {"response": None, "status": None})
+        if "found" in self.file.value:
+            known = {"response": None, "data": self._data}
+            yield from self._leaf_faults(self.file.value["found"], self.file.marks, "/found", known)
         if self._is_document:
             source = Source.at(self.file.value["body"], self.file.marks["/body"])
             yield from self.templates.check_document(source, names)
@@ -293,7 +296,10 @@ class _Reader:
         expect = value.get("expect", {})
         pages = value.get("pages")
         structure = self.templates.structure
-        account = {"account": value["account"]} if "account" in value else None
+
+        def alone(key: str) -> Callable[[Mapping[str, Any]], Any] | None:
+            return structure({key: value[key]}, self.file.marks, f"{file}#{key}") if key in value else None
+
         return RequestType(
             name=self.name,
             file=file,
@@ -305,7 +311,7 @@ class _Reader:
             redirected=base_url is not None,
             schema=Schema(self._data),
             parts=structure(self._sending(), self.file.marks, file),
-            account=structure(account, self.file.marks, f"{file}#account") if account else None,
+            account=alone("account"),
             reading=structure(reading, reading_marks, f"{file}#reading"),
             body=self.templates.body(Source.at(value["body"], self.file.marks["/body"])) if self._is_document else None,
             content_type=self._content_type,
@@ -320,6 +326,7 @@ class _Reader:
             request_id=value.get("request_id"),
             bodiless_refusals=tuple(value.get("bodiless_refusals", ())),
             lookup=value.get("lookup"),
+            found=alone("found"),
             pages=Pages(pages["items"], pages.get("limit", 1000)) if pages else None,
             sealed=tuple(value.get("sealed", ())),
             answer_limit=value.get("answer_limit"),

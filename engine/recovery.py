@@ -83,7 +83,7 @@ class Recovery:
         data = {name: value for name, value in known.items() if name in lookup.properties and value is not None}
         try:
             response = self._sending.send(lookup.name, data).response
-            found = lookup.reading({"response": response, "status": 200}).get("found")
+            found = lookup.found({"response": response, "data": data}).get("found") if lookup.found else response
         except EngineError as error:
             log.warning("%s %s: %s", call["request_type"], call.id, error)
             return None

@@ -92,6 +92,7 @@ class RequestType:
     request_id: str | None
     bodiless_refusals: tuple[int, ...]
     lookup: str | None
+    found: Callable[[Mapping[str, Any]], Any] | None
     pages: Pages | None
     sealed: tuple[str, ...]
     answer_limit: int | None
