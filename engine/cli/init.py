@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from engine.catalog import Catalog
 
 _APP = '''\
-"""A Flask app with a form, its webhooks and its records; `callsheet serve` runs it."""
+"""A Flask app that has callsheet's forms, webhooks and records; `callsheet serve` runs it."""
 
 from flask import Flask, render_template_string
 
@@ -24,10 +24,14 @@ from engine.web import Callsheet
 app = Flask(__name__)
 callsheet = Callsheet(app)
 
+# With a STRIPE_PUBLISHABLE_KEY in .env, a page may ask for money:
+# {{ request_form("stripe/create_payment", {"amount": 500, "currency": "usd"}, button="Pay 5.00 USD") }}
+PAGE = "<h1>It runs</h1>{% for one in records('payment') %}<p>{{ one.gateway_id }}: {{ one.state }}</p>{% endfor %}"
+
 
 @app.get("/")
 def home() -> str:
-    return render_template_string("{{ request_form('stripe/create_customer', {}, button='Become a customer') }}")
+    return render_template_string(PAGE)
 '''
 
 _IGNORED = """\

@@ -66,7 +66,9 @@ class Opening:
         if self._given is None and self.app is not None and "callsheet" in self.app.extensions:
             from engine.web import engine_of
 
-            return engine_of(self.app)
+            mounted = engine_of(self.app)
+            mounted.wake = mounted.run_due  # a command ends when it is done, so nothing is left to a thread
+            return mounted
         if not self.is_host:
             made = f"`callsheet init {_shown(self.root)}` makes it one"
             raise click.UsageError(f"{self.root} is no host's folder; {made}, --root names another")
