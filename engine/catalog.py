@@ -110,6 +110,7 @@ class _Loading:
         self._base_urls, self._known = base_urls, known
         self._faults: list[Fault] = []
         self._read: dict[str, YamlFile] = {}
+        self._changes: dict[Source, list[Fault]] = {}
         self._found = {kind: self._find(folders, kind) for kind in KINDS}
         self._form_frame = self._frame(folders)
         loader = jinja2.FunctionLoader(self._template)
@@ -269,7 +270,9 @@ class _Loading:
     ) -> list[Fault]:
         faults = self._templates.check_document(source, names)
         for part in self._with_fragments(source) if not faults else []:
-            faults += check_changes(self._templates.skeleton(part), part, types, schemas)
+            if part not in self._changes:
+                self._changes[part] = list(check_changes(self._templates.skeleton(part), part, types, schemas))
+            faults += self._changes[part]
         return faults
 
     def _forms(

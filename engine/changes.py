@@ -136,22 +136,32 @@ def check_changes(
             yield Fault(source.file, line + source.line - 1, column, f"not JSON: {error.msg}; {hint}")  # type: ignore[attr-defined]
             return
         column = position - (skeleton.rfind("\n", 0, position) + 1)
-        place = _located(skeleton[position:end], source, line, column)
+        place = _Place(skeleton[position:end], source, line, column)
         yield from _check_one(document, place, types, requests)
         position = end
 
 
-def _located(text: str, source: Source, line: int, column: int) -> YamlFile:
-    """JSON is YAML, and the YAML reader knows where every value stands."""
-    padded = "\n" * (line + source.line - 1) + " " * column + text
-    try:
-        return parse(padded, source.file)
-    except DefinitionError:
-        return YamlFile(source.file, None, {})
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the JSON text of a change stands."""
+
+    text: str
+    source: Source
+    line: int
+    column: int
+
+    def fault(self, pointer: str, message: str) -> Fault:
+        """A fault at `pointer`. JSON is YAML, and the YAML reader knows where every value stands."""
+        padded = "\n" * (self.line + self.source.line - 1) + " " * self.column + self.text
+        try:
+            file = parse(padded, self.source.file)
+        except DefinitionError:
+            file = YamlFile(self.source.file, None, {})
+        return file.fault(pointer, message)
 
 
 def _check_one(
-    document: Any, place: YamlFile, types: Mapping[str, RecordType | None], requests: Mapping[str, Mapping[str, Any]]
+    document: Any, place: _Place, types: Mapping[str, RecordType | None], requests: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[Fault]:
     try:
         if not isinstance(document, dict):
@@ -171,7 +181,7 @@ def _check_one(
         yield from _check_record(document, place, type)
 
 
-def _check_record(document: dict[str, Any], place: YamlFile, type: RecordType) -> Iterator[Fault]:
+def _check_record(document: dict[str, Any], place: _Place, type: RecordType) -> Iterator[Fault]:
     for part in ("set", "when"):
         yield from _check_names(document, part, place, f"property of {type.name}", type.properties)
     if document.get("missing") not in {"skip", "wait", None}:
@@ -185,7 +195,7 @@ def _check_record(document: dict[str, Any], place: YamlFile, type: RecordType) -
 
 
 def _check_names(
-    document: dict[str, Any], part: str, place: YamlFile, what: str, known: Mapping[str, Any]
+    document: dict[str, Any], part: str, place: _Place, what: str, known: Mapping[str, Any]
 ) -> Iterator[Fault]:
     given = document.get(part)
     if given is not None and not isinstance(given, dict):

@@ -6,8 +6,9 @@ Hides: how a template's tree is walked. Everything is found at start, with its f
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from jinja2 import nodes
@@ -57,11 +58,10 @@ class Check:
         self._source, self._names = source, names
         self.assigned: set[str] = set()
 
-    def node(self, tree: nodes.Node) -> list[Fault]:
-        """All faults at and below `tree`."""
-        named = [tree, *tree.find_all(nodes.Node)]
-        self.assigned |= {node.name for node in named if isinstance(node, nodes.Name) and node.ctx == "store"}
-        return [fault for node in named for fault in self._one(node)]
+    def faults(self, tree: Sequence[nodes.Node]) -> list[Fault]:
+        """All faults of the nodes of a tree."""
+        self.assigned |= {node.name for node in tree if isinstance(node, nodes.Name) and node.ctx == "store"}
+        return [fault for node in tree for fault in self._one(node)]
 
     def _one(self, node: nodes.Node) -> Iterator[Fault]:
         line, fault = node.lineno, self._source.fault
@@ -75,17 +75,13 @@ class Check:
                 yield fault(line, node.name, f"the name {node.name!r} is not known here{guess}")
         elif isinstance(node, nodes.Filter | nodes.Test):
             kind = "filter" if isinstance(node, nodes.Filter) else "test"
-            offered = self._offered(kind)
+            offered = _offered(kind)
             if node.name not in offered:
                 yield fault(line, node.name, f"there is no {kind} {node.name!r}{did_you_mean(node.name, offered)}")
         elif isinstance(node, nodes.Call) and not (isinstance(node.node, nodes.Name) and node.node.name == "dict"):
             yield fault(line, "", "only dict(...) can be called in a template")
         elif isinstance(node, nodes.Getattr | nodes.Getitem):
             yield from self._path(node)
-
-    def _offered(self, kind: str) -> set[str]:
-        environment = Environment()
-        return set(environment.filters) - PRIVATE_FILTERS if kind == "filter" else set(environment.tests)
 
     def _path(self, node: nodes.Getattr | nodes.Getitem) -> Iterator[Fault]:
         schema, name = self._schema(node.node), _constant_key(node)
@@ -106,6 +102,12 @@ class Check:
         return part if isinstance(part, Mapping) else None
 
 
+@cache
+def _offered(kind: str) -> set[str]:
+    environment = Environment()
+    return set(environment.filters) - PRIVATE_FILTERS if kind == "filter" else set(environment.tests)
+
+
 def _constant_key(node: nodes.Getattr | nodes.Getitem) -> str | None:
     if isinstance(node, nodes.Getattr):
         return node.attr
@@ -113,11 +115,11 @@ def _constant_key(node: nodes.Getattr | nodes.Getitem) -> str | None:
 
 
 def outside_strings(  # noqa: C901 - one pass over the tokens, read from top to bottom
-    environment: Environment, source: Source
+    tokens: Iterable[tuple[int, str, str]], source: Source
 ) -> Iterator[Fault]:
     """A fault for every tag that stands inside a JSON string, or that would be glued to another token of JSON."""
     inside, escaped, last = False, False, ""
-    for line, kind, text in environment.lex(source.text):
+    for line, kind, text in tokens:
         at = line + source.line - 1
         glued = re.match(r"[\w\"'.+-]", text[:1] if last == _VALUE else last)
         if kind == "data":

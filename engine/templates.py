@@ -41,21 +41,21 @@ class Templates:
         self, structures: Environment, documents: Environment, fragment: Callable[[str], Source | None]
     ) -> None:
         self._structures, self._documents, self._fragment = structures, documents, fragment
-        fragments = functools.lru_cache(maxsize=64)  # each is checked with every file that includes it
-        self._document = fragments(functools.partial(self._parse, documents))
-        self._outside_strings = fragments(lambda source: list(outside_strings(documents, source)))
-        self.skeleton = fragments(self._skeleton)
+        shared = functools.lru_cache(maxsize=64)  # a fragment is checked with every file that includes it
+        self._leaf = shared(self._leaf_nodes)
+        self._document = shared(lambda source: _nodes(self._parse(documents, source)))
+        self._tokens = shared(lambda source: list(documents.lex(source.text)))
+        self._outside_strings = shared(lambda source: list(outside_strings(self._tokens(source), source)))
+        self.skeleton = shared(self._skeleton)
 
     # Checks -----------------------------------------------------------------------------------------------------------
 
     def check_leaf(self, source: Source, names: Names) -> list[Fault]:
         """What is wrong with one leaf of a structure."""
         try:
-            tree = self._parse(self._structures, source)
-            _expression(tree, source, "value")
+            return Check(source, names).faults(self._leaf(source))
         except _Refused as refused:
             return [refused.fault]
-        return Check(source, names).node(tree)
 
     def check_document(self, source: Source, names: Names) -> list[Fault]:
         """What is wrong with a JSON document, its fragments included."""
@@ -64,8 +64,8 @@ class Templates:
         except _Refused as refused:
             return [refused.fault]
         check = Check(source, names)
-        faults = [*self._outside_strings(source), *check.node(tree)]
-        for include in tree.find_all(nodes.Include):
+        faults = [*self._outside_strings(source), *check.faults(tree)]
+        for include in _includes(tree):
             name = include.template.value if isinstance(include.template, nodes.Const) else None
             fragment = self._fragment(name) if isinstance(name, str) else None
             if fragment is None:
@@ -79,15 +79,14 @@ class Templates:
 
     def included(self, source: Source) -> list[str]:
         """The names of the fragments that a document without faults includes."""
-        tree = self._document(source)
-        constants = [include.template for include in tree.find_all(nodes.Include)]
+        constants = [include.template for include in _includes(self._document(source))]
         return [part.value for part in constants if isinstance(part, nodes.Const)]
 
     def _skeleton(self, source: Source) -> str:
         """The text of a document as it stands, with null for every expression and blanks for every block."""
         kept: list[str] = []
         expression = ""
-        for _, kind, text in self._documents.lex(source.text):
+        for _, kind, text in self._tokens(source):
             if kind == "variable_begin" or expression:
                 expression += text
                 if kind == "variable_end":
@@ -96,6 +95,11 @@ class Templates:
             else:
                 kept.append(text if kind == "data" else _blank(text))
         return "".join(kept)
+
+    def _leaf_nodes(self, source: Source) -> list[nodes.Node]:
+        tree = self._parse(self._structures, source)
+        _expression(tree, source, "value")
+        return _nodes(tree)
 
     def _parse(self, environment: Environment, source: Source) -> nodes.Template:
         # A comment of empty lines in front makes Jinja count lines as the file does.
@@ -197,6 +201,15 @@ class Templates:
                 return "".join(compiled.root_render_func(compiled.new_context(dict(names), shared=False)))
 
         return render
+
+
+def _nodes(tree: nodes.Node) -> list[nodes.Node]:
+    """`tree` and all below it."""
+    return [tree, *tree.find_all(nodes.Node)]
+
+
+def _includes(tree: list[nodes.Node]) -> Iterator[nodes.Include]:
+    return (node for node in tree if isinstance(node, nodes.Include))
 
 
 def _place(pointer: str) -> str:

@@ -66,7 +66,7 @@ def _cold(root: Path) -> Callable[[], None]:
 
 
 def write_many(root: Path) -> None:
-    """A host's folder with MANY request types and a mapper for each: one shipped refund under many names."""
+    """A host's folder with MANY request types and a mapper for each: one shipped refund, its data under other names."""
     source = shipped()
     types, mappers = root / "request_types" / "acme", root / "response_mappers" / "acme"
     for folder in (types, mappers):
@@ -75,7 +75,10 @@ def write_many(root: Path) -> None:
     mapper = (source / "response_mappers/stripe/create_refund.json.j2").read_text("utf-8")
     gateway = (source / "request_types/stripe/_gateway.yml").read_text("utf-8")
     (types / "_gateway.yml").write_text(re.sub(r"(?m)^webhook:\n(  .*\n)+", "", gateway), "utf-8")
+    sending, _, data = request.partition("\ndata:\n")
     for number in range(MANY):
-        summary = f"summary: Number {number}."
-        (types / f"refund_{number}.yml").write_text(re.sub(r"(?m)^summary:.*$", summary, request, count=1), "utf-8")
-        (mappers / f"refund_{number}.json.j2").write_text(mapper + "\n" * (number % 7), "utf-8")
+        new = rf"\1_{number}"
+        used = re.sub(r"(data\.\w+)", new, sending)
+        declared = re.sub(r"(?m)^    (\w+)(?=:)|(?<=required: \[)(\w+)", rf"\g<0>_{number}", data)
+        (types / f"refund_{number}.yml").write_text(f"{used}\ndata:\n{declared}", "utf-8")
+        (mappers / f"refund_{number}.json.j2").write_text(re.sub(r"(data\.\w+)", new, mapper), "utf-8")
