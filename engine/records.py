@@ -161,10 +161,7 @@ class Change:
         return _without_none({**named, **self.set})
 
     def lookup(self) -> tuple[str | None, dict[str, str]]:
-        """How a store finds the one record meant: (its id, or None; else its unique keys, any of which finds it).
-
-        (None, {}) where it has to search instead.
-        """
+        """How a store finds the one record meant: its id, and unique keys, any of which finds it."""
         single = {name: value for name, value in self.where.items() if not isinstance(value, Mapping | list | tuple)}
         if self.verb == "insert":
             return single.get("id"), self.type.keys(self.scope, self.new_properties)
@@ -173,6 +170,11 @@ class Change:
         keys = self.type.keys(self.scope, single)
         return None, {name: text for name, text in keys.items() if set(name.split(",")) == set(self.where)}
 
+    @property
+    def searches(self) -> bool:
+        """Whether `where` names no record, so that a store has to look for those that fit: up to `limit`, else one."""
+        return self.verb != "insert" and self.lookup() == (None, {})
+
     def means(self, record: Record) -> bool:
         """Whether `where` names `record`; an id and a unique key do so only within the scope.
 
@@ -180,9 +182,8 @@ class Change:
         """
         if self.verb == "insert":
             return True  # whatever stands where it would stand
-        by_name = self.lookup() != (None, {})
         inside = all(getattr(record.scope, name) == getattr(self.scope, name) for name in self.type.within)
-        return (inside or not by_name) and matches(self.where, record)
+        return (inside or self.searches) and matches(self.where, record)
 
 
 def outcomes(change: Change, candidates: Sequence[Record]) -> list[tuple[Record | None, Record]]:

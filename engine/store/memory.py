@@ -68,10 +68,10 @@ class MemoryStore:
 
     def _candidates(self, change: Change) -> list[Record]:
         records = self._records[change.type.name]
-        id, keys = change.lookup()
-        if id is None and not keys:
+        if change.searches:
             found = filter(change.means, records.values())
             return sorted(found, key=lambda record: (record.get("due") or "", record.id))[: change.limit or 1]
+        id, keys = change.lookup()
         ids = {id, *(self._keys.get(text) for text in keys.values())}
         return [records[one] for one in ids if one in records]
 

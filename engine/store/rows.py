@@ -8,24 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, bindparam, delete, insert
+from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from engine.comparison import sortable
-from engine.errors import Conflict
 from engine.records import Change, Record, RecordType, outcomes
-from engine.store.indexes import Indexes, entries
+from engine.store.indexes import Indexes, Taken, entries, exchange, keys
 from engine.store.searches import claim, through_index
 from engine.store.tables import INDEX, KEY, shelf
-
-_ADD_KEY = insert(KEY)
-_DROP_KEY = delete(KEY).where(KEY.c.text == bindparam("this_text"), KEY.c.record_id == bindparam("this_id"))
-_ADD_ENTRY = insert(INDEX)
-_DROP_ENTRY = delete(INDEX).where(*(column == bindparam(f"this_{column.name}") for column in INDEX.c))
-
-
-class Taken(Conflict):
-    """An id or a unique key belongs to another record, which a second look may find where others write too."""
 
 
 class Work:
@@ -52,7 +42,7 @@ class Work:
         for type in sorted({change.type.name for change in changes}):
             named = [change.lookup() for change in changes if change.type.name == type]
             ids = {sortable(id) for id, _ in named if id is not None}
-            texts = {text for _, keys in named for text in keys.values()}
+            texts = {text for _, keys_named in named for text in keys_named.values()}
             place = shelf(type)
             if ids:
                 for row in self._connection.execute(place.hold_ids, {"ids": sorted(ids)}):
@@ -73,23 +63,32 @@ class Work:
 
     def _candidates(self, change: Change) -> list[Record]:
         type = change.type.name
-        id, keys = change.lookup()
-        if id is None and not keys:
+        if change.searches:
             place = shelf(type)
             self._indexes.demand(self._connection, type, through_index(place, change.where))
             return [place.record(row) for row in self._connection.execute(*claim(type, change.where, change.limit))]
-        ids = {id, *(self._keys.get(text) for text in keys.values())} - {None}
+        id, texts = change.lookup()
+        ids = {id, *(self._keys.get(text) for text in texts.values())}
         return [self._records[type, one] for one in ids if one is not None and (type, one) in self._records]
 
     def _write(self, type: RecordType, old: Record | None, new: Record | None) -> None:
         """Keys first: of two who create one record, the second waits here and then finds the first's."""
         place = shelf(type.name)
-        id = (new or old).id
-        self._rekey(type, id, _keys(type, old), _keys(type, new))
-        if new is None:
-            self._connection.execute(place.delete, {"this_id": id})
-        elif old is None:
+        exchange(self._connection, KEY, keys(type, old), keys(type, new))
+        if new is None and old is not None:
+            self._connection.execute(place.delete, {"this_id": old.id})
+        elif new is not None and old is None:
             self._connection.execute(place.insert, place.row(new))
-        else:
-            self._connection.execute(place.update, {**place.row(new), "this_id": id})
-        self._reindex(type, id, entries(type, old), entries(type, new))
+        elif new is not None:
+            self._connection.execute(place.update, {**place.row(new), "this_id": new.id})
+        exchange(self._connection, INDEX, entries(type, old), entries(type, new))
+        self._remember(type, old, new)
+
+    def _remember(self, type: RecordType, old: Record | None, new: Record | None) -> None:
+        if old is not None:
+            self._records.pop((type.name, old.id), None)
+            for text in type.keys(old.scope, old.properties).values():
+                self._keys.pop(text, None)
+        if new is not None:
+            self._records[type.name, new.id] = new
+            self._keys |= dict.fromkeys(type.keys(new.scope, new.properties).values(), new.id)

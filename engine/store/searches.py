@@ -88,14 +88,18 @@ def _page(type: str, shape: Shape, order: Literal["id", "-id"], paged: bool) -> 
 @lru_cache(maxsize=1000)
 def _claim(type: str, shape: Shape, passes_over: bool) -> Select[Any]:
     place = shelf(type)
-    statement, id = _search(place, shape)
-    order = [place.table.c.due, id] if "due" in place.columns else [id]
+    by_due = "due" in place.columns
+    statement, id = _search(place, shape, walks="due" if by_due and "due" in dict(shape) else None)
+    order = [place.table.c.due, id] if by_due else [id]
     locked = statement.with_for_update(of=place.table, skip_locked=passes_over)
     return locked.order_by(*order).limit(bindparam("limit"))
 
 
-def _search(place: Shelf, shape: Shape) -> tuple[Select[Any], ColumnElement[str]]:
+def _search(place: Shelf, shape: Shape, walks: str | None = None) -> tuple[Select[Any], ColumnElement[str]]:
     """The rows that fit, and the column by which their ids are best ordered.
+
+    `walks` names a column whose index is to be walked, whatever a database thinks of the others: SQLite would rather
+    gather and sort a backlog at every claim than take the first few that are due.
 
     One value of an indexed property is a join, because its entries stand in the order of the ids: a page of them costs
     the page, however many there are. Lists and ranges are gathered first.
@@ -104,20 +108,31 @@ def _search(place: Shelf, shape: Shape) -> tuple[Select[Any], ColumnElement[str]
     source: FromClause = table
     ids, conditions = [], [place.mine]
     for number, (name, alternatives) in enumerate(shape):
-        if alternatives == (("eq",),) and through_index(place, {name: None}):
+        column = _column(place, name, walks)
+        if column is None and alternatives == (("eq",),):
             entry = INDEX.alias()
             ids.append(entry.c.record_id)
             is_meant = and_(_entries(entry, place, name), _compared(entry.c.value, ("eq",), f"{number}_0"))
             source = source.join(entry, and_(entry.c.record_id == id, is_meant))
         else:
-            tests = (_test(place, name, signs, f"{number}_{one}") for one, signs in enumerate(alternatives))
+            tests = (_test(place, name, column, signs, f"{number}_{one}") for one, signs in enumerate(alternatives))
             conditions.append(or_(*tests))
     return select(table).select_from(source).where(*conditions), next(iter(ids), id)
 
 
-def _test(place: Shelf, name: str, signs: tuple[str, ...], suffix: str) -> ColumnElement[bool]:
-    if not through_index(place, {name: None}):
-        column = place.table.c[name]
+def _column(place: Shelf, name: str, walks: str | None) -> ColumnElement[Any] | None:
+    """The column of the property `name`, None where only the index table knows it."""
+    if through_index(place, {name: None}):
+        return None
+    column: ColumnElement[Any] = place.table.c[name]
+    in_the_way = walks is not None and name != walks and name in place.columns
+    return column.concat("") if in_the_way else column  # of no use to an index any more
+
+
+def _test(
+    place: Shelf, name: str, column: ColumnElement[Any] | None, signs: tuple[str, ...], suffix: str
+) -> ColumnElement[bool]:
+    if column is not None:
         return _compared(column, signs, suffix) if signs else column.is_(None)
     entries = select(INDEX.c.record_id).where(_entries(INDEX, place, name))
     if not signs:

@@ -75,7 +75,7 @@ KEY = _table(
     PrimaryKeyConstraint("text"),
     rowid=False,
 )
-"""Unique keys: the name and text that RecordType.keys gives → the record that has it. The constraint decides every race."""
+"""Unique keys: a name and text of RecordType.keys → the record that has it. The constraint decides every race."""
 
 INDEX = _table(
     "record_index",
@@ -117,7 +117,7 @@ class Shelf:
 
     @cached_property
     def hold_ids(self) -> Select[Any]:
-        """The rows with `ids`, locked, in one order everywhere: two that lock the same rows never wait for each other."""
+        """The rows with `ids`, locked in one order everywhere, so that no two wait for each other."""
         id = self.table.c.id
         asked = id.in_(bindparam("ids", expanding=True))
         return select(self.table).where(self.mine, asked).order_by(id).with_for_update()

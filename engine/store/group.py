@@ -1,0 +1,92 @@
+"""One commit for all threads that wait for one.
+
+A durable commit is the slowest thing a disk does, and SQLite has one writer at a time. So whoever finds nobody writing
+carries out the work of all who wait, and then hands over to the first of those who came meanwhile. Hides: that there is
+no thread of its own to start, to stop, or to lose in a fork.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextvars import copy_context
+from typing import Any, TypeVar, cast
+
+from sqlalchemy import Connection
+
+from engine.errors import StoreError
+
+T = TypeVar("T")
+
+
+class Job:
+    """One thread's work. `error` is None once its result is committed."""
+
+    def __init__(self, work: Callable[[Connection], Any]) -> None:
+        self._work, self._context = work, copy_context()
+        self.result: Any = None
+        self.error: BaseException | None = StoreError("the write was interrupted; whether it was stored is not known")
+        self.woken = threading.Event()
+
+    def run(self, connection: Connection) -> None:
+        """Do the work, in its own thread's context whichever thread this is."""
+        self.result = self._context.run(self._work, connection)
+
+
+class Group:
+    """Carries out the work of many threads together.
+
+    `transact` runs jobs in one transaction. It takes the `error` from those that it commits, gives one to those that it
+    leaves out, and raises where it commits nothing; then each job is tried alone: none fails for another's sake.
+    """
+
+    def __init__(self, transact: Callable[[Sequence[Job]], None]) -> None:
+        self._transact = transact
+        self._lock = threading.Lock()
+        self._waiting: list[Job] = []
+        self._leader: Job | None = None
+
+    def run(self, work: Callable[[Connection], T]) -> T:
+        """What `work` returns, once it is committed. Raises what it raises, and then nothing of it is committed."""
+        job = Job(work)
+        with self._lock:
+            self._waiting.append(job)
+            if self._leader is None:
+                self._lead_next()
+        try:
+            job.woken.wait()  # either the work is done, or it is this thread's turn to do it for all
+            if self._leader is job:
+                self._carry_out()
+        finally:
+            with self._lock:
+                if job in self._waiting:  # this thread was interrupted
+                    self._waiting.remove(job)
+                if self._leader is job:
+                    self._lead_next()
+        if job.error is not None:
+            raise job.error
+        return cast(T, job.result)
+
+    def _lead_next(self) -> None:
+        self._leader = self._waiting[0] if self._waiting else None
+        if self._leader is not None:
+            self._leader.woken.set()
+
+    def _carry_out(self) -> None:
+        with self._lock:
+            jobs, self._waiting = self._waiting, []
+        try:
+            self._attempt(jobs)
+        finally:
+            for job in jobs:
+                job.woken.set()
+
+    def _attempt(self, jobs: list[Job]) -> None:
+        try:
+            self._transact(jobs)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the thread whose job it is gets it
+            if len(jobs) == 1:
+                jobs[0].error = error
+            else:
+                for job in jobs:
+                    self._attempt([job])

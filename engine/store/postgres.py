@@ -1,0 +1,114 @@
+"""PostgreSQL: how a transaction ends well among many others.
+
+Hides: which failures are worth another try, and how one learns what became of a commit whose answer was lost.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from sqlalchemy import URL, Connection, create_engine, event, text
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from engine.errors import StoreError
+from engine.store.indexes import Taken
+
+T = TypeVar("T")
+
+_TRIES, _LOOKS = 5, 3
+_CONNECT = {"application_name": "callsheet", "connect_timeout": 5}
+_PASSING = {"40001", "40P01"}  # serialization failure, deadlock
+_PATIENCE = 15  # seconds to learn what became of a commit while the server restarts
+
+_SETTINGS = text(
+    "SELECT set_config('statement_timeout', '15s', false), set_config('lock_timeout', '5s', false),"
+    " set_config('idle_in_transaction_session_timeout', '30s', false),"
+    " set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), false)"
+)
+_NUMBER = text("SELECT pg_current_xact_id_if_assigned()::text")
+_STATUS = text("SELECT pg_xact_status(cast(:number AS xid8))")
+
+
+class PostgresDatabase:
+    """A pool of connections, opened at first use."""
+
+    def __init__(self, url: URL) -> None:
+        try:
+            self.engine = create_engine(
+                url.set(drivername="postgresql+psycopg"),
+                connect_args={name: value for name, value in _CONNECT.items() if name not in url.query},
+                hide_parameters=True,
+                isolation_level="READ COMMITTED",
+                max_overflow=20,
+                pool_size=10,
+                pool_timeout=10,
+            )
+        except ModuleNotFoundError:
+            raise StoreError("PostgreSQL needs psycopg: pip install 'callsheet[postgres]'") from None
+        event.listen(self.engine, "connect", _prepare)
+        self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """What `work` finds. Without a transaction around it, which would cost two round trips."""
+        try:
+            return self._read(work)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            return self._read(work)  # the server was restarted since the connection was used last
+
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        with self._autocommit.connect() as connection:
+            return work(connection)
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in a transaction and commit it; again, where others were in the way or the connection was lost."""
+        attempt = 1
+        while True:
+            try:
+                return self._write(work)
+            except Taken:  # by another transaction that began before ours ended: now it can be seen
+                if attempt == _LOOKS:
+                    raise
+            except DBAPIError as error:
+                if attempt == _TRIES or not _is_passing(error):
+                    raise
+                time.sleep(random.uniform(0, 0.005 * 2**attempt))  # noqa: S311  # spreads the tries, guards nothing
+            attempt += 1
+
+    def _write(self, work: Callable[[Connection], T]) -> T:
+        with self.engine.connect() as connection:
+            result = work(connection)
+            number = connection.scalar(_NUMBER)
+            try:
+                connection.commit()
+            except DBAPIError as error:
+                if not error.connection_invalidated or number is None or not self._was_committed(number):
+                    raise
+            return result
+
+    def _was_committed(self, number: str) -> bool:
+        """What became of the transaction `number`, whose commit was sent and never answered."""
+        end = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                status = self._read(lambda connection: connection.scalar(_STATUS, {"number": number}))
+            except OperationalError:
+                status = "unknown"
+            if status in {"committed", "aborted"}:
+                return bool(status == "committed")
+            if time.monotonic() > end:
+                raise StoreError("the database was lost during a commit; whether it was stored is not known")
+            time.sleep(0.1)
+
+
+def _is_passing(error: DBAPIError) -> bool:
+    return error.connection_invalidated or getattr(error.orig, "sqlstate", None) in _PASSING
+
+
+def _prepare(connection: Any, _: Any) -> None:
+    connection.execute(_SETTINGS.text)
+    connection.commit()

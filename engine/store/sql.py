@@ -1,0 +1,177 @@
+"""A store in a database: SQLite or PostgreSQL.
+
+Hides: when connections are opened, that a forked process must open its own, and what a database's complaints mean.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from weakref import WeakSet
+
+from sqlalchemy import URL, Connection, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from engine.errors import StoreError
+from engine.records import Change, Record, RecordType
+from engine.store import Order, migrations
+from engine.store.indexes import Indexes
+from engine.store.postgres import PostgresDatabase
+from engine.store.rows import Work
+from engine.store.searches import page, through_index
+from engine.store.sqlite import SqliteDatabase
+from engine.store.tables import shelf
+
+Inside = Callable[[Connection, Sequence[Change]], None]
+
+
+class SqlStore:
+    """Keeps the `Store` protocol in a database.
+
+    `url` is the path of an SQLite file, `sqlite:///PATH`, or `postgresql://…` (or `postgres://…`). `inside` is called
+    with the connection and the changes before each commit, to write to other tables of the same database; where it
+    raises, nothing is stored. It may be called again for the same changes, after a try that was undone, and on another
+    thread than the one that waits in `apply`, though in a copy of its context.
+
+    Nothing is opened before the first use, which also brings the tables up to date.
+    """
+
+    _database: SqliteDatabase | PostgresDatabase | None = None
+
+    def __init__(self, url: str | Path, *, inside: Inside | None = None) -> None:
+        self._url, self._inside = _parsed(url), inside
+        self.forget()
+        _STORES.add(self)
+
+    def apply(self, changes: Sequence[Change]) -> list[Record]:
+        """As `Store.apply`."""
+        if not changes:
+            return []
+        with self._told():
+            database = self._opened()
+            for type in {change.type.name: change.type for change in changes}.values():
+                self._indexes.keep(database, type)
+            return database.write(lambda connection: self._work(connection, changes))
+
+    def _work(self, connection: Connection, changes: Sequence[Change]) -> list[Record]:
+        touched = Work(connection, self._indexes).make(changes)
+        if self._inside is not None:
+            self._inside(connection, changes)
+        return touched
+
+    def find(
+        self,
+        type: str,
+        *,
+        where: Mapping[str, Any] | None = None,
+        order: Order = "-id",
+        limit: int = 100,
+        after: str | None = None,
+    ) -> list[Record]:
+        """As `Store.find`."""
+        place = shelf(type)
+        wanted = where or {}
+        statement, parameters = page(type, wanted, order, limit, after)
+
+        def rows(connection: Connection) -> list[Record]:
+            self._indexes.demand(connection, type, through_index(place, wanted))
+            return [place.record(row) for row in connection.execute(statement, parameters)]
+
+        with self._told():
+            return self._opened().read(rows)
+
+    def upgrade(self) -> None:
+        """Bring the tables up to date, as the first use does. Raises StoreError where they are newer than this code."""
+        with self._told():
+            self._opened()
+
+    def reindex(self, types: Iterable[RecordType]) -> None:
+        """Complete every index and unique key that was declared after records existed.
+
+        Raises Conflict where two records have the same unique key. Processes that began before must be restarted first:
+        they do not fill an index that they do not know.
+        """
+        with self._told():
+            for type in types:
+                self._indexes.fill(self._opened(), type)
+
+    def close(self) -> None:
+        """Close all connections. The next use opens new ones."""
+        if self._database is not None:
+            self._database.engine.dispose()
+            self.forget()
+
+    __del__ = close
+
+    def forget(self) -> None:
+        """Begin anew without a word to the database: what is open belongs to the process that was forked."""
+        self._opening = threading.Lock()
+        self._indexes = Indexes()
+        self._database = None
+
+    def _opened(self) -> SqliteDatabase | PostgresDatabase:
+        if self._database is not None:
+            return self._database
+        with self._opening:
+            if self._database is None:
+                new = PostgresDatabase if self._url.get_backend_name() == "postgresql" else SqliteDatabase
+                database = new(self._url)
+                try:
+                    migrations.upgrade(database)
+                except BaseException:
+                    database.engine.dispose()
+                    raise
+                self._database = database
+            return self._database
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """A database's own errors may quote what was written, so only their first line is passed on."""
+        try:
+            yield
+        except SQLAlchemyError as error:
+            reason = str(getattr(error, "orig", None) or error).partition("\n")[0]
+            raise StoreError(f"the store {_safe(self._url)} did not work: {reason}") from None
+
+
+def _parsed(url: str | Path) -> URL:
+    if isinstance(url, Path) or "://" not in url:
+        return URL.create("sqlite", database=str(url))
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise StoreError("the store's URL cannot be read; it looks like postgresql://user:password@host/name") from None
+    scheme = parsed.drivername.partition("+")[0]
+    if scheme not in _SCHEMES:
+        raise StoreError(f"a store cannot be kept in {scheme}://; use {', '.join(f'{one}://' for one in _SCHEMES)}")
+    return parsed.set(drivername=_SCHEMES[scheme])
+
+
+_SCHEMES = {"sqlite": "sqlite", "postgresql": "postgresql", "postgres": "postgresql"}
+
+
+def _safe(url: URL) -> str:
+    """The URL as it may be shown."""
+    shown = {name: value for name, value in url.query.items() if name != "password"}
+    return url.set(query=shown).render_as_string(hide_password=True)
+
+
+_STORES: WeakSet[SqlStore] = WeakSet()
+
+
+def _before_fork() -> None:
+    """An open connection in two processes is the end of both, even if one of them only closes it."""
+    for store in list(_STORES):
+        store.close()
+
+
+def _after_fork() -> None:
+    for store in list(_STORES):
+        store.forget()
+
+
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork)

@@ -1,0 +1,580 @@
+"""What every store must do, as a class of tests. A host's own store is tested by
+
+    class TestMyStore(StoreContract):
+        @pytest.fixture
+        def store(self):
+            return MyStore()
+
+where each `MyStore()` is empty.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from engine.errors import Conflict, DataError
+from engine.records import Change, Record, RecordType, Scope
+from engine.store import Order, Store
+
+TEXT = {"type": "string"}
+INTEGER = {"type": "integer"}
+
+PAYMENT = RecordType(
+    "payment",
+    {
+        "gateway_id": TEXT,
+        "external_id": TEXT,
+        "state": {"enum": ["pending", "paid", "refunded"]},
+        "amount_cents": INTEGER,
+        "customer": TEXT,
+        "captured": {"type": "boolean"},
+        "tags": {"type": "array"},
+        "note": {},
+    },
+    required=("gateway_id",),
+    unique=(("gateway_id",), ("external_id",)),
+    index=("state", "amount_cents", "customer", "captured", "tags"),
+)
+PERSON = RecordType(
+    "person",
+    {"account_id": TEXT, "role": TEXT, "name": TEXT},
+    unique=(("account_id", "role"),),
+    within=("gateway", "live"),
+)
+WORK = {"state": TEXT, "due": TEXT, "worker": TEXT, "key": TEXT}
+CALL = RecordType("call", WORK, unique=(("key",),), index=("state", "due"), within=())
+ERRAND = RecordType("errand", WORK, unique=(("key",),), index=("state", "due"), within=())
+
+HERE = Scope("stripe")
+
+SEARCHES: list[tuple[dict[str, Any], str]] = [  # of the payments a to g in test_find
+    ({}, "abcdefg"),
+    ({"state": "paid"}, "bd"),
+    ({"state": ["pending", "refunded"]}, "ac"),
+    ({"state": None}, "efg"),
+    ({"state": ["pending", None]}, "aefg"),
+    ({"state": []}, ""),
+    ({"amount_cents": {"lt": 0}}, "ab"),
+    ({"amount_cents": {"gte": -5, "lt": 10}}, "bcd"),
+    ({"amount_cents": {"gt": 9}}, "ef"),
+    ({"amount_cents": {"gt": 2**63}}, "f"),
+    ({"amount_cents": 10**100}, "f"),
+    ({"amount_cents": [{"lt": -5}, {"gt": 10}, 0]}, "acf"),
+    ({"amount_cents": {"lte": None}}, ""),
+    ({"amount_cents": "9"}, ""),
+    ({"amount_cents": True}, ""),
+    ({"captured": True}, "a"),
+    ({"captured": False}, "b"),
+    ({"captured": 1}, ""),
+    ({"tags": "red"}, "ab"),
+    ({"tags": ["green", "blue"]}, "bc"),
+    ({"tags": {"gte": "h"}}, "ab"),
+    ({"customer": {"gte": "b"}}, "defg"),
+    ({"customer": {"gt": "Z", "lt": "b"}}, "c"),
+    ({"customer": "a\x00b"}, "c"),
+    ({"customer": {"lt": "B"}}, "b"),
+    ({"customer": {"gt": "\ue000"}}, "g"),
+    ({"customer": "\ud800"}, "e"),
+    ({"state": "paid", "tags": "red"}, "b"),
+    ({"tags": "red", "state": ["paid", "pending"], "amount_cents": {"lt": -5}}, "a"),
+    ({"gateway_id": "c"}, "c"),
+    ({"gateway_id": ["a", "g", "unknown"]}, "ag"),
+    ({"gateway": "adyen"}, ""),
+    ({"gateway": ["adyen", "stripe"], "account": {"lte": ""}}, "abcdefg"),
+    ({"id": "unknown"}, ""),
+    ({"id": "\x00\ud800"}, ""),
+]
+
+ODD_VALUES = [
+    "NUL \x00, ctrl \x01\x1f\x7f",
+    "lone \ud800 and \udfff",
+    "é \U0001f600 \u2028",
+    2**63,
+    -(10**100),
+    [1, [2, {"a": []}]],
+    {"a": {"b": {"c": [True, False, 0.1]}}, "\x00": "\udc80"},
+    1e300,
+    "",
+    {},
+    '"}, {"x": "',
+    "x" * 100_000,
+]
+
+
+def upsert(key: str, /, *, scope: Scope = HERE, when: Mapping[str, Any] | None = None, **values: Any) -> Change:
+    """A payment as a mapper would record it."""
+    return Change("upsert", PAYMENT, scope, {"gateway_id": key}, values, when or {})
+
+
+def update(key: str, /, *, when: Mapping[str, Any] | None = None, must: bool = False, **values: Any) -> Change:
+    """A change of a payment that must be there."""
+    return Change("update", PAYMENT, HERE, {"gateway_id": key}, values, when or {}, must=must)
+
+
+def delete(key: str, when: Mapping[str, Any] | None = None) -> Change:
+    """The end of a payment."""
+    return Change("delete", PAYMENT, HERE, {"gateway_id": key}, {}, when or {})
+
+
+def claim(type: RecordType, now: str, limit: int, worker: str) -> Change:
+    """What a worker asks for."""
+    where = {"state": ["prepared", "failed"], "due": {"lte": now}}
+    return Change("update", type, Scope(""), where, {"state": "sending", "due": None, "worker": worker}, limit=limit)
+
+
+def together(count: int, work: Callable[[int], Any]) -> list[Any]:
+    """What `work` returns or raises in `count` threads that begin at once."""
+    barrier, outcomes = threading.Barrier(count), list[Any]([None] * count)
+
+    def run(number: int) -> None:
+        barrier.wait()
+        try:
+            outcomes[number] = work(number)
+        except Exception as error:  # noqa: BLE001  # an outcome like any other
+            outcomes[number] = error
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return outcomes
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait for what another thread is about to do."""
+    end = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+class Pause:
+    """An `inside` that holds the first transaction open until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.reached, self.go_on = threading.Event(), threading.Event()
+
+    def __call__(self, *_: Any) -> None:
+        if not self.reached.is_set():
+            self.reached.set()
+            assert self.go_on.wait(30)
+
+    def overlap(self, first: Callable[[], Any], second: Callable[[], Any]) -> list[Any]:
+        """What two return, the second of which begins while the first stands before its commit."""
+        later: list[Any] = []
+
+        def run_second() -> None:
+            self.reached.wait(30)
+            timer = threading.Timer(0.2, self.go_on.set)  # long enough for the second to meet the first's locks
+            timer.start()
+            later.append(second())
+
+        thread = threading.Thread(target=run_second)
+        thread.start()
+        earlier = first()
+        thread.join()
+        return [earlier, *later]
+
+
+def contents(store: Store, *types: str) -> list[Record]:
+    """Everything that a store holds."""
+    return [record for type in types or ("payment", "person", "call", "errand") for record in everything(store, type)]
+
+
+def everything(store: Store, type: str, **where: Any) -> list[Record]:
+    """All pages of a search, oldest first."""
+    found: list[Record] = []
+    while page := store.find(type, where=where, order="id", limit=100, after=found[-1].id if found else None):
+        found += page
+    return found
+
+
+class StoreContract:
+    """Subclass it and give it a fixture `store`."""
+
+    # One change -------------------------------------------------------------------------------------------------------
+
+    def test_upsert_creates_then_changes(self, store: Store) -> None:
+        (created,) = store.apply([upsert("ch_1", state="pending", amount_cents=500)])
+        assert created.properties == {"gateway_id": "ch_1", "state": "pending", "amount_cents": 500}
+        assert (created.type, created.scope, created.as_of) == ("payment", HERE, None)
+        (changed,) = store.apply([upsert("ch_1", state="paid", customer="cus_1")])
+        assert changed.id == created.id
+        expected = {"gateway_id": "ch_1", "state": "paid", "amount_cents": 500, "customer": "cus_1"}
+        assert changed.properties == expected
+        assert store.find("payment") == [changed]
+
+    def test_none_clears_and_what_is_absent_stays(self, store: Store) -> None:
+        store.apply([upsert("ch_1", state="paid", customer="cus_1")])
+        (changed,) = store.apply([update("ch_1", customer=None)])
+        assert changed.properties == {"gateway_id": "ch_1", "state": "paid"}
+        assert store.find("payment", where={"customer": "cus_1"}) == []
+        assert store.find("payment", where={"customer": None}) == [changed]
+
+    def test_a_change_without_effect_touches_its_record_all_the_same(self, store: Store) -> None:
+        (created,) = store.apply([upsert("ch_1", state="paid")])
+        assert store.apply([update("ch_1", state="paid", must=True)]) == [created]
+
+    def test_nothing_to_do(self, store: Store) -> None:
+        assert store.apply([]) == []
+
+    def test_update_without_its_record(self, store: Store) -> None:
+        assert store.apply([update("ch_1", state="paid")]) == []
+        waiting = Change("update", PAYMENT, HERE, {"gateway_id": "ch_1"}, {"state": "paid"}, missing="wait")
+        with pytest.raises(Conflict, match="no such record yet"):
+            store.apply([upsert("ch_2"), waiting])
+        assert contents(store) == []
+
+    def test_a_waiting_update_that_its_guard_skips_does_not_wait(self, store: Store) -> None:
+        store.apply([upsert("ch_1", state="refunded")])
+        guarded = Change("update", PAYMENT, HERE, {"gateway_id": "ch_1"}, {"state": "paid"}, {"state": "pending"}, None)
+        assert store.apply([guarded]) == []
+
+    def test_delete_returns_what_was_there_and_leaves_no_trace(self, store: Store) -> None:
+        (created,) = store.apply([upsert("ch_1", state="paid", external_id="order-1")])
+        assert store.apply([delete("ch_1")]) == [created]
+        assert store.apply([delete("ch_1")]) == []
+        for where in ({}, {"state": "paid"}, {"external_id": "order-1"}, {"id": created.id}):
+            assert store.find("payment", where=where) == []
+        (again,) = store.apply([upsert("ch_2", external_id="order-1")])
+        assert again.id != created.id
+
+    def test_insert_happens_once(self, store: Store) -> None:
+        first = Change("insert", CALL, HERE, {"id": "call-1"}, {"key": "k", "state": "prepared"})
+        (born,) = store.apply([first])
+        assert born.id == "call-1"
+        assert store.apply([first]) == []
+        assert store.apply([Change("insert", CALL, Scope("other"), {}, {"key": "k", "state": "sending"})]) == []
+        assert store.apply([Change("insert", CALL, HERE, {"id": "call-1"}, {"key": "another"})]) == []
+        assert store.find("call") == [born]
+
+    def test_any_unique_key_that_exists_stops_an_insert(self, store: Store) -> None:
+        (there,) = store.apply([upsert("ch_1", external_id="order-1")])
+        new = {"gateway_id": "ch_2", "external_id": "order-1"}
+        assert store.apply([Change("insert", PAYMENT, HERE, {}, new)]) == []
+        assert store.find("payment") == [there]
+
+    def test_upsert_by_an_unknown_id_creates_a_record_with_a_fresh_one(self, store: Store) -> None:
+        (created,) = store.apply([Change("upsert", PAYMENT, HERE, {"id": "mine"}, {"gateway_id": "ch_1"})])
+        assert created.id != "mine"
+        (changed,) = store.apply([Change("upsert", PAYMENT, HERE, {"id": created.id}, {"state": "paid"})])
+        assert changed.id == created.id
+        assert len(contents(store)) == 1
+
+    @pytest.mark.parametrize(
+        ("when", "holds"),
+        [
+            ({"state": "pending"}, True),
+            ({"state": ["paid", "pending"]}, True),
+            ({"state": ["paid", "refunded"]}, False),
+            ({"amount_cents": {"lte": 500}}, True),
+            ({"amount_cents": {"lt": 500}}, False),
+            ({"amount_cents": {"gt": -1, "lt": 501}}, True),
+            ({"customer": {"gte": ""}}, False),  # an absent property fails a range
+            ({"customer": None}, True),
+            ({"state": "pending", "amount_cents": 1}, False),
+        ],
+    )
+    def test_when_guards_a_record_that_exists(self, store: Store, when: dict[str, Any], holds: bool) -> None:
+        (before,) = store.apply([upsert("ch_1", state="pending", amount_cents=500)])
+        for change in (upsert("ch_1", when=when, note=1), update("ch_1", when=when, note=2), delete("ch_1", when)):
+            assert bool(store.apply([change])) == holds
+        assert store.find("payment") == ([] if holds else [before])
+
+    def test_when_does_not_guard_a_record_that_is_created(self, store: Store) -> None:
+        assert store.apply([upsert("ch_1", when={"state": "pending"}, state="paid")])
+
+    def test_a_later_view_of_a_record_wins_over_an_earlier_one(self, store: Store) -> None:
+        def seen(at: str, state: str) -> list[Record]:
+            return store.apply([Change("upsert", PAYMENT, HERE, {"gateway_id": "ch_1"}, {"state": state}, as_of=at)])
+
+        assert seen("2026-01-01T00:00:02.000Z", "paid")[0].as_of == "2026-01-01T00:00:02.000Z"
+        assert seen("2026-01-01T00:00:01.000Z", "pending") == []
+        assert seen("2026-01-01T00:00:02.000Z", "refunded")[0]["state"] == "refunded"
+        (without,) = store.apply([update("ch_1", state="paid")])
+        assert without.as_of == "2026-01-01T00:00:02.000Z"
+
+    # Several changes --------------------------------------------------------------------------------------------------
+
+    def test_changes_are_made_in_order_and_see_each_other(self, store: Store) -> None:
+        touched = store.apply(
+            [
+                upsert("ch_1", state="pending"),
+                update("ch_1", state="paid", when={"state": "pending"}),
+                update("ch_2", state="paid"),
+                upsert("ch_2", state="pending"),
+                delete("ch_1"),
+                upsert("ch_1", state="refunded"),
+            ]
+        )
+        assert [(one["gateway_id"], one["state"]) for one in touched] == [
+            ("ch_1", "pending"),
+            ("ch_1", "paid"),
+            ("ch_2", "pending"),
+            ("ch_1", "paid"),
+            ("ch_1", "refunded"),
+        ]
+        assert touched[0].id == touched[1].id == touched[3].id != touched[4].id
+        assert {one["gateway_id"]: one["state"] for one in contents(store)} == {"ch_1": "refunded", "ch_2": "pending"}
+
+    def test_a_key_given_up_can_be_taken_in_the_same_breath(self, store: Store) -> None:
+        store.apply([upsert("ch_1", external_id="order-1")])
+        store.apply([update("ch_1", external_id="order-2"), upsert("ch_2", external_id="order-1")])
+        assert [one["external_id"] for one in everything(store, "payment")] == ["order-2", "order-1"]
+
+    @pytest.mark.parametrize(
+        ("last", "error"),
+        [
+            (update("ch_9", state="paid", must=True), Conflict),
+            (update("ch_1", state="paid", must=True, when={"state": "pending"}), Conflict),
+            (upsert("ch_9", external_id="order-4"), Conflict),
+            (update("ch_3", external_id="order-4"), Conflict),
+            (update("ch_3", gateway_id="ch_1"), Conflict),
+            (upsert("ch_9", external_id="order-5"), Conflict),
+            (upsert("ch_9", amount_cents="12"), DataError),
+            (upsert("ch_9", amount_cents=1.0), DataError),
+            (upsert("ch_9", unheard_of=1), DataError),
+            (upsert("ch_9", note=float("nan")), DataError),
+            (upsert("ch_9", note=b"bytes"), DataError),
+            (Change("insert", PAYMENT, HERE, {}, {"state": "paid"}), DataError),  # without what is required
+            (upsert("ch_9", scope=Scope("stripe", "acct\x00")), DataError),
+            (Change("delete", PAYMENT, HERE, {"gateway_id": "ch_9"}, must=True), Conflict),
+        ],
+    )
+    def test_where_one_change_fails_nothing_is_changed(self, store: Store, last: Change, error: type) -> None:
+        first = upsert("ch_1", external_id="order-1", state="paid", tags=["a"])
+        store.apply([first, upsert("ch_2", customer="cus_2"), upsert("ch_5", external_id="order-5")])
+        before = contents(store)
+        with pytest.raises(error):
+            store.apply(
+                [
+                    upsert("ch_3", external_id="order-3", tags=["b"]),
+                    update("ch_1", external_id="order-4", tags=["c"]),
+                    delete("ch_2"),
+                    last,
+                ]
+            )
+        assert contents(store) == before
+        assert everything(store, "payment", external_id=["order-3", "order-4"]) == []
+        assert everything(store, "payment", tags=["b", "c"]) == []
+        assert everything(store, "payment", external_id="order-1") == before[:1]
+        assert everything(store, "payment", tags="a") == before[:1]
+        assert everything(store, "payment", customer="cus_2") == before[1:2]
+        assert store.apply([upsert("ch_3", external_id="order-4")])  # no key of the failed changes is held
+
+    # Scopes and keys --------------------------------------------------------------------------------------------------
+
+    def test_keys_hold_within_the_scope(self, store: Store) -> None:
+        scopes = [HERE, Scope("adyen"), Scope("stripe", "acct_1"), Scope("stripe", "", live=True)]
+        made = store.apply([upsert("ch_1", scope=scope, note=number) for number, scope in enumerate(scopes)])
+        assert len({one.id for one in made}) == 4
+        assert [one["note"] for one in store.apply([upsert("ch_1", scope=scope) for scope in scopes])] == [0, 1, 2, 3]
+        assert [one["note"] for one in store.find("payment", where={"live": True})] == [3]
+        assert [one["note"] for one in store.find("payment", where={"gateway": "stripe", "account": ""})] == [3, 0]
+        assert [one["note"] for one in store.find("payment", where={"live": [True, False], "account": "acct_1"})] == [2]
+
+    def test_a_type_may_have_keys_that_hold_across_accounts(self, store: Store) -> None:
+        where = {"account_id": "acct_1", "role": "owner"}
+        (ours,) = store.apply([Change("upsert", PERSON, HERE, where, {"name": "A"})])
+        (same,) = store.apply([Change("upsert", PERSON, Scope("stripe", "acct_1"), where, {"name": "B"})])
+        (other,) = store.apply([Change("upsert", PERSON, Scope("stripe", live=True), where, {"name": "C"})])
+        assert same.id == ours.id != other.id
+
+    def test_an_id_names_a_record_only_within_the_scope(self, store: Store) -> None:
+        (live,) = store.apply([upsert("ch_1", scope=Scope("stripe", live=True), state="paid")])
+        assert store.apply([Change("delete", PAYMENT, HERE, {"id": live.id})]) == []
+        assert store.apply([Change("update", PAYMENT, HERE, {"id": live.id}, {"state": "refunded"})]) == []
+        assert store.find("payment") == [live]
+
+    def test_compound_keys(self, store: Store) -> None:
+        def person(role: str, **values: Any) -> Change:
+            return Change("upsert", PERSON, HERE, {"account_id": "acct_1", "role": role}, values)
+
+        owner, director = store.apply([person("owner", name="A"), person("director", name="B")])
+        assert store.apply([person("owner", name="C")])[0].id == owner.id
+        with pytest.raises(Conflict):
+            store.apply([Change("update", PERSON, HERE, {"id": director.id}, {"role": "owner"})])
+        assert [one["name"] for one in store.find("person", where={"role": "owner", "account_id": "acct_1"})] == ["C"]
+
+    def test_a_key_with_an_absent_part_is_no_key(self, store: Store) -> None:
+        nameless = [Change("insert", PERSON, HERE, {}, {"account_id": "acct_1", "name": name}) for name in "AB"]
+        assert len(store.apply(nameless)) == 2
+
+    def test_long_keys_are_told_apart_by_their_end(self, store: Store) -> None:
+        store.apply([upsert("x" * 5000 + end) for end in "ab"])
+        assert [one["gateway_id"][-1] for one in everything(store, "payment")] == ["a", "b"]
+        assert len(store.find("payment", where={"gateway_id": "x" * 5000 + "a"})) == 1
+
+    # Finding ----------------------------------------------------------------------------------------------------------
+
+    def test_find(self, store: Store) -> None:
+        store.apply(
+            [
+                upsert("a", state="pending", amount_cents=-50, captured=True, tags=["red"]),
+                upsert("b", state="paid", amount_cents=-5, captured=False, tags=["red", "blue", "red"], customer="A"),
+                upsert("c", state="refunded", amount_cents=0, tags=["green"], customer="a\x00b"),
+                upsert("d", state="paid", amount_cents=9, tags=[], customer="é"),
+                upsert("e", amount_cents=10, customer="\ud800"),
+                upsert("f", amount_cents=10**100, customer="\ud7ff"),
+                upsert("g", customer="\U0001f600"),
+            ]
+        )
+
+        def found(where: dict[str, Any], order: Order) -> str:
+            return "".join(one["gateway_id"] for one in store.find("payment", where=where, order=order))
+
+        assert [(where, found(where, "id")) for where, _ in SEARCHES] == SEARCHES
+        assert [(where, found(where, "-id")[::-1]) for where, _ in SEARCHES] == SEARCHES
+
+    def test_a_range_needs_a_known_sign(self, store: Store) -> None:
+        store.apply([upsert("ch_1", amount_cents=1)])
+        for wanted in ({}, {"above": 1}):
+            with pytest.raises(DataError, match="lt, lte, gt, gte"):
+                store.find("payment", where={"amount_cents": wanted})
+
+    def test_nothing_is_found_of_a_type_without_records(self, store: Store) -> None:
+        assert store.find("payment", where={"state": "paid"}) == []
+        assert store.find("unheard_of") == []
+
+    def test_pages_of_a_thousand_records(self, store: Store) -> None:
+        for start in range(0, 1000, 250):
+            states = ["paid" if number % 3 else "pending" for number in range(start, start + 250)]
+            store.apply([upsert(f"ch_{start + number}", state=state) for number, state in enumerate(states)])
+        names = [f"ch_{number}" for number in range(1000)]
+        assert [one["gateway_id"] for one in everything(store, "payment")] == names
+        assert [one["gateway_id"] for one in everything(store, "payment", state="pending")] == names[::3]
+        newest = store.find("payment", limit=2)
+        assert [one["gateway_id"] for one in newest] == ["ch_999", "ch_998"]
+        following = store.find("payment", limit=2, after=newest[-1].id, where={"state": "paid"})
+        assert [one["gateway_id"] for one in following] == ["ch_997", "ch_995"]
+
+    # What is kept -----------------------------------------------------------------------------------------------------
+
+    def test_odd_values_come_back(self, store: Store) -> None:
+        kept = store.apply([upsert(f"ch_{number}", note=value) for number, value in enumerate(ODD_VALUES)])
+        for records in (kept, store.find("payment", order="id")):
+            assert [one["note"] for one in records] == ODD_VALUES
+            assert [type(one["note"]) for one in records] == [type(value) for value in ODD_VALUES]
+
+    def test_nobody_reaches_into_the_store(self, store: Store) -> None:
+        given: dict[str, Any] = {"inner": [1]}
+        (returned,) = store.apply([upsert("ch_1", note=given)])
+        given["inner"].append(2)
+        returned["note"]["inner"].append(3)
+        store.find("payment")[0]["note"]["inner"].append(4)
+        assert store.find("payment")[0]["note"] == {"inner": [1]}
+
+    # Claiming ---------------------------------------------------------------------------------------------------------
+
+    def test_a_claim_takes_what_is_longest_due(self, store: Store) -> None:
+        born = [("a", "05"), ("b", "03"), ("c", "09"), ("d", "03"), ("e", None)]
+        store.apply([Change("insert", CALL, HERE, {"id": id}, {"state": "prepared", "due": due}) for id, due in born])
+        store.apply([Change("insert", CALL, HERE, {"id": "f"}, {"state": "sending", "due": "01"})])
+        first = store.apply([claim(CALL, "08", 2, "w1")])
+        assert [(one.id, one["state"], one["worker"]) for one in first] == [
+            ("b", "sending", "w1"),
+            ("d", "sending", "w1"),
+        ]
+        assert [one.id for one in store.apply([claim(CALL, "08", 2, "w2")])] == ["a"]
+        assert store.apply([claim(CALL, "08", 2, "w3")]) == []
+        assert [one.id for one in store.find("call", where={"due": {"gt": ""}})] == ["f", "c"]
+
+    def test_a_claim_is_confined_by_the_scope_it_names_only(self, store: Store) -> None:
+        for number, scope in enumerate([HERE, Scope("adyen"), Scope("stripe", "acct_1", live=True)]):
+            store.apply([Change("insert", CALL, scope, {"id": str(number)}, {"state": "prepared", "due": "1"})])
+        where = {"state": "prepared", "live": True, "gateway": "stripe", "due": {"lte": "1"}}
+        (live,) = store.apply([Change("update", CALL, Scope(""), where, {"state": "sending"}, limit=9)])
+        assert live.id == "2"
+        assert [one.id for one in store.apply([claim(CALL, "1", 9, "w")])] == ["0", "1"]
+
+    def test_without_a_limit_one_record_is_meant(self, store: Store) -> None:
+        store.apply([Change("insert", CALL, HERE, {"id": id}, {"state": "failed", "due": "1"}) for id in "abc"])
+        (one,) = store.apply([Change("update", CALL, HERE, {"state": "failed"}, {"state": "dead"})])
+        assert one.id == "a"
+        gone = store.apply([Change("delete", CALL, HERE, {"state": ["failed", "dead"]}, limit=10)])
+        assert {one.id for one in gone} == {"a", "b", "c"}
+        assert store.find("call") == []
+
+    def test_a_claim_that_must_find_something(self, store: Store) -> None:
+        where = {"state": "prepared"}
+        with pytest.raises(Conflict):
+            store.apply([Change("update", CALL, HERE, where, {"state": "sending"}, limit=5, must=True)])
+
+    @pytest.mark.parametrize("type", [CALL, ERRAND], ids=lambda type: type.name)
+    def test_workers_never_claim_the_same_record(self, store: Store, type: RecordType) -> None:
+        rows = [Change("insert", type, HERE, {}, {"state": "prepared", "due": f"{n:03d}"}) for n in range(60)]
+        store.apply(rows)
+
+        def work(worker: int) -> list[str]:
+            mine: list[str] = []
+            while taken := store.apply([claim(type, "999", 3, str(worker))]):
+                mine += [one.id for one in taken]
+            return mine
+
+        claimed = Counter(id for ids in together(6, work) for id in ids)
+        claimed.update(one.id for one in store.apply([claim(type, "999", 99, "last")]))  # passed over by all
+        assert sorted(claimed.values()) == [1] * 60
+        assert all(one["state"] == "sending" for one in everything(store, type.name))
+
+    # Races ------------------------------------------------------------------------------------------------------------
+
+    def test_many_who_upsert_one_new_key_make_one_record(self, store: Store) -> None:
+        for number in range(5):
+            key = f"ch_{number}"
+            outcomes = together(8, lambda one, key=key: store.apply([upsert(key, tags=[str(one)])]))  # type: ignore[misc]
+            assert {found.id for (found,) in outcomes} == {store.find("payment", where={"gateway_id": key})[0].id}
+        assert len(everything(store, "payment")) == 5
+
+    def test_of_many_who_insert_one_is_born(self, store: Store) -> None:
+        for number in range(5):
+            born = Change("insert", CALL, HERE, {}, {"key": f"k{number}", "state": "prepared"})
+            outcomes = together(8, lambda _, born=born: store.apply([born]))  # type: ignore[misc]
+            assert sorted(map(len, outcomes)) == [0] * 7 + [1]
+
+    def test_of_many_who_expect_a_state_one_wins(self, store: Store) -> None:
+        store.apply([Change("insert", CALL, HERE, {"id": "call"}, {"key": "k", "state": "0"})])
+        for state in range(5):
+            held = {"state": str(state)}
+
+            def take(worker: int, held: dict[str, str] = held) -> list[Record]:
+                new = {"state": str(int(held["state"]) + 1), "worker": str(worker)}
+                change = Change("update", CALL, HERE, {"id": "call"}, new, held, must=True)
+                return store.apply([upsert(f"ch_{held['state']}_{worker}"), change])
+
+            outcomes = together(8, take)
+            (winner,) = [number for number, outcome in enumerate(outcomes) if isinstance(outcome, list)]
+            assert all(isinstance(one, Conflict) for number, one in enumerate(outcomes) if number != winner)
+            assert store.find("call")[0]["worker"] == str(winner)
+        assert len(everything(store, "payment")) == 5  # what the losers changed besides was undone
+
+    def test_no_update_is_lost(self, store: Store) -> None:
+        store.apply([upsert("ch_1", amount_cents=0)])
+
+        def add(_: int) -> None:
+            for _ in range(5):
+                while True:
+                    seen = store.find("payment")[0]["amount_cents"]
+                    if store.apply([update("ch_1", amount_cents=seen + 1, when={"amount_cents": seen})]):
+                        break
+
+        assert together(6, add) == [None] * 6
+        assert store.find("payment")[0]["amount_cents"] == 30
+
+    def test_changes_that_cross_end_well(self, store: Store) -> None:
+        names = [f"ch_{number}" for number in range(6)]
+        store.apply([upsert(name, amount_cents=0) for name in names])
+
+        def cross(worker: int) -> list[list[Record]]:
+            order = names if worker % 2 else names[::-1]
+            return [store.apply([update(name, note=worker, must=True) for name in order]) for _ in range(10)]
+
+        outcomes = together(6, cross)
+        assert [len(done) for one in outcomes for done in one] == [6] * 60
+        assert len({one["note"] for one in store.find("payment")}) == 1  # never a mixture of two

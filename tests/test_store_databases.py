@@ -1,0 +1,488 @@
+"""What only a store in a database does: tables through time, indexes through time, connections, power cuts."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from postgres import running_server
+from sqlalchemy import Connection, event, make_url, text
+from store_contract import (
+    CALL,
+    HERE,
+    PAYMENT,
+    TEXT,
+    Pause,
+    claim,
+    contents,
+    everything,
+    together,
+    until,
+    update,
+    upsert,
+)
+from store_processes import first_use, in_processes
+
+import engine.calls
+import engine.inbox
+import engine.reactions
+from engine.errors import Conflict, StoreError
+from engine.records import Change, Record, RecordType
+from engine.store import migrations
+from engine.store.group import Group, Job
+from engine.store.migrations import VERSION_TABLE
+from engine.store.searches import claim as claim_statement
+from engine.store.searches import page
+from engine.store.sql import SqlStore
+from engine.store.sqlite import durability
+from engine.store.tables import COLUMNS, METADATA, SCHEMA, shelf
+
+
+class TestSchema:
+    def test_processes_that_start_at_once_make_the_tables_once(self, empty_store_url: str) -> None:
+        seen = in_processes(6, first_use, empty_store_url)
+        assert max(seen) == 6
+        assert len(everything(SqlStore(empty_store_url), "payment")) == 6
+
+    def test_the_migrations_make_what_the_code_expects(self, empty_store_url: str) -> None:
+        store = SqlStore(empty_store_url)
+        for _ in range(2):
+            store.upgrade()
+            store.close()
+        with store._opened().engine.connect() as connection:
+            options = {"version_table": VERSION_TABLE, "compare_type": True}
+            assert compare_metadata(MigrationContext.configure(connection, opts=options), METADATA) == []
+        folder = Path(migrations.__file__).parent
+        assert ScriptDirectory(str(folder)).get_current_head() == SCHEMA
+
+    def test_a_database_of_a_newer_version_is_refused(self, empty_store_url: str) -> None:
+        store = SqlStore(empty_store_url)
+        store.upgrade()
+        with store._opened().engine.begin() as connection:
+            connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
+        store.close()
+        for use in (store.upgrade, lambda: store.apply([upsert("ch_1")]), lambda: store.find("payment")):
+            with pytest.raises(StoreError, match="made by a newer callsheet"):
+                use()
+
+
+class TestIndexes:
+    """A file may gain an index or a unique key after its records were written."""
+
+    OLD = RecordType("order", {"number": TEXT, "state": TEXT, "shop": TEXT}, index=("state",))
+    WITH_INDEX = RecordType("order", OLD.properties, index=("state", "number"))
+    WITH_KEY = RecordType("order", OLD.properties, unique=(("number", "shop"),), index=("state",))
+
+    def order(self, type: RecordType, number: str, **values: Any) -> Change:
+        return Change("insert", type, HERE, {}, {"number": number, **values})
+
+    def test_an_index_declared_later_is_not_searched_until_it_is_complete(self, store_url: str) -> None:
+        store, other = SqlStore(store_url), SqlStore(store_url)
+        store.apply([self.order(self.OLD, str(number), state="new") for number in range(1200)])
+        store.apply([self.order(self.WITH_INDEX, "late")])
+        for one in (store, other):
+            with pytest.raises(StoreError, match=r"order\.number .* run `callsheet db upgrade`"):
+                one.find("order", where={"number": "late"})
+            assert len(one.find("order", where={"state": "new"}, limit=9999)) == 1200
+        store.reindex([self.WITH_INDEX])
+        for one in (store, other):
+            assert [found["number"] for found in one.find("order", where={"number": ["7", "late"]})] == ["late", "7"]
+
+    def test_an_index_that_was_given_up_for_a_while_is_incomplete(self, store_url: str) -> None:
+        store = SqlStore(store_url)
+        store.apply([self.order(self.WITH_INDEX, "1")])
+        (one,) = store.find("order", where={"number": "1"})
+        store.apply([Change("update", self.OLD, HERE, {"id": one.id}, {"number": "2"})])
+        with pytest.raises(StoreError, match="upgrade"):
+            store.find("order", where={"number": "1"})
+        store.reindex([self.WITH_INDEX])
+        assert store.find("order", where={"number": "1"}) == []
+        assert len(store.find("order", where={"number": "2"})) == 1
+
+    def test_nothing_is_written_under_a_unique_key_that_is_not_complete(self, store_url: str) -> None:
+        store = SqlStore(store_url)
+        store.apply([self.order(self.OLD, "1", shop="a"), self.order(self.OLD, "1", shop="b")])
+        with pytest.raises(StoreError, match=r"order\.number,shop .* run `callsheet db upgrade`"):
+            store.apply([self.order(self.WITH_KEY, "1", shop="a")])
+        store.reindex([self.WITH_KEY])
+        assert store.apply([self.order(self.WITH_KEY, "1", shop="a")]) == []
+        store.reindex([self.WITH_KEY])  # again, without effect
+        assert len(store.find("order", where={"number": "1"})) == 2
+
+    def test_two_records_with_one_key_are_found_by_the_upgrade(self, store_url: str) -> None:
+        store = SqlStore(store_url)
+        store.apply([self.order(self.OLD, "1", shop="a"), self.order(self.OLD, "1", shop="a")])
+        with pytest.raises(Conflict, match="two records of order have the same number,shop"):
+            store.reindex([self.WITH_KEY])
+        with pytest.raises(StoreError, match="upgrade"):
+            store.apply([self.order(self.WITH_KEY, "2", shop="a")])
+
+    def test_a_key_that_holds_more_widely_than_before(self, store_url: str) -> None:
+        store = SqlStore(store_url)
+        narrow = RecordType("order", self.OLD.properties, unique=(("number",),))
+        wide = RecordType("order", self.OLD.properties, unique=(("number",),), within=("gateway",))
+        store.apply([self.order(narrow, "1")])
+        with pytest.raises(StoreError, match="upgrade"):
+            store.apply([self.order(wide, "2")])
+        store.reindex([wide])
+        elsewhere = Change("insert", wide, replace(HERE, account="acct_1"), {}, {"number": "1"})
+        assert store.apply([elsewhere]) == []
+
+
+class TestOwnTypes:
+    def test_what_the_engine_searches_its_own_records_by_has_columns(self) -> None:
+        for type in (engine.calls.CALL, engine.inbox.EVENT, engine.reactions.REACTION):
+            assert type.indexed <= set(COLUMNS[type.name])
+
+    def test_columns_follow_the_record(self, store_url: str) -> None:
+        store = SqlStore(store_url)
+        store.apply([Change("insert", CALL, HERE, {"id": "call-1"}, {"state": "prepared", "due": "1", "key": "k"})])
+        store.apply([claim(CALL, "1", 1, "w")])
+        with store._opened().engine.connect() as connection:
+            (row,) = connection.execute(text("SELECT id, gateway, state, due, key FROM callsheet_call"))
+            assert tuple(row) == ("call-1", "stripe", "sending", None, "k")
+            assert connection.scalar(text("SELECT count(*) FROM callsheet_record_index")) == 0
+
+    def test_no_hot_statement_reads_a_whole_table(self, sqlite_store_url: str) -> None:
+        store = SqlStore(sqlite_store_url)
+        store.upgrade()
+        claims = {"state": ["prepared", "failed"], "due": {"lte": "9"}}
+        statements = [
+            claim_statement("call", claims, 10),
+            page("call", {"key": "k"}, "-id", 10, None),
+            page("call", {"state": "failed"}, "-id", 10, "id"),
+            page("payment", {}, "-id", 10, "id"),
+            page("payment", {"state": "paid"}, "-id", 10, "id"),
+            page("payment", {"gateway_id": "ch_1", "live": False}, "-id", 10, None),
+            page("payment", {"id": ["a", "b"]}, "-id", 10, None),
+            (shelf("payment").hold_ids, {"ids": ["a", "b"]}),
+            (shelf("payment").hold_keys, {"texts": ["a", "b"]}),
+            (shelf("call").hold_keys, {"texts": ["a", "b"]}),
+        ]
+        plans: list[str] = []
+
+        def explain(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+            rows = connection.connection.cursor().execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            plans.append(" / ".join(row[3] for row in rows))
+
+        with store._opened().engine.connect() as connection:
+            event.listen(connection, "before_cursor_execute", explain)
+            for statement, parameters in statements:
+                connection.execute(statement, parameters)
+        assert len(plans) == len(statements)
+        assert [plan for plan in plans if "SCAN callsheet" in plan] == []
+        assert [plan for plan in plans[:-3] if "TEMP B-TREE" in plan] == []
+        assert "callsheet_call_due" in plans[0]
+
+
+class TestGroupCommit:
+    """Threads that write to SQLite at the same time share a commit, and nothing else."""
+
+    def while_busy(self, store_url: str, work: Callable[[SqlStore, int], Any]) -> tuple[list[Any], list[str]]:
+        """What five threads get that come while a sixth is writing, and the statements that end transactions."""
+        pause, ends = Pause(), list[str]()
+        store = SqlStore(store_url, inside=pause)
+        store._indexes.keep(store._opened(), PAYMENT)  # which is a transaction of its own
+        event.listen(store._opened().engine, "commit", lambda _: ends.append("commit"))
+        event.listen(store._opened().engine, "rollback", lambda _: ends.append("rollback"))
+        first = threading.Thread(target=store.apply, args=([upsert("first")],))
+        first.start()
+        assert pause.reached.wait(30)
+        group = store._opened()._group  # type: ignore[union-attr]
+
+        def start() -> None:
+            until(lambda: len(group._waiting) == 5)
+            pause.go_on.set()
+
+        starter = threading.Thread(target=start)
+        starter.start()
+        outcomes = together(5, lambda number: work(store, number))
+        for thread in (first, starter):
+            thread.join()
+        return outcomes, ends
+
+    def test_those_who_wait_are_committed_together(self, sqlite_store_url: str) -> None:
+        outcomes, ends = self.while_busy(sqlite_store_url, lambda store, number: store.apply([upsert(f"ch_{number}")]))
+        assert [one[0]["gateway_id"] for one in outcomes] == [f"ch_{number}" for number in range(5)]
+        assert ends == ["commit", "commit"]
+        assert len(everything(SqlStore(sqlite_store_url), "payment")) == 6
+
+    def test_one_who_fails_takes_nobody_along(self, sqlite_store_url: str) -> None:
+        def work(store: SqlStore, number: int) -> list[Record]:
+            must = number % 2 == 1
+            return store.apply([upsert(f"ch_{number}"), update("nobody", must=must)])
+
+        outcomes, ends = self.while_busy(sqlite_store_url, work)
+        assert [isinstance(one, Conflict) for one in outcomes] == [False, True, False, True, False]
+        assert ends == ["commit", "commit"]
+        kept = {one["gateway_id"] for one in everything(SqlStore(sqlite_store_url), "payment")}
+        assert kept == {"first", "ch_0", "ch_2", "ch_4"}
+
+    def test_one_who_ruins_the_transaction_is_tried_alone(self, sqlite_store_url: str) -> None:
+        def ruin(connection: Connection) -> None:
+            connection.exec_driver_sql("ROLLBACK")
+            raise OSError("disk")
+
+        def work(store: SqlStore, number: int) -> Any:
+            if number == 2:
+                return store._opened().write(ruin)
+            return store.apply([upsert(f"ch_{number}")])
+
+        outcomes, ends = self.while_busy(sqlite_store_url, work)
+        assert [isinstance(one, OSError) for one in outcomes] == [False, False, True, False, False]
+        assert ends.count("commit") == 5
+        assert len(everything(SqlStore(sqlite_store_url), "payment")) == 5
+
+    def test_whoever_is_interrupted_leaves_the_others_to_their_work(self) -> None:
+        def transact(jobs: Sequence[Job]) -> None:
+            for job in jobs:
+                job.run(None)  # type: ignore[arg-type]  # a job does not look at it
+                job.error = None
+
+        group, entered, go_on = Group(transact), threading.Event(), threading.Event()
+
+        def interrupted(_: Connection) -> None:
+            entered.set()
+            assert go_on.wait(30)
+            raise KeyboardInterrupt
+
+        outcomes: list[Any] = []
+
+        def lead() -> None:
+            try:
+                group.run(interrupted)
+            except KeyboardInterrupt as error:
+                outcomes.append(error)
+
+        leader = threading.Thread(target=lead)
+        leader.start()
+        assert entered.wait(30)
+        follower = threading.Thread(target=lambda: outcomes.append(group.run(lambda _: "done")))
+        follower.start()
+        until(lambda: len(group._waiting) == 1)
+        go_on.set()
+        for thread in (leader, follower):
+            thread.join(30)
+        assert [type(one) for one in outcomes] == [KeyboardInterrupt, str]
+        assert group.run(lambda _: "again") == "again"
+
+
+class TestSqliteFile:
+    def test_a_commit_survives_a_power_cut(self, sqlite_store_url: str) -> None:
+        assert durability((3, 40, 1)) == durability((3, 51, 2)) == ("DELETE", "EXTRA")
+        assert durability((3, 51, 3)) == durability((3, 52, 0)) == ("WAL", "FULL")
+        names, found = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout"), list[Any]()
+
+        def inside(connection: Connection, _: Sequence[Change]) -> None:
+            found.extend(connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names)
+
+        SqlStore(sqlite_store_url, inside=inside).apply([upsert("ch_1")])
+        journal, synchronous = durability(sqlite3.sqlite_version_info)
+        assert found == [journal.lower(), {"FULL": 2, "EXTRA": 3}[synchronous], 1, 10_000]
+
+    def test_it_is_made_for_its_owner_only(self, tmp_path: Path) -> None:
+        path = tmp_path / "new" / "folder" / "store.sqlite3"
+        store = SqlStore(path)
+        assert not path.parent.exists()  # before the first use
+        store.apply([upsert("ch_1")])
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert len(SqlStore(f"sqlite:///{path}").find("payment")) == 1
+
+    def test_a_lock_held_by_somebody_else(self, sqlite_store_url: str) -> None:
+        store = SqlStore(f"{sqlite_store_url}?timeout=0.1")
+        store.apply([upsert("ch_1")])
+        with closing(sqlite3.connect(make_url(sqlite_store_url).database or "", isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            outcomes = together(3, lambda number: store.apply([upsert(f"ch_{number}")]))
+            assert [type(one) for one in outcomes] == [StoreError] * 3
+            assert "database is locked" in str(outcomes[0])
+            other.execute("ROLLBACK")
+        assert store.apply([upsert("ch_2")])
+
+    def test_a_full_disk(self, sqlite_store_url: str) -> None:
+        store = SqlStore(sqlite_store_url)
+        store.apply([upsert("ch_1", note="x")])
+
+        def fill(connection: Any, _: Any) -> None:
+            connection.execute("PRAGMA max_page_count = 60").close()
+
+        event.listen(store._opened().engine, "connect", fill)
+        store._opened().engine.dispose()
+        with pytest.raises(StoreError, match="full"):
+            store.apply([upsert("ch_2"), upsert("ch_1", note="x" * 1_000_000)])
+        assert [one["note"] for one in contents(store)] == ["x"]
+        assert store.apply([upsert("ch_1", note="y")])
+
+    @pytest.mark.parametrize("kind", ["a folder", "not a database", "in no folder"])
+    def test_what_is_no_database(self, tmp_path: Path, kind: str) -> None:
+        path = tmp_path / "store"
+        if kind == "a folder":
+            path.mkdir()
+        else:
+            path.write_text("not a database " * 1000)
+        store = SqlStore(path / "store" if kind == "in no folder" else path)
+        with pytest.raises(StoreError, match=str(tmp_path)):
+            store.apply([upsert("ch_1")])
+
+    @pytest.mark.parametrize("store_url", ["mysql://localhost/db", "sqlite://", ":memory:", "postgresql://host:port/x"])
+    def test_what_is_no_url(self, store_url: str) -> None:
+        with pytest.raises(StoreError):
+            SqlStore(store_url).upgrade()
+
+
+class TestPostgresServer:
+    def test_the_session(self, postgres_store_url: str) -> None:
+        timeouts = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"]
+        names = [*timeouts, "transaction_isolation", "synchronous_commit", "application_name"]
+        found = list[Any]()
+
+        def inside(connection: Connection, _: Sequence[Change]) -> None:
+            found.extend(connection.scalar(text(f"SHOW {name}")) for name in names)
+
+        SqlStore(postgres_store_url.replace("postgresql://", "postgres://"), inside=inside).apply([upsert("ch_1")])
+        assert found == ["15s", "5s", "30s", "read committed", "on", "callsheet"]
+
+    def test_commits_are_durable_even_where_the_server_would_rather_not(self, postgres_url: str) -> None:
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            name = connection.info.dbname
+            connection.execute(f'ALTER DATABASE "{name}" SET synchronous_commit = off'.encode())
+        found = []
+
+        def inside(connection: Connection, _: Sequence[Change]) -> None:
+            found.append(connection.scalar(text("SHOW synchronous_commit")))
+
+        SqlStore(postgres_url, inside=inside).apply([upsert("ch_1")])
+        assert found == ["on"]
+
+    def test_a_server_that_cannot_be_reached(self) -> None:
+        with closing(socket.socket()) as taken:
+            taken.bind(("127.0.0.1", 0))  # and nobody listens
+            place = f"127.0.0.1:{taken.getsockname()[1]}/name"
+            store = SqlStore(f"postgresql://user:s3cret@{place}?password=s3cret&connect_timeout=2")
+            for use in (lambda: store.apply([upsert("ch_1")]), lambda: store.find("payment"), store.upgrade):
+                with pytest.raises(StoreError, match=rf"postgresql://user:\*\*\*@{place}") as caught:
+                    use()
+                assert "s3cret" not in str(caught.value)
+                assert "\n" not in str(caught.value)
+                assert caught.value.__cause__ is None
+
+    def test_connections_that_were_cut_are_replaced(self, postgres_store_url: str) -> None:
+        store = SqlStore(postgres_store_url)
+        store.apply([upsert("ch_1")])
+        cut_all(postgres_store_url)
+        assert len(store.find("payment")) == 1
+        cut_all(postgres_store_url)
+        assert store.apply([upsert("ch_1", state="paid")])
+
+    def test_a_connection_lost_before_the_commit(self, postgres_store_url: str) -> None:
+        store, losses = SqlStore(postgres_store_url), iter(range(1))
+
+        def lose(_: Connection) -> None:
+            for _once in losses:
+                cut_all(postgres_store_url)
+
+        store.upgrade()
+        event.listen(store._opened().engine, "commit", lose)
+        (once,) = store.apply([upsert("ch_1", state="paid")])
+        assert contents(store) == [once]
+
+    def test_a_commit_whose_answer_is_lost_is_not_made_twice(self, postgres_store_url: str) -> None:
+        store, losses, tries = SqlStore(postgres_store_url), iter(range(1)), list[str]()
+        store.apply([upsert("ch_0")])
+
+        def lose(connection: Connection) -> None:
+            tries.append("commit")
+            for _once in losses:
+                driver: Any = connection.connection.driver_connection
+                driver.commit()
+                driver.close()
+
+        event.listen(store._opened().engine, "commit", lose)
+        (once,) = store.apply([Change("insert", PAYMENT, HERE, {}, {"gateway_id": "ch_1"})])
+        assert store.find("payment", where={"gateway_id": "ch_1"}) == [once]
+        assert tries == ["commit"]
+
+    def test_a_deadlock_is_tried_again(self, postgres_url: str) -> None:
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute("CREATE TABLE host AS SELECT number FROM generate_series(0, 1) AS number")
+            name = connection.info.dbname
+            connection.execute(f"ALTER DATABASE \"{name}\" SET deadlock_timeout = '50ms'".encode())
+        both_hold_one, tries = threading.Barrier(2), list[int]()
+
+        def inside(connection: Connection, changes: Sequence[Change]) -> None:
+            number = changes[0].set["note"]
+            tries.append(number)
+            for one in (number, 1 - number):
+                connection.execute(text("SELECT 1 FROM host WHERE number = :one FOR UPDATE"), {"one": one})
+                if one == number and len(tries) <= 2:
+                    both_hold_one.wait(30)
+
+        store = SqlStore(postgres_url, inside=inside)
+        store._indexes.keep(store._opened(), PAYMENT)
+        outcomes = together(2, lambda number: store.apply([upsert(f"ch_{number}", note=number)]))
+        assert [len(one) for one in outcomes] == [1, 1]
+        assert len(tries) == 3
+
+    def test_a_server_that_restarts(self, tmp_path: Path) -> None:
+        with running_server() as server:
+            store = SqlStore(server.url)
+            store.apply([upsert("ch_1")])
+            server.stop()
+            with pytest.raises(StoreError, match="did not work"):
+                store.apply([upsert("ch_2")])
+            with pytest.raises(StoreError, match="did not work"):
+                store.find("payment")
+            server.start()
+            assert store.apply([upsert("ch_3")])
+            assert [one["gateway_id"] for one in store.find("payment", order="id")] == ["ch_1", "ch_3"]
+
+
+def cut_all(store_url: str) -> None:
+    """End every other connection to a database, as an operator or a failing server does."""
+    with psycopg.connect(store_url, autocommit=True) as connection:
+        others = "datname = current_database() AND pid <> pg_backend_pid()"
+        connection.execute(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {others}".encode())
+
+
+FORKING = """
+import os, sys
+from engine.store.sql import SqlStore
+from store_contract import upsert
+store = SqlStore(sys.argv[1])
+store.apply([upsert("before")])
+children = []
+for number in range(3):
+    child = os.fork()
+    if child == 0:
+        store.apply([upsert(f"child {number}")])
+        assert store.find("payment")
+        sys.exit()
+    children.append(child)
+for number in range(20):
+    store.apply([upsert(f"parent {number}")])
+for child in children:
+    assert os.waitpid(child, 0)[1] == 0
+assert len(store.find("payment")) == 24
+"""
+
+
+def test_a_forked_process_opens_its_own_connections(store_url: str) -> None:
+    paths = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", FORKING, store_url]
+    done = subprocess.run(command, env=paths, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
