@@ -30,6 +30,7 @@ from engine.forms import options, slips
 from engine.forms.fields import ABSENT, Field, field_of, misposted, value_of
 from engine.forms.sheet import GENERATED, Filled, Sheet, narrowed_problems
 from engine.forms.slips import Slip
+from engine.schemas import with_defaults
 from engine.seals import SECRET_KEY, Tokens
 
 if TYPE_CHECKING:
@@ -244,9 +245,10 @@ def _read(type: RequestType, slip: Slip, fields: Fields) -> tuple[dict[str, Any]
         texts = {name: found[-1] for name, found in posted.items() if name not in wrong}
         values = {field.key: value_of(field, posted) for field in offered}
         typed = {name: value for name, value in values.items() if value is not ABSENT}
+    data = {**typed, **slip.data}
     problems = [Problem(f"/{name}", message) for name, message in wrong.items()]
-    problems += narrowed_problems(slip, typed)
-    return {**typed, **slip.data}, Filled(texts, problems)
+    problems += [*narrowed_problems(slip, typed), *type.schema.problems(with_defaults(type.schema.document, data))]
+    return data, Filled(texts, list(dict.fromkeys(problems)))
 
 
 def _field(type: RequestType, slip: Slip, name: str) -> Field | None:

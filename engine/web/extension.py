@@ -29,15 +29,16 @@ from engine.web.current import engine_of
 class Callsheet:
     """Puts an engine into a Flask app: the one given, or one made of the app's files with `options`.
 
-    `worker=False` leaves due work to `callsheet worker`. `engine` is that of the app given last.
+    `worker=False` leaves due work to `callsheet worker`. `engine` and `worker` are those of the app given last.
     """
 
     engine: Engine
+    worker: Worker
 
     def __init__(
         self, app: Flask | None = None, *, engine: Engine | None = None, worker: bool = True, **options: Any
     ) -> None:
-        self._given, self._worker, self._options = engine, worker, options
+        self._given, self._with_worker, self._options = engine, worker, options
         if app is not None:
             self.init_app(app)
 
@@ -48,10 +49,10 @@ class Callsheet:
         self.engine = app.extensions["callsheet"] = engine
         sessions.protect(app, engine.settings)
         headers.protect(app, engine)
-        if self._worker:
-            worker = Worker(engine.run_due)
-            engine.wake = worker.wake
-            app.before_request(worker.start)
+        if self._with_worker:
+            self.worker = Worker(engine.run_due)
+            engine.wake = self.worker.wake
+            app.before_request(self.worker.start)
         app.jinja_env.globals.update(request_form=request_form, records=records)
         app.register_blueprint(_blueprint())
 
