@@ -580,6 +580,18 @@ def test_a_second_answer_that_comes_late_is_not_taken_either(server: FaultServer
     assert answered(send(dispatcher, post(server.url()))).body == b'{"id": "ch_2"}'
 
 
+def test_a_second_answer_that_tls_keeps_back_is_not_taken_either(tmp_path: Path) -> None:
+    """Unpacked already, so the system knows nothing of it: it came in one record with the end of the first."""
+    file = certificate(tmp_path)
+    bare = len(message(200, GOOD, "X-Long: "))
+    first = message(200, GOOD, "X-Long: " + "x" * (HEAD_LIMIT - bare))
+    forged = message(200, b'{"id": "ch_forged"}')
+    with FaultServer(tls_context(file)) as server, contextlib.closing(Dispatcher(ca_file=file)) as dispatcher:
+        server.behave(in_two(first + forged, 10_000), answer(200, b'{"id": "ch_2"}'))
+        assert answered(send(dispatcher, post(server.url()))).body == GOOD
+        assert answered(send(dispatcher, post(server.url()))).body == b'{"id": "ch_2"}'
+
+
 def test_a_first_write_that_fails_provably_sent_nothing(server: FaultServer, dispatcher: Dispatcher) -> None:
     answered(send(dispatcher, post(server.url())))
     (pool,) = dispatcher._pools.values()

@@ -74,10 +74,21 @@ def test_other_values_are_not_sealed(value: object) -> None:
     assert not is_sealed(value)
 
 
-@pytest.mark.parametrize("key", ["", "short", KEY[:-1], KEY + "A", KEY[:-2] + "!=", "é" * 44, KEY + "\n"])
-def test_a_malformed_key_is_refused_and_not_shown(key: str) -> None:
+MALFORMED = {
+    "empty": "",
+    "short": KEY[:-4],
+    "without its padding": KEY.rstrip("="),
+    "long": KEY + "AAAA",
+    "with another letter": "!" + KEY[1:],
+    "beyond ASCII": "é" * 44,
+    "with a new line": KEY + "\n",
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_a_malformed_key_is_refused_and_not_shown(name: str) -> None:
     with pytest.raises(SettingError) as caught:
-        Sealer([KEY, key])
+        Sealer([KEY, MALFORMED[name]])
     assert str(caught.value) == "CALLSHEET_ENCRYPTION_KEY: is not 32 bytes in URL-safe base64"
 
 
@@ -157,7 +168,8 @@ def test_the_first_key_signs_and_all_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("keys", "said"), [([], "is not set"), ([""], "is shorter"), (["k" * 31], "is shorter"), ([KEY, "k"], "is shorter")]
+    ("keys", "said"),
+    [([], "is not set"), ([""], "is shorter"), (["k" * 31], "is shorter"), (["k" * 32, "k"], "is shorter")],
 )
 def test_a_missing_or_weak_key_is_refused(keys: list[str], said: str) -> None:
     with pytest.raises(SettingError, match=f"^CALLSHEET_SECRET_KEY: {said}"):
