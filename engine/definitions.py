@@ -161,7 +161,8 @@ def read_request_type(name: str, file: YamlFile, shared: Shared, look: Look) -> 
     def reader() -> _Reader:
         marks = {**shared.file.marks, **file.marks}
         below = {key: part for key, part in shared.file.value.items() if key not in _ONLY_GATEWAY}
-        merged = YamlFile(file.name, _merged(below, file.value), marks)
+        own = {"auth": file.value["auth"]} if "auth" in file.value else {}  # two ways to authenticate do not mix
+        merged = YamlFile(file.name, _merged(below, file.value) | own, marks)
         return _Reader(name, merged, shared.gateway, shared.templates)
 
     faults = look(lambda: _check_file(file, "request_type") or list(reader().faults()))

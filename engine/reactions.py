@@ -85,8 +85,9 @@ class Reactions:
 
     def _react(self, row: Record) -> None:
         type = row["record_type"]
-        where = {**row["where"], "gateway": row.scope.gateway, "live": row.scope.live}
         try:
+            inside = {name: getattr(row.scope, name) for name in self._types()[type].within}
+            where = {**row["where"], **inside}
             for record in self._store.find(type, where=where, limit=1):
                 for handler in self._handlers[type]:
                     handler(self._types()[type].complete(record))

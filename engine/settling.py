@@ -231,9 +231,13 @@ class Settling:
         return MappingError(said, self._with.commit([end])[0])
 
     def _changed(self, call: Record) -> list[Record]:
-        found = self._with.store.find
+        types, find = self._with.catalog().record_types, self._with.store.find
+        changed = [one for one in call.get("changed") or [] if one["type"] in types]
+        inside = [{name: getattr(call.scope, name) for name in types[one["type"]].within} for one in changed]
         return [
-            record for one in call.get("changed") or [] for record in found(one["type"], where=one["where"], limit=1)
+            record
+            for one, scope in zip(changed, inside, strict=True)
+            for record in find(one["type"], where={**one["where"], **scope}, limit=1)
         ]
 
 
