@@ -1,0 +1,92 @@
+"""The machine reads in one direction: a module imports only what stands before it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.catalog import shipped
+
+ROOT = shipped()
+README = (ROOT / "README.md").read_text("utf-8")
+ORDER = re.findall(r"^\| `(\w+)/?` \|", README.partition("## How it is built")[2], re.MULTILINE)
+ONLY = {  # who may import what of others
+    "httpx": {"dispatcher"},
+    "h11": {"dispatcher"},
+    "flask": {"web", "cli"},
+    "click": {"cli"},
+    "sqlalchemy": {"store"},
+    "alembic": {"store"},
+    "yaml": {"yaml_files"},
+    "jsonschema": {"schemas"},
+    "jinja2": {"sandbox", "template_checks", "templates", "code_cache", "catalog", "forms"},
+    "cryptography": {"seals"},
+    "itsdangerous": {"seals"},
+    "dotenv": {"settings"},
+    "pytest": {"testing", "cli"},
+}
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    """Every file of the package with the top-level module it belongs to."""
+    for path in sorted((ROOT / "engine").rglob("*.py")):
+        parts = path.relative_to(ROOT / "engine").parts
+        if "_shipped" not in parts:
+            yield parts[0].removesuffix(".py"), path
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The modules that a file imports when it runs; what only the type checker reads does not count."""
+    tree = ast.parse(path.read_text("utf-8"))
+    hidden = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in hidden:
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{name.name}" for name in node.names if node.module == "engine")
+        elif isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+
+
+def test_the_readme_lists_every_module() -> None:
+    """The reading order has each module once."""
+    assert sorted(ORDER) == sorted({name for name, _ in modules()} - {"__init__"})
+
+
+def test_imports_only_point_up() -> None:
+    """A module imports only what stands above it in the reading order."""
+    place = {name: number for number, name in enumerate(ORDER)}
+    wrong = [
+        f"{name} imports {used}"
+        for name, path in modules()
+        for imported in imports(path)
+        if imported.startswith("engine.") and name != "__init__"
+        for used in [imported.split(".")[1]]
+        if used in place and place[used] > place[name]
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("package", ONLY)
+def test_a_dependency_is_known_in_one_place(package: str) -> None:
+    """Each third-party package is imported by as few modules as possible."""
+    users = {name for name, path in modules() if package in {used.split(".")[0] for used in imports(path)}}
+    assert users <= ONLY[package]
+
+
+def test_files_are_small() -> None:
+    """No file of the engine is longer than 400 lines, and every one says what it is for."""
+    for _, path in modules():
+        text = path.read_text("utf-8")
+        assert text.count("\n") <= 400, path
+        assert ast.get_docstring(ast.parse(text)), path

@@ -1,0 +1,123 @@
+"""The README omits nothing, and what it shows runs."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from store_contract import StoreContract
+
+import engine.errors
+from engine.catalog import Catalog, load, shipped
+from engine.cli import group
+from engine.forms import options
+from engine.store import Store
+
+README = (shipped() / "README.md").read_text("utf-8")
+CODE = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return load([shipped()])
+
+
+def named(*names: str) -> list[str]:
+    """Those of `names` that the README does not write as code."""
+    prose = re.sub(r"^```.*?^```", "", README, flags=re.MULTILINE | re.DOTALL)
+    said = " ".join(re.findall(r"`([^`]+)`", prose))
+    return [name for name in names if not re.search(rf"(?<![\w.]){re.escape(name)}(?![\w])", said)]
+
+
+def keys_of(kind: str) -> Iterator[str]:
+    schema = json.loads((shipped() / "engine/file_schemas" / f"{kind}.schema.json").read_text("utf-8"))
+    yield from schema["properties"]
+    for part in schema["properties"].values():
+        yield from part.get("properties", {})
+
+
+def commands(command: click.Command, path: str) -> Iterator[str]:
+    if isinstance(command, click.Group):
+        for name, inner in command.commands.items():
+            yield from commands(inner, f"{path} {name}")
+    else:
+        yield path
+
+
+@pytest.mark.parametrize("kind", ["request_type", "gateway", "record_type", "case"])
+def test_every_key_of_a_file_is_explained(kind: str) -> None:
+    """Each key that a schema knows stands in the README."""
+    assert named(*keys_of(kind)) == []
+
+
+def test_everything_shipped_is_listed(catalog: Catalog) -> None:
+    """Each request type, record type and event stands in the README."""
+    events = [name.partition("/")[2] for name in catalog.processors]
+    assert named(*catalog.request_types, *catalog.record_types, *events) == []
+
+
+def test_every_command_is_listed() -> None:
+    """Each command of `callsheet` stands in the README, subcommands by their own name."""
+    found = list(commands(group, "callsheet"))
+    missing = [path for path in found if f"`{path}" not in README and named(path.split()[-1])]
+    assert found
+    assert missing == []
+
+
+def test_every_error_is_explained() -> None:
+    """Each public error stands in the table of errors."""
+    errors = [
+        name for name, kind in vars(engine.errors).items() if isinstance(kind, type) and issubclass(kind, Exception)
+    ]
+    assert named(*(name for name in errors if name not in {"EngineError", "CallError"})) == []
+
+
+def test_every_form_option_is_explained() -> None:
+    """Each option that a page may give a form stands in the README."""
+    assert named(*options.NAMES) == []
+
+
+def test_every_setting_is_explained(catalog: Catalog) -> None:
+    """Each secret and setting that a shipped gateway or the engine reads stands in the README."""
+    text = "".join(
+        path.read_text("utf-8") for path in (shipped() / "engine").rglob("*.py") if "_shipped" not in path.parts
+    )
+    found = set(re.findall(r"\"(CALLSHEET_[A-Z]+_KEY|CALLSHEET_MODE|CALLSHEET_STORE)\"", text))
+    for gateway in catalog.gateways.values():
+        webhook: dict[str, Any] = dict(gateway.webhook or {})
+        found |= {*gateway.settings.values(), *webhook.get("secrets", [])}
+        found |= {name for one in webhook.get("endpoints", {}).values() for name in one["secrets"]}
+    assert named(*found) == []
+
+
+def test_python_is_python() -> None:
+    """Each block of Python compiles."""
+    for block in CODE:
+        ast.parse(textwrap.dedent(block))
+
+
+class TestStoreOfTheReadme(StoreContract):
+    """The store that the README shows passes the suite that every store must pass."""
+
+    @pytest.fixture
+    def store(self) -> Store:
+        names: dict[str, Any] = {}
+        exec(next(block for block in CODE if "class MyStore" in block), names)
+        store: Store = names["MyStore"]()
+        return store
+
+
+def test_the_example_request_type_is_good(tmp_path: Path) -> None:
+    """The file that the README drops in loads as it stands."""
+    block = next(block for block in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL) if "create_product" in block)
+    path = tmp_path / "request_types/stripe/create_product.yml"
+    path.parent.mkdir(parents=True)
+    path.write_text(block, "utf-8")
+    assert load([tmp_path, shipped()]).request_types["stripe/create_product"].summary
