@@ -96,7 +96,7 @@ ANYWHERE = Scope("")
 
 def instant(moment: datetime) -> str:
     """ISO 8601 in UTC with milliseconds: such texts sort as the instants do."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True)

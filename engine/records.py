@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -62,7 +63,7 @@ class Record:
     def to_json(self) -> str:
         """The properties as a database keeps them: in ASCII, so that NUL and lone surrogates survive in any of them."""
         try:
-            return json.dumps(self.properties, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+            return _strict_json(self.properties)
         except (TypeError, ValueError) as error:
             raise DataError(self.type, [Problem("", f"is not JSON: {error}")]) from None
 
@@ -262,7 +263,7 @@ def _without_none(properties: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _digest(parts: list[Any]) -> str:
-    text = json.dumps(parts, ensure_ascii=True, separators=(",", ":"))
+    text = _json(parts)
     return text if len(text) <= 200 else hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -289,14 +290,12 @@ def new_id() -> str:
 
 def iter_documents(text: str) -> Iterator[Any]:
     """The JSON values that stand one after the other in `text`. Raises ValueError where one is broken."""
-    decoder = json.JSONDecoder(object_pairs_hook=unique_pairs, parse_constant=_no_constant)
     position = 0
     while True:
-        while position < len(text) and text[position] in " \t\r\n":
-            position += 1
+        position = _BLANKS.match(text, position).end()  # type: ignore[union-attr]  # it matches nothing, too
         if position == len(text):
             return
-        value, position = decoder.raw_decode(text, position)
+        value, position = _DECODER.raw_decode(text, position)
         yield value
 
 
@@ -310,3 +309,9 @@ def unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
+
+
+_BLANKS = re.compile(r"[ \t\r\n]*")
+_DECODER = json.JSONDecoder(object_pairs_hook=unique_pairs, parse_constant=_no_constant)
+_json = json.JSONEncoder(separators=(",", ":")).encode
+_strict_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode

@@ -124,24 +124,23 @@ def _kind(value: Any) -> str:
     return next((name for kind, name in kinds if isinstance(value, kind)), "nothing")
 
 
+_encode = json.JSONEncoder(allow_nan=False).encode
+
+
 @jinja2.pass_context  # taking the context keeps Jinja from folding constants past the encoder
 def _as_json(_: Context, value: Any) -> str:
     """Every `{{ }}` of a document: one whole JSON value."""
-    if isinstance(value, str):
-        return json.dumps(value)
-    if isinstance(value, Absent):
-        return "null"
-    return json.dumps(_plain(value), allow_nan=False)
+    return _encode(value if isinstance(value, str) else _plain(value))
 
 
 def _plain(value: Any) -> Any:
     """`value` with absent parts as null and the results of filters as lists."""
+    if isinstance(value, str | int | float | None):
+        return value
     if isinstance(value, Absent):
         return None
     if isinstance(value, Mapping):
         return {_key(key): _plain(part) for key, part in value.items()}
-    if isinstance(value, str | int | float | None):
-        return value
     if isinstance(value, Iterable):
         return [_plain(part) for part in value]
     raise TypeError(f"{type(value).__name__} is not JSON")
@@ -192,12 +191,12 @@ class Environment(ImmutableSandboxedEnvironment):
         self.tests = {name: TESTS[name] for name in _TESTS}
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        if isinstance(obj, LoopContext) and attribute in _LOOP:
-            return getattr(obj, attribute)
-        return obj.get(attribute, ABSENT) if isinstance(obj, Mapping) else ABSENT
+        if isinstance(obj, dict):
+            return obj.get(attribute, ABSENT)
+        return getattr(obj, attribute) if isinstance(obj, LoopContext) and attribute in _LOOP else ABSENT
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        if isinstance(obj, Mapping):
+        if isinstance(obj, dict):
             return obj.get(argument, ABSENT) if isinstance(argument, str) else ABSENT
         if isinstance(obj, list | tuple) and isinstance(argument, int | slice):
             try:

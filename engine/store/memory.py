@@ -52,19 +52,21 @@ class MemoryStore:
         return [_copy(record) for record in found[:limit]]
 
     def _make(self, change: Change) -> list[Record]:
-        made = outcomes(change, self._candidates(change))
-        for current, record in made:
+        made = []
+        for current, record in outcomes(change, self._candidates(change)):
             for text in change.type.keys(current.scope, current.properties).values() if current else ():
                 self._put(self._keys, text, None)
             if change.verb == "delete":
                 self._put(self._records[record.type], record.id, None)
+                made.append(record)
                 continue
             for text in change.type.keys(record.scope, record.properties).values():
                 if text in self._keys:
                     raise Conflict(f"{change}: another record has the unique key {text}")
                 self._put(self._keys, text, record.id)
-            self._put(self._records[record.type], record.id, _copy(record))
-        return [record for _, record in made]
+            made.append(replace(record, properties=json.loads(record.to_json())))  # as a database keeps it
+            self._put(self._records[record.type], record.id, made[-1])
+        return made
 
     def _candidates(self, change: Change) -> list[Record]:
         records = self._records[change.type.name]
@@ -88,5 +90,11 @@ def _set(mapping: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _copy(record: Record) -> Record:
-    """Nobody outside can reach into what is kept, and nothing is kept that a database would refuse."""
-    return replace(record, properties=json.loads(record.to_json()))
+    """Nobody outside can reach into what is kept."""
+    return replace(record, properties=_apart(record.properties))
+
+
+def _apart(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _apart(part) for key, part in value.items()}
+    return [_apart(part) for part in value] if isinstance(value, list) else value
