@@ -200,6 +200,7 @@ def test_a_hosted_page_is_gone_to(tmp_path: Path) -> None:
         (b'{"token": "a", "fields": []}', "application/json"),
         (b'{"token": "a", "type": "x"}', "application/json"),
         (b"\xff", "application/json"),
+        (b"[" * 60_000, "application/json"),
     ],
 )
 def test_what_is_no_form_is_answered_400(site: Site, body: bytes, kind: str) -> None:
@@ -399,6 +400,8 @@ def test_a_form_is_no_larger_than_a_form(site: Site) -> None:
     kind = "application/x-www-form-urlencoded"
     assert site.client.post("/callsheet/forms", data=body[:FORM_LIMIT], content_type=kind).status_code == 400
     assert site.client.post("/callsheet/forms", data=body[: FORM_LIMIT + 1], content_type=kind).status_code == 413
+    said = site.client.post("/callsheet/forms", data=body, content_type="application/json")
+    assert (said.status_code, said.get_json()["state"]) == (413, "refused")
 
 
 def test_a_body_without_a_length_or_cut_off_is_refused(site: Site) -> None:

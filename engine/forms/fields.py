@@ -165,7 +165,7 @@ def value_of(field: Field, texts: Mapping[str, Sequence[str]]) -> Any:
     if field.kind == "group":
         found = [(part, value_of(part, texts)) for part in field.parts]
         values = {part.key: value for part, value in found if value is not ABSENT}
-        return values or ABSENT
+        return values or ({} if field.required else ABSENT)
     text = next(reversed(texts.get(field.name, [""])), "")
     if text == "":
         return ABSENT

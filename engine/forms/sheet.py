@@ -223,8 +223,8 @@ class Sheet:
 
     def _as_summary(self, problem: Problem) -> dict[str, str]:
         """A line above the form, with a link to the input that it is about."""
-        leaves = [leaf for field in self._fields for leaf in _leaves(field)]
-        about = [one for one in leaves if f"{problem.pointer}/".startswith(f"{one.pointer}/")]
+        known = [one for field in self._fields for one in _inside_out(field)]
+        about = [one for one in known if f"{problem.pointer}/".startswith(f"{one.pointer}/")]
         if not about:
             return {"label": problem.pointer.removeprefix("/"), "id": "", "message": problem.message}
         label = self._labels.get(about[0].name, about[0].label)
@@ -244,8 +244,9 @@ class Sheet:
             raise DataError(f"the form {self._type.name}", found)
 
 
-def _leaves(field: Field) -> list[Field]:
-    return [field] if not field.parts else [leaf for part in field.parts for leaf in _leaves(part)]
+def _inside_out(field: Field) -> list[Field]:
+    """A field and its parts, the innermost first."""
+    return [*(one for part in field.parts for one in _inside_out(part)), field]
 
 
 def narrowed_problems(slip: Slip, data: Mapping[str, Any]) -> list[Problem]:

@@ -27,6 +27,7 @@ from engine.errors import (
     UnknownOutcome,
 )
 from engine.forms import options, slips
+from engine.forms.card_numbers import holds_card_number
 from engine.forms.fields import ABSENT, Field, field_of, misposted, value_of
 from engine.forms.sheet import GENERATED, Filled, Sheet, narrowed_problems
 from engine.forms.slips import Slip
@@ -49,6 +50,7 @@ CHANGED = "This was begun with other input and has not been done. Please open th
 IN_PROGRESS = "This is still being worked on."
 UNKNOWN = "We do not know yet whether this was done. Please do not repeat it; we are finding out."
 UNMAPPED = "This was done, but we could not write it down. Please do not repeat it."
+CARD_NUMBER = "A card number does not belong here; only the card field may have it."
 NO_PAGE = "The page where this goes on could not be opened."
 
 log = logging.getLogger("engine")
@@ -155,13 +157,18 @@ class Forms:
             return self._engine.outcome(raced)
 
     def _known(self, slip: Slip) -> Record | None:
-        found = self._engine.find("call", limit=1, operation=slip.operation, request_type=slip.type)
+        type = self._engine.catalog.request_type(slip.type)
+        scope = type.scope(self._account(type, slip.data), live=self._engine.settings.live)
+        where: dict[str, Any] = {"gateway": scope.gateway, "account": scope.account, "live": scope.live}
+        found = self._engine.find("call", limit=1, operation=slip.operation, request_type=slip.type, **where)
         return found[0] if found else None
+
+    def _account(self, type: RequestType, data: Mapping[str, Any]) -> str:
+        return type.account_of(data, {"settings": self._settings(type), "now": "", "call_id": ""})
 
     def _demand_same_account(self, type: RequestType, slip: Slip, data: Mapping[str, Any]) -> None:
         """The account that a call acts in is the page's to say, for an operation is one within an account only."""
-        names = {"settings": self._settings(type), "now": "", "call_id": ""}
-        if type.account_of(data, names) != type.account_of(slip.data, names):
+        if self._account(type, data) != self._account(type, slip.data):
             raise DataError(type.name, [Problem("", "the account it acts in cannot be chosen in a form")])
 
     def _succeeded(self, type: RequestType, slip: Slip, result: Result) -> Submission:
@@ -246,6 +253,9 @@ def _read(type: RequestType, slip: Slip, fields: Fields) -> tuple[dict[str, Any]
         values = {field.key: value_of(field, posted) for field in offered}
         typed = {name: value for name, value in values.items() if value is not ABSENT}
     data = {**typed, **slip.data}
+    if holds_card_number(typed) or holds_card_number(texts):
+        # Said alone and shown without what was typed, for the schema's problems and the page would repeat the number.
+        return {}, Filled({}, [Problem("", CARD_NUMBER)])
     problems = [Problem(f"/{name}", message) for name, message in wrong.items()]
     problems += [*narrowed_problems(slip, typed), *type.schema.problems(with_defaults(type.schema.document, data))]
     return data, Filled(texts, list(dict.fromkeys(problems)))

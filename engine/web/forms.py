@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from flask import Response, flash, jsonify, make_response, redirect, render_template, request
+from werkzeug.exceptions import HTTPException
 
 from engine.errors import SettingError, SignatureError, StoreError, UnknownNameError
 from engine.forms.submitting import State, Submission
@@ -48,13 +49,14 @@ log = logging.getLogger("engine")
 
 def post() -> Response:
     """The view."""
-    body, as_json = read_body(request, LIMIT), request.mimetype == "application/json"
+    as_json = request.mimetype == "application/json"
     if not comes_from_here(request):
         return _refused(as_json, 403, FOREIGN)
     try:
+        body = read_body(request, LIMIT)
         token, fields = _json(body) if as_json else _pairs(body)
-    except ValueError:
-        return _refused(as_json, 400, MALFORMED)
+    except (HTTPException, ValueError, RecursionError) as error:
+        return _refused(as_json, getattr(error, "code", None) or 400, MALFORMED)
     try:
         submission = engine_of().submit(token, fields, session=returning_visitor())
     except SignatureError as error:
