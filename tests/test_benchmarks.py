@@ -1,0 +1,44 @@
+"""The benchmark runs and prints every row; how long anything takes is not judged here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+def _benchmarks(*arguments: str) -> str:
+    command = [sys.executable, "-m", "tests.benchmarks", "--rounds", "1", *arguments]
+    return subprocess.run(command, cwd=HERE.parent, check=True, capture_output=True, text=True, timeout=110).stdout
+
+
+def test_every_row_is_printed() -> None:
+    lines = _benchmarks().splitlines()
+    works = [line.split("  ")[0] for line in lines[2:]]
+    assert [work.split(":")[0].split(",")[0] for work in works] == [
+        *["start"] * 6,
+        "build a request",
+        "map an answer to validated records",
+        *["send"] * 4,
+        "the two commits of it alone",
+    ]
+    assert sum("≤" in line for line in lines) == sum("✓" in line or "✗" in line for line in lines) == 10
+
+
+@pytest.mark.parametrize(("name", "number"), [("building", 1), ("mapping", 1), ("sending", 5)])
+def test_one_contest_alone_as_json(name: str, number: int) -> None:
+    rows = json.loads(_benchmarks("--only", name, "--json"))
+    assert len(rows) == number
+    for row in rows:
+        assert row["seconds"] > 0
+        assert row["ratio"] is None or row["ratio"] > 0
+        assert row["reached"] in {True, False, None}
+
+
+def test_help_says_how() -> None:
+    assert "--rounds" in _benchmarks("--help")
