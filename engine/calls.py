@@ -149,6 +149,17 @@ def taken(call: Record, now: datetime) -> Change:
     return moved(call, **_held(now))
 
 
+def taken_anew(call: Record, now: datetime) -> Change:
+    """The change that takes up what provably was not done, as if it had just been born: nothing old counts for it."""
+    forgotten = dict.fromkeys(("answer", "looked_up", "message", "resolution", "tries"))
+    return moved(call, **forgotten, **_held(now), first_sent_at=instant(now))
+
+
+def was_not_done(call: Record) -> bool:
+    """Whether a call ended without having been carried out, so that its operation may be taken up again."""
+    return (call.get("resolution") if call["state"] == "resolved" else call["state"]) == "not_done"
+
+
 def due(now: datetime, limit: int) -> Change:
     """The change that claims prepared calls whose time has come."""
     where = {"state": ["prepared"], "due": {"lte": instant(now)}}

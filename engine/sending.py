@@ -26,7 +26,7 @@ from engine.planning import plan
 from engine.records import Record
 from engine.request_types import Request, RequestType
 from engine.settling import Exchange, Result, Settling, Subject, error_of
-from engine.windows import same_origin
+from engine.windows import may_resend, same_origin
 
 DEADLINE = 25.0  # seconds for a whole send, retries included: a gunicorn sync worker is killed at 30
 RETRIES = 2
@@ -89,10 +89,13 @@ class Sending:
         """The operation is known: say what came of it, or take it up where it provably was not carried out."""
         call = self._with.store.find("call", where={"key": planned.key}, limit=1)[0]
         calls.demand_same(call, planned.data)
-        if call["state"] == "not_done" or call.get("resolution") == "not_done":
-            taken = self._with.store.apply([calls.taken(call, self._with.clock.now())])[0]
-            return self.carry_out(taken, planned.type, first=True)
-        return self.settling.outcome(call)
+        if not calls.was_not_done(call):
+            return self.settling.outcome(call)
+        try:
+            taken = self._with.store.apply([calls.taken_anew(call, self._with.clock.now())])[0]
+        except Conflict:
+            return self.settling.outcome(self.settling.as_it_is(call))  # somebody else took it up first
+        return self.carry_out(taken, planned.type, first=True)
 
     def carry_out(self, call: Record, type: RequestType, *, first: bool) -> Result:
         """Send the frozen bytes of a call that this process holds; `first`: it cannot have been carried out before."""
@@ -120,6 +123,8 @@ class Sending:
             if not _may_repeat(type, verdict) or tries == RETRIES or time.monotonic() + wait >= deadline:
                 break
             clock.sleep(wait)
+            if call and not first and not may_resend(type, call, clock.now()):
+                break  # however long the pause was meant to be: a machine may sleep for days in it
         return Exchange(result, verdict, attempts, instant(sent_at))
 
     def _masked(self, result: Answer | Failure) -> Answer | Failure:

@@ -90,6 +90,16 @@ class Settling:
 
     def settle(self, call: Record, type: RequestType, exchange: Exchange) -> Result:
         """Commit what the exchange means. Returns the result, or raises what it was in place of a success."""
+        try:
+            return self._settle(call, type, exchange)
+        except Conflict:
+            if self._is_held(call):
+                raise
+            return self.outcome(self.as_it_is(call))  # this process was given up for dead, and another one took over
+        except StoreError as error:
+            raise _not_written(call, type, exchange, error) from None
+
+    def _settle(self, call: Record, type: RequestType, exchange: Exchange) -> Result:
         verdict = replace(exchange.verdict, response=self.sealed(type, exchange.verdict.response))
         facts = self._facts(type, exchange, verdict)
         if verdict.outcome not in {"succeeded", "declined"}:
@@ -102,17 +112,24 @@ class Settling:
             end = calls.moved(call, state=verdict.outcome, changed=_named(changes), **facts)
             *records, ended = self._with.commit([*changes, end])
         except Conflict as error:
-            now = self._with.store.find("call", where={"id": call.id}, limit=1)[0]
-            if (now["state"], now.get("lease")) != (call["state"], call.get("lease")):
-                return self.outcome(now)  # this process was given up for dead, and another one has settled it
+            if not self._is_held(call):
+                raise
             raise self._unmapped(call, type, facts, error) from None
-        except StoreError as error:
-            raise _not_written(call, type, exchange, error) from None
+        except StoreError:
+            raise
         except Exception as error:  # noqa: BLE001 - the answer is kept, whatever a mapper's author got wrong
             raise self._unmapped(call, type, facts, error) from None
         if verdict.outcome == "declined":
             raise error_of(type, ended, verdict)
         return self.result(ended, type, verdict.response, records)
+
+    def as_it_is(self, call: Record) -> Record:
+        """The call's row now, whoever changed it."""
+        return self._with.store.find("call", where={"id": call.id}, limit=1)[0]
+
+    def _is_held(self, call: Record) -> bool:
+        now = self.as_it_is(call)
+        return (now["state"], now.get("lease")) == (call["state"], call.get("lease"))
 
     def mapped(self, type: RequestType, subject: Subject, exchange: Exchange) -> list[Change]:
         """The changes that the mapper makes of an answer; none where there is no mapper. Raises ValueError."""

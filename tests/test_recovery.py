@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from engine import Engine, MappingError, TransportError, UnknownOutcome
+from engine import Engine, MappingError, TransportError, UnknownOutcome, calls
 from engine.context import Clock
 from engine.dispatcher import Answer, Failure
 from engine.errors import Conflict
@@ -360,3 +360,79 @@ def test_a_call_that_was_not_sent_raises_and_is_kept(root: Path, time: Time) -> 
         engine.send("acme/pay", {"amount": 5}, operation="order-3")
     engine.send("acme/pay", {"amount": 5}, operation="order-3")
     assert len({request.headers for request in gateway.sent}) == 1
+
+
+def test_what_a_person_undid_is_done_once(root: Path, time: Time) -> None:
+    """A call resolved as not done is taken up again once; then it is a call like any other."""
+    gateway = Gateway(LOST, ok(id="p_1", amount=5))
+    engine = engine_of(root, time, gateway)
+    with pytest.raises(UnknownOutcome):
+        engine.send("acme/pay_once", {"amount": 5}, operation="order-1")
+    engine.recovery.resolve(the_call(engine), "not_done", "ann", "the bank has never seen it")
+    for _ in range(2):
+        assert engine.send("acme/pay_once", {"amount": 5}, operation="order-1").response["id"] == "p_1"
+    assert len(gateway.sent) == 2
+    assert the_call(engine).get("resolution") is None
+
+
+def test_what_is_taken_up_again_has_its_whole_life_before_it(root: Path, time: Time) -> None:
+    """Neither the age nor the look-ups of what was not done count against its second life."""
+    engine, gateway = left_unknown(root, time, ok(items=[]), ok(items=[]), LOST, LOST, LOST, ok(id="p_2", amount=5))
+    for _ in range(2):
+        time.moves(hours=13)
+        engine.run_due()
+    with pytest.raises(UnknownOutcome):
+        engine.send("acme/pay", {"amount": 5}, operation="order-1")
+    assert the_call(engine).get("looked_up") is None
+    time.moves(seconds=2)
+    engine.run_due()
+    assert [request.method for request in gateway.sent[-4:]] == ["POST"] * 4
+    assert the_call(engine)["state"] == "succeeded"
+
+
+def test_two_callers_take_up_what_was_not_done(root: Path, time: Time) -> None:
+    """One of them sends it; the other is told that it is being sent."""
+    gateway = Gateway(UNREACHED, UNREACHED, UNREACHED, ok(id="p_1", amount=5))
+    engine = engine_of(root, time, gateway)
+    with pytest.raises(TransportError):
+        engine.send("acme/pay", {"amount": 5}, operation="order-1")
+    apply, found = engine.store.apply, the_call(engine)
+
+    def other_first(changes: Any) -> Any:
+        if changes and changes[0].when:
+            engine.store.apply = apply  # type: ignore[method-assign]
+            apply([calls.taken_anew(found, time.now)])
+        return apply(changes)
+
+    engine.store.apply = other_first  # type: ignore[method-assign]
+    with pytest.raises(UnknownOutcome, match="another process"):
+        engine.send("acme/pay", {"amount": 5}, operation="order-1")
+    assert len(gateway.sent) == 3
+
+
+@pytest.mark.parametrize("name", ["acme/pay", "acme/pay_once"])
+@pytest.mark.parametrize("late", [LOST, UNREACHED, ok(id="p_1", amount=5)], ids=["lost", "unreached", "answered"])
+def test_a_zombie_is_told_what_became_of_its_call(root: Path, time: Time, name: str, late: Answer | Failure) -> None:
+    """Whatever comes to who lost the lease, it commits nothing, and its caller is told of the call as it is."""
+    store = MemoryStore()
+
+    def freezes(_: Request) -> Answer | Failure:
+        time.moves(seconds=61)
+        held = engine_of(root, time, Gateway(), store)
+        held.store.apply([calls.abandoned(time.now, 1)])
+        return late
+
+    engine = engine_of(root, time, Gateway(*[freezes] * 3), store)
+    with pytest.raises(UnknownOutcome, match="another process"):
+        engine.send(name, {"amount": 5})
+    assert (the_call(engine)["state"], the_call(engine)["attempts"]) == ("sending", [])
+
+
+def test_a_machine_that_slept_between_two_attempts_does_not_send_again(root: Path, time: Time) -> None:
+    """The key's window is looked at before every repeat, not only when a call is taken up."""
+    gateway = Gateway(LOST)
+    clock = Clock(now=lambda: time.now, sleep=lambda _: time.moves(hours=30))
+    engine = Engine(root, store=MemoryStore(), dispatcher=gateway, clock=clock, environment={"ACME_KEY": "key"})
+    with pytest.raises(UnknownOutcome):
+        engine.send("acme/pay", {"amount": 5})
+    assert len(gateway.sent) == 1
