@@ -157,7 +157,8 @@ def taken_anew(call: Record, now: datetime) -> Change:
 
 def was_not_done(call: Record) -> bool:
     """Whether a call ended without having been carried out, so that its operation may be taken up again."""
-    return (call.get("resolution") if call["state"] == "resolved" else call["state"]) == "not_done"
+    ended = call.get("resolution") if call["state"] == "resolved" else call["state"]
+    return bool(ended == "not_done")
 
 
 def due(now: datetime, limit: int) -> Change:
