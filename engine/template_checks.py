@@ -48,24 +48,32 @@ class Source:
 _VALUE = "}}"
 
 
+_FORBIDDEN = (nodes.Macro, nodes.CallBlock, nodes.FilterBlock, nodes.AssignBlock, nodes.Extends, nodes.Block)
+_FORBIDDEN += (nodes.Import, nodes.FromImport, nodes.With, nodes.ScopedEvalContextModifier)  # type: ignore[assignment]
+_WORTH_A_LOOK = (*_FORBIDDEN, nodes.Name, nodes.Filter, nodes.Test, nodes.Call, nodes.Getattr, nodes.Getitem)
+_WORTH_A_LOOK += (nodes.Include,)  # type: ignore[assignment]
+
+
+def worth_a_look(tree: nodes.Node) -> list[nodes.Node]:
+    """The nodes of a tree that `Check` has something to say about, and the includes."""
+    return [node for node in (tree, *tree.find_all(nodes.Node)) if isinstance(node, _WORTH_A_LOOK)]
+
+
 class Check:
     """Walks one template's tree and reports names, filters and statements that are not offered."""
-
-    _FORBIDDEN = (nodes.Macro, nodes.CallBlock, nodes.FilterBlock, nodes.AssignBlock, nodes.Extends, nodes.Block)
-    _FORBIDDEN += (nodes.Import, nodes.FromImport, nodes.With, nodes.ScopedEvalContextModifier)  # type: ignore[assignment]
 
     def __init__(self, source: Source, names: Names) -> None:
         self._source, self._names = source, names
         self.assigned: set[str] = set()
 
     def faults(self, tree: Sequence[nodes.Node]) -> list[Fault]:
-        """All faults of the nodes of a tree."""
+        """All faults of a tree, given those of its nodes that are `worth_a_look`."""
         self.assigned |= {node.name for node in tree if isinstance(node, nodes.Name) and node.ctx == "store"}
         return [fault for node in tree for fault in self._one(node)]
 
     def _one(self, node: nodes.Node) -> Iterator[Fault]:
         line, fault = node.lineno, self._source.fault
-        if isinstance(node, self._FORBIDDEN):
+        if isinstance(node, _FORBIDDEN):
             word = type(node).__name__.lower()
             yield fault(line, word, f"{word} is not offered in a template; if, for, set and include are")
         elif isinstance(node, nodes.Name) and node.ctx == "load":

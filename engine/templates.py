@@ -22,7 +22,7 @@ from jinja2 import nodes
 
 from engine.errors import Fault
 from engine.sandbox import ABSENT, Absent, Environment, join
-from engine.template_checks import Check, Names, Source, outside_strings
+from engine.template_checks import Check, Names, Source, outside_strings, worth_a_look
 from engine.yaml_files import Mark
 
 
@@ -43,7 +43,7 @@ class Templates:
         self._structures, self._documents, self._fragment = structures, documents, fragment
         shared = functools.lru_cache(maxsize=64)  # a fragment is checked with every file that includes it
         self._leaf = shared(self._leaf_nodes)
-        self._document = shared(lambda source: _nodes(self._parse(documents, source)))
+        self._document = shared(lambda source: worth_a_look(self._parse(documents, source)))
         self._tokens = shared(lambda source: list(documents.lex(source.text)))
         self._outside_strings = shared(lambda source: list(outside_strings(self._tokens(source), source)))
         self.skeleton = shared(self._skeleton)
@@ -99,7 +99,7 @@ class Templates:
     def _leaf_nodes(self, source: Source) -> list[nodes.Node]:
         tree = self._parse(self._structures, source)
         _expression(tree, source, "value")
-        return _nodes(tree)
+        return worth_a_look(tree)
 
     def _parse(self, environment: Environment, source: Source) -> nodes.Template:
         # A comment of empty lines in front makes Jinja count lines as the file does.
@@ -201,11 +201,6 @@ class Templates:
                 return "".join(compiled.root_render_func(compiled.new_context(dict(names), shared=False)))
 
         return render
-
-
-def _nodes(tree: nodes.Node) -> list[nodes.Node]:
-    """`tree` and all below it."""
-    return [tree, *tree.find_all(nodes.Node)]
 
 
 def _includes(tree: list[nodes.Node]) -> Iterator[nodes.Include]:

@@ -21,7 +21,7 @@ def test_every_row_is_printed() -> None:
     lines = _benchmarks().splitlines()
     works = [line.split("  ")[0] for line in lines[2:]]
     assert [work.split(":")[0].split(",")[0] for work in works] == [
-        *["start"] * 6,
+        *["start"] * 7,
         "build a request",
         "map an answer to validated records",
         *["send"] * 4,

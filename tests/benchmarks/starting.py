@@ -18,7 +18,19 @@ from engine.catalog import shipped
 from .contests import Contest, Contestant, Row
 
 MANY = 600
-START = "import sys; from engine import Engine; Engine(sys.argv[1], environment={}).catalog"
+START = """
+import sys
+from engine import Engine
+from engine.store.memory import MemoryStore
+
+Engine(sys.argv[1], store=MemoryStore(), environment={})
+"""
+START_WITH_DATABASE = """
+import sys
+from engine import Engine
+
+Engine(sys.argv[1], environment={}).find("call")
+"""
 HELP = "import sys; sys.argv[0] = 'callsheet'; from engine.cli import main; main()"
 
 
@@ -35,6 +47,7 @@ def starting() -> Iterator[Contest]:
             "callsheet --help": lambda: _python(HELP, "--help"),
             "shipped, cold": _cold(shipped_files),
             "shipped, cached": lambda: _python(START, str(shipped_files)),
+            "shipped, with database": lambda: _python(START_WITH_DATABASE, str(shipped_files)),
             "many, cold": _cold(many),
             "many, cached": lambda: _python(START, str(many)),
         }
@@ -43,6 +56,7 @@ def starting() -> Iterator[Contest]:
             Row("start: callsheet --help", "callsheet --help", goal=0.2),
             Row(f"start: import and load {number} shipped types, cold", "shipped, cold", goal=0.8),
             Row(f"start: import and load {number} shipped types, cached", "shipped, cached", goal=0.4),
+            Row("start: the same, and look into SQLite", "shipped, with database"),
             Row(f"start: import and load {MANY} more types, cold", "many, cold", goal=1.5),
             Row(f"start: import and load {MANY} more types, cached", "many, cached", goal=0.5),
         ]
