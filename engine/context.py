@@ -5,6 +5,7 @@ Everything that would make a test guess (time, ids, keys, waiting) is a value he
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,13 +24,24 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def _any_part(longest: float) -> float:
+    """So that those who began to wait together do not come back together."""
+    return random.uniform(0, longest)  # noqa: S311 - spreads load, keeps no secret
+
+
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """The time, new ids, and waiting (seconds)."""
+    """The time, new ids, and waiting, all in seconds.
+
+    `pause` says how long to wait of at most so many, before a retry. `patience` is how long somebody waits for a whole
+    send, retries included.
+    """
 
     now: Callable[[], datetime] = _utc_now
     new_id: Callable[[], str] = new_id
     sleep: Callable[[float], None] = time.sleep
+    pause: Callable[[float], float] = _any_part
+    patience: float = 25.0  # a gunicorn sync worker is killed at 30
 
 
 class KeyMaker(Protocol):

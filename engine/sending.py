@@ -7,7 +7,6 @@ leaves (commit 1); what came of it is committed with its records (commit 2). Onl
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -28,7 +27,6 @@ from engine.request_types import Request, RequestType
 from engine.settling import Exchange, Result, Settling, Subject, error_of
 from engine.windows import may_resend, same_origin
 
-DEADLINE = 25.0  # seconds for a whole send, retries included: a gunicorn sync worker is killed at 30
 RETRIES = 2
 FIRST_WAIT, LONGEST_WAIT = 0.5, 5.0  # seconds between attempts, with full jitter
 LONGEST_ASKED = 60.0  # seconds that a gateway may ask for by Retry-After while somebody waits
@@ -103,7 +101,7 @@ class Sending:
 
     def _exchange(self, type: RequestType, request: Request, call: Record | None, first: bool) -> Exchange:
         """Send `request` until there is a verdict, the retries are used up, or the deadline is near."""
-        clock, deadline = self._with.clock, time.monotonic() + DEADLINE
+        clock, deadline = self._with.clock, time.monotonic() + self._with.clock.patience
         proof = credentials(type, self._with.settings)
         attempts: list[dict[str, Any]] = list(call.get("attempts") or []) if call else []
         moved = _moved(type, call) if call and not same_origin(type, call) else None
@@ -119,13 +117,20 @@ class Sending:
             attempts.append(calls.attempt(result, verdict.kind, type.request_id, sent_at))
             log.info("%s %s attempt %s", type.name, call.id if call else "-", attempts[-1])
             first = first and verdict.outcome == "not_done"
-            wait = _wait(verdict, tries)
+            wait = self._wait(verdict, tries)
             if not _may_repeat(type, verdict) or tries == RETRIES or time.monotonic() + wait >= deadline:
                 break
             clock.sleep(wait)
             if call and not first and not may_resend(type, call, clock.now()):
                 break  # however long the pause was meant to be: a machine may sleep for days in it
         return Exchange(result, verdict, attempts, instant(sent_at))
+
+    def _wait(self, verdict: Verdict, tries: int) -> float:
+        """Seconds before the next attempt: what the gateway asks for, or a growing time with full jitter."""
+        growing = self._with.clock.pause(min(LONGEST_WAIT, FIRST_WAIT * 2**tries))
+        asked = verdict.wait or 0.0
+        least = 1.0 if verdict.kind == "http_409" else 0.1
+        return max(least, growing, asked if asked <= LONGEST_ASKED else float("inf"))
 
     def _masked(self, result: Answer | Failure) -> Answer | Failure:
         """What came back, without our own secrets: whatever is done with it after, none can be shown or kept."""
@@ -165,11 +170,3 @@ def _may_repeat(type: RequestType, verdict: Verdict) -> bool:
     """Whether the same bytes may be sent again at once: never where a second effect is possible."""
     harmless = verdict.outcome == "not_done" or not type.journaled or type.idempotent or type.key_lasts > 0
     return verdict.repeat and harmless
-
-
-def _wait(verdict: Verdict, tries: int) -> float:
-    """Seconds before the next attempt: what the gateway asks for, or a growing time with full jitter."""
-    growing = random.uniform(0, min(LONGEST_WAIT, FIRST_WAIT * 2**tries))  # noqa: S311 - spreads load, keeps no secret
-    asked = verdict.wait or 0.0
-    least = 1.0 if verdict.kind == "http_409" else 0.1
-    return max(least, growing, asked if asked <= LONGEST_ASKED else float("inf"))
