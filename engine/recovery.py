@@ -61,39 +61,55 @@ class Recovery:
 
     def _look_up(self, call: Record, type: RequestType) -> Result | None:
         """Ask for the object by our own reference; what is found is taken for the answer that never came."""
+        asked = instant(self._with.clock.now())
         found = self._found(call, type) if type.lookup else None
         if found is None:
             self._open(call, type, call.get("message") or "the process that sent it ended before an answer came")
             return None
         if found:
-            return self._settling.settle(call, type, self._taken_for_answer(type, call, found[0], "looked_up"))
+            return self._settling.settle(call, type, self._taken_for_answer(type, call, found[0], "looked_up", asked))
         agreeing = (call.get("looked_up") or 0) + 1
         if agreeing >= LOOK_UPS and has_settled(call, self._with.clock.now()):
-            message = f"{type.lookup} did not find it, {agreeing} times in a row"
-            self._with.commit([calls.moved(call, state="not_done", looked_up=agreeing, message=message)])
+            self._not_done(call, agreeing, f"{type.lookup} did not find it, {agreeing} times in a row")
             return None
         counts = has_settled(call, self._with.clock.now())
         self._open(call, type, f"{type.lookup} did not find it yet", looked_up=agreeing if counts else 0)
         return None
 
+    def _not_done(self, call: Record, agreeing: int, message: str) -> None:
+        """A caller may repeat what was not done; where nobody waits for a call, nobody but a worker does."""
+        end: dict[str, Any] = {"state": "not_done", "looked_up": agreeing}
+        if call.get("queued"):
+            end = {"state": "prepared", "due": instant(self._with.clock.now()), "looked_up": None, "answer": None}
+        self._with.commit([calls.moved(call, **end, message=message)])
+
     def _found(self, call: Record, type: RequestType) -> list[Any] | None:
-        """The object in a list of one, an empty list where there is none, None where the look-up brought no answer."""
+        """The object in a list of one, an empty list where there is none, None where the look-up proves nothing.
+
+        A look-up is given the call's own data as far as its schema has the names, and what the journal knows.
+        """
         lookup = self._with.catalog().request_type(str(type.lookup))
-        known = {"call_id": call.id, "since": call.get("first_sent_at"), "account_id": call.scope.account or None}
+        journal = {"call_id": call.id, "since": call.get("first_sent_at"), "account_id": call.scope.account or None}
+        known = {**call["data"], **journal}
         data = {name: value for name, value in known.items() if name in lookup.properties and value is not None}
         try:
             response = self._sending.send(lookup.name, data).response
             found = lookup.found({"response": response, "data": data}).get("found") if lookup.found else response
-        except EngineError as error:
+            cut_off = lookup.pages and lookup.reading({"response": response, "status": 200}).get("more")
+        except (EngineError, ValueError) as error:
             log.warning("%s %s: %s", call["request_type"], call.id, error)
+            return None
+        if found is None and cut_off:
+            log.warning("%s %s: %s has more items than it may read", call["request_type"], call.id, lookup.name)
             return None
         return [found] if found is not None else []
 
-    def _taken_for_answer(self, type: RequestType, call: Record, response: Any, how: str) -> Exchange:
+    def _taken_for_answer(self, type: RequestType, call: Record, response: Any, how: str, seen_at: str) -> Exchange:
+        """The exchange that `response` stands for: the object as it was at `seen_at`, perhaps long before now."""
         answer = Answer(type.expected[0], {"content-type": "application/json"}, json.dumps(response).encode(), 0.0)
         line = {"at": instant(self._with.clock.now()), "class": how, "phase": "answered", "ms": 0}
         verdict = judge(type, answer, first=True)
-        return Exchange(answer, verdict, [*(call.get("attempts") or []), line], instant(self._with.clock.now()))
+        return Exchange(answer, verdict, [*(call.get("attempts") or []), line], seen_at)
 
     def _open(self, call: Record, type: RequestType, message: str, **facts: Any) -> None:
         self._settling.end_open(call, type, Verdict("unknown", "recovered", message), {"message": message, **facts})
@@ -113,18 +129,18 @@ class Recovery:
             if call["state"] != "unknown" or call.scope != event.scope:
                 continue
             try:
-                self._settle_by(call, found)
+                self._settle_by(call, found, event.get("happened_at") or event["received_at"])
             except (EngineError, Conflict) as error:
                 log.warning("%s %s: %s", call["request_type"], call.id, error)
 
-    def _settle_by(self, call: Record, found: Any) -> None:
+    def _settle_by(self, call: Record, found: Any, seen_at: str) -> None:
         now, type = self._with.clock.now(), self._with.catalog().request_type(call["request_type"])
         fits = isinstance(found, dict) and type.expected_body and not type.expected_body.problems(found)
         if not fits:
             self._with.commit([calls.moved(call, due=instant(now))])
             return
         held = self._with.store.apply([calls.taken(call, now)])[0]
-        self._settling.settle(held, type, self._taken_for_answer(type, held, found, "event"))
+        self._settling.settle(held, type, self._taken_for_answer(type, held, found, "event", seen_at))
 
     # What a person may do ---------------------------------------------------------------------------------------------
 
