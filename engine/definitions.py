@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
@@ -159,7 +160,7 @@ def read_request_type(name: str, file: YamlFile, shared: Shared, look: Look) -> 
     """The request type of `file`, laid over what the gateway's file says; or its faults."""
 
     def reader() -> _Reader:
-        marks = {**shared.file.marks, **file.marks}
+        marks: Mapping[str, Mark] = ChainMap(file.marks, shared.file.marks)  # type: ignore[arg-type]  # only read
         below = {key: part for key, part in shared.file.value.items() if key not in _ONLY_GATEWAY}
         own = {"auth": file.value["auth"]} if "auth" in file.value else {}  # two ways to authenticate do not mix
         merged = YamlFile(file.name, _merged(below, file.value) | own, marks)
@@ -227,12 +228,11 @@ class _Reader:
         at |= {"more": "/pages/more", "next": "/pages/next"}
         found = {key: _at(value, pointer) for key, pointer in at.items()}
         leaves = {key: part for key, part in found.items() if part is not None}
-        marks = {
-            f"/{key}{rest}": mark
-            for key in leaves
-            for pointer, mark in self.file.marks.items()
-            if (rest := pointer.removeprefix(at[key])) != pointer and (not rest or rest.startswith("/"))
-        }
+        marks: dict[str, Mark] = {}
+        for key, leaf in leaves.items():
+            top, known = at[key], self.file.marks
+            places = [top] if isinstance(leaf, str) else [one for one in known if f"{one}/".startswith(f"{top}/")]
+            marks |= {f"/{key}{place.removeprefix(top)}": known[place] for place in places}
         return leaves, marks
 
     def faults(self) -> Iterator[Fault]:

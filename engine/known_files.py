@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,11 @@ class KnownFiles:
         kept = self._before_files.get(key)
         if kept is None:
             file = parse(text, name)
-            marks = [(pointer, *mark[1:]) for pointer, mark in file.marks.items()]
-            self._files[key] = [file.value, marks]
+            self._files[key] = [file.value, {pointer: mark[1:] for pointer, mark in file.marks.items()}]
             return file
         self._files[key] = kept
-        value, marks = kept
-        return YamlFile(name, value, {pointer: Mark(name, *place) for pointer, *place in marks})
+        value, places = kept
+        return YamlFile(name, value, _Marks(name, places))
 
     def faults(self, key: str, find: Callable[[], Iterable[Fault]]) -> list[Fault]:
         """What `find` finds; not asked where it found nothing in an earlier start. `key` tells all that it looks at."""
@@ -57,6 +56,22 @@ class KnownFiles:
             new.replace(self._path)
         except OSError:
             new.unlink(missing_ok=True)
+
+
+class _Marks(Mapping[str, Mark]):
+    """The marks of a file. Hardly any is looked at while nothing is wrong, so each is made when it is."""
+
+    def __init__(self, file: str, places: Mapping[str, Any]) -> None:
+        self._file, self._places = file, places
+
+    def __getitem__(self, pointer: str) -> Mark:
+        return Mark(self._file, *self._places[pointer])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
 
 
 def digest(*texts: str) -> str:

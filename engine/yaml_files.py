@@ -8,7 +8,7 @@ aliases, tags, merge keys, files over 64 KiB and nesting over 20 are refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -46,7 +46,7 @@ class YamlFile:
 
     name: str
     value: Any
-    marks: dict[str, Mark]
+    marks: Mapping[str, Mark]
 
     def fault(self, pointer: str, message: str) -> Fault:
         """A fault at `pointer`, or at the nearest value around it that exists."""

@@ -9,9 +9,10 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from engine.records import RecordType
+if TYPE_CHECKING:
+    from engine.records import RecordType
 
 GATEWAY_ID = "gateway_id"
 
@@ -177,6 +178,8 @@ def _answer(type: RecordType | None) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _new_record_type(name: str) -> RecordType:
+    from engine.records import RecordType
+
     return RecordType(name, {GATEWAY_ID: {"type": "string"}, "state": {"type": "string"}}, ("state",), ((GATEWAY_ID,),))
 
 
