@@ -14,7 +14,6 @@ from engine.catalog import KINDS, Catalog, load, shipped
 from engine.code_cache import code_cache
 from engine.definitions import unfit_base_url
 from engine.errors import DefinitionError, Fault, SettingError
-from engine.known_files import KnownFiles
 
 log = logging.getLogger("engine")
 
@@ -54,7 +53,7 @@ class Files:
             log.error("the files before the last change stay in force:\n%s", error)
 
     def _read(self) -> Catalog:
-        known = KnownFiles(Path(self._cache.directory) / "files.json" if self._cache else None)
+        known = Path(self._cache.directory) / "files.json" if self._cache else None
         return load(self._folders, base_urls=self._base_urls, cache=self._cache, known=known)
 
     def _look(self) -> Seen:

@@ -16,7 +16,7 @@ PAY = "request_types/shop/pay.yml"
 
 
 def _load(root: Path) -> Catalog:
-    return load([root], known=KnownFiles(root / "known.json"))
+    return load([root], known=root / "known.json")
 
 
 @pytest.fixture
