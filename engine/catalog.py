@@ -93,8 +93,8 @@ def load(
 ) -> Catalog:
     """Read and check every file of `folders`, the first of which wins. Raises DefinitionError with all faults.
 
-    `base_urls` replaces a gateway's base_url. `cache` keeps generated code from start to start, the file `known` what was
-    found out about files.
+    `base_urls` replaces a gateway's base_url. `cache` keeps generated code from start to start, the file `known` what
+    was found out about files.
     """
     with _collector_at_rest():
         return _Loading(folders, base_urls or {}, cache, KnownFiles(known)).catalog()
