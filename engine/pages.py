@@ -16,16 +16,20 @@ from engine.settling import Exchange
 def read_pages(type: RequestType, request: Request, fetch: Callable[[Request], Exchange]) -> Exchange:
     """The exchange of `request`, or, where the file says `pages:`, the last page's with the items of all of them.
 
-    Stops at the file's limit of items, and where a page brings nothing new, so that a gateway cannot keep it going.
+    Stops at the file's limit of items, and where a page brings nothing or leads to itself, so that a gateway cannot
+    keep it going.
     """
     exchange = fetch(request)
     if type.pages is None:
         return exchange
     items = list(_items(exchange.verdict.response, type.pages.items))
+    asked = None
     while len(items) < type.pages.limit:
         said = type.reading({"response": exchange.verdict.response, "status": 200})
-        if said.get("more") is not True or not (following := said.get("next")):
+        following = said.get("next")
+        if said.get("more") is not True or not following or following == asked:
             break
+        asked = following
         exchange = fetch(_with_query(request, following))
         new = _items(exchange.verdict.response, type.pages.items)
         if not new:
