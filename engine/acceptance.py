@@ -37,8 +37,11 @@ def _demand(plain: bool) -> None:
         raise _NotUnderstood
 
 
+_NUMBERS = (int, float, Number)
+
+
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | Number) and not isinstance(value, bool)
+    return isinstance(value, _NUMBERS) and not isinstance(value, bool)
 
 
 _TYPES: dict[str, Accepts] = {

@@ -50,7 +50,9 @@ def encode_form(value: Any) -> str:
 
 def _pairs(name: str, value: Any) -> Iterator[tuple[str, str]]:
     """The pairs that a receiver is to find, before any encoding."""
-    if isinstance(value, Mapping):
+    if isinstance(value, str):
+        yield name, value
+    elif isinstance(value, Mapping):
         for key, part in value.items():
             yield from _pairs(f"{name}[{_key(key)}]" if name else _key(key), part)
     elif isinstance(value, list):

@@ -14,7 +14,7 @@ import json
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from types import CodeType
+from types import CodeType, NoneType
 from typing import Any
 
 import jinja2
@@ -232,18 +232,21 @@ def is_template(text: str) -> bool:
     return "{{" in text or "{%" in text or "{#" in text
 
 
+_PLAIN = (str, int, float, NoneType)
+
+
 def pruned(value: Any) -> Any:
     """`value` without what is absent; a mapping or list of which nothing is left, though it had parts, is absent."""
+    if isinstance(value, _PLAIN):
+        return value
     if isinstance(value, dict):
         kept = {key: part for key, part in ((key, pruned(part)) for key, part in value.items()) if part is not ABSENT}
         return kept if kept or not value else ABSENT
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         items = [part for part in map(pruned, value) if part is not ABSENT]
         return items if items or not value else ABSENT
     if isinstance(value, Absent):
         return ABSENT
-    if isinstance(value, str | int | float | None):
-        return value
     return [pruned(part) for part in value]  # a filter's generator
 
 
