@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from types import NoneType
 from typing import Any, NoReturn
 from urllib.parse import quote
 
@@ -125,17 +126,26 @@ def _kind(value: Any) -> str:
 
 
 _encode = json.JSONEncoder(allow_nan=False).encode
+_WRITERS: dict[type, Callable[[Any], str]] = {
+    str: json.encoder.encode_basestring_ascii,
+    int: int.__repr__,
+    bool: lambda value: "true" if value else "false",
+    NoneType: lambda _: "null",
+    Absent: lambda _: "null",
+}
+_PLAIN = (str, int, float, NoneType)
 
 
 @jinja2.pass_context  # taking the context keeps Jinja from folding constants past the encoder
 def _as_json(_: Context, value: Any) -> str:
     """Every `{{ }}` of a document: one whole JSON value."""
-    return _encode(value if isinstance(value, str) else _plain(value))
+    write = _WRITERS.get(type(value))
+    return write(value) if write else _encode(_plain(value))
 
 
 def _plain(value: Any) -> Any:
     """`value` with absent parts as null and the results of filters as lists."""
-    if isinstance(value, str | int | float | None):
+    if isinstance(value, _PLAIN):
         return value
     if isinstance(value, Absent):
         return None
@@ -152,8 +162,13 @@ def _key(key: Any) -> str:
     return key
 
 
-class _Joins(NodeTransformer):
-    """`a ~ b` follows the rule of a leaf: absent where one side is absent, an error where a side is no text."""
+class _Rules(NodeTransformer):
+    """What Jinja does otherwise: `a ~ b` follows the rule of a leaf, and an `if` without its `else` is absent."""
+
+    def visit_CondExpr(self, node: nodes.CondExpr) -> nodes.Node:  # noqa: N802 - as below
+        self.generic_visit(node)
+        node.expr2 = node.expr2 or nodes.ImportedName(f"{__name__}.ABSENT")
+        return node
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802 - Jinja's visitor calls it so
         self.generic_visit(node)
@@ -217,7 +232,7 @@ class Environment(ImmutableSandboxedEnvironment):
     def _generate(
         self, source: nodes.Template, name: str | None, filename: str | None, defer_init: bool = False
     ) -> str:
-        return super()._generate(_Joins().visit(source), name, filename, defer_init)
+        return super()._generate(_Rules().visit(source), name, filename, defer_init)
 
 
 def structures(cache: jinja2.BytecodeCache | None = None) -> Environment:

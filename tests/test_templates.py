@@ -87,6 +87,9 @@ LEAVES: dict[str, Any] = {
     "{{ data.list[9] }}": "(absent)",
     "{{ data.missing | instant }}": "(absent)",
     "{{ 'a' ~ data.missing }}": "(absent)",
+    "{{ 'x' if data.no }}": "(absent)",
+    "{{ ('x' if data.no).deeper | instant }}": "(absent)",
+    "Order {{ 'x' if data.no }}": "(absent)",
     "Order {{ data.missing }}": "(absent)",
     "Order {{ data.null }}": "(absent)",
     "{{ [data.missing] }}": "(absent)",
@@ -235,8 +238,9 @@ def test_a_value_in_a_document_is_one_json_value(value: str) -> None:
 
 def test_what_is_absent_is_null_in_a_document() -> None:
     """A missing field at any depth is null, in lists and objects too."""
-    text = '{"a": {{ data.x.y[0] }}, "b": {{ [data.x] }}, "c": {{ {"d": data.x} }}, "e": {{ "Of " ~ data.x }}}'
-    assert document(text, data={}) == {"a": None, "b": [None], "c": {"d": None}, "e": None}
+    text = '{"a": {{ data.x.y[0] }}, "b": {{ [data.x] }}, "c": {{ {"d": data.x} }}, "e": {{ "Of " ~ data.x }},'
+    text += ' "f": {{ 1 if data.x }}}'
+    assert document(text, data={}) == {"a": None, "b": [None], "c": {"d": None}, "e": None, "f": None}
 
 
 def test_numbers_that_are_not_json_are_refused() -> None:
