@@ -55,6 +55,7 @@ _TYPES: dict[str, Accepts] = {
 }
 _SAID = {"title": str, "description": str, "$comment": str, "$schema": str, "$id": str, "default": object}
 _SAID |= {"deprecated": bool, "readOnly": bool, "writeOnly": bool, "examples": list}
+_OF_DOCUMENTS = {"$schema", "$id"}
 _OF_OBJECTS = {"properties", "additionalProperties", "required"}
 _LIMITS: dict[str, Callable[[Any, Any], bool]] = {
     # NaN is below nothing and above nothing, and so it is within every limit.
@@ -85,6 +86,7 @@ class _Reader:
         if isinstance(schema, bool):
             return lambda _: schema
         _demand(isinstance(schema, dict))
+        _demand(depth == 0 or not _OF_DOCUMENTS & schema.keys())  # the library goes by other rules from there on
         checks = [self._object(schema, depth)] if _OF_OBJECTS & schema.keys() else []
         for keyword, given in schema.items():
             if keyword in _SAID:

@@ -53,7 +53,7 @@ def _one_schema(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
             "allOf": several,
             "oneOf": several,
             "not": inner,
-            "$ref": st.sampled_from(["other.json#/properties/a", "other.json"]),
+            "$ref": st.sampled_from(["other.json#/properties/a", "other.json#/properties/b"]),
             "description": st.just("said"),
         },
     )
@@ -63,7 +63,7 @@ OTHER = {
     "$id": "other.json",
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "type": "object",
-    "properties": {"a": {"type": ["integer", "null"]}},
+    "properties": {"a": {"type": ["integer", "null"]}, "b": {"properties": {"a": {"type": "integer"}}}},
 }
 SCHEMAS = st.recursive(st.booleans() | _one_schema(st.booleans()), _one_schema, max_leaves=6)
 
@@ -110,6 +110,8 @@ def test_both_answers_agree(schema: Any, value: Any) -> None:
         {"$ref": "#/properties/a"},
         {"$ref": "elsewhere.json"},
         {"not": {"if": {}}},
+        {"items": {"$schema": "https://json-schema.org/draft/2020-12/schema"}},
+        {"items": {"$id": "elsewhere.json"}},
         "text",
         None,
     ],
@@ -120,7 +122,7 @@ def test_what_is_not_plain_is_left_to_the_library(schema: Any) -> None:
 
 
 def test_a_reference_to_itself_is_left_to_the_library() -> None:
-    loop = {"$id": "loop.json", "properties": {"a": {"$ref": "loop.json"}}}
+    loop = {"$id": "loop.json", "properties": {"a": {"items": {"$ref": "loop.json#/properties/a"}}}}
     assert acceptance(loop, _FORMATS, {"loop.json": loop}) is None
 
 
