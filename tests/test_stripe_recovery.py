@@ -328,6 +328,8 @@ def test_a_look_up_whose_file_fails_proves_nothing(tmp_path: Path) -> None:
         ("capture_payment", "ch_Order18", "capture_payment/captured", "succeeded"),
         ("capture_payment_intent", "pi_Order24", "capture_payment_intent/captured", "succeeded"),
         ("cancel_payment_intent", "pi_Order21", "cancel_payment_intent/before_any_try", "succeeded"),
+        ("confirm_payment_intent", "pi_Order21", "find_confirmation/found", "succeeded"),
+        ("reject_account", "acct_1AdaLamps", "reject_account/rejected", "succeeded"),
         ("capture_payment_intent", "pi_Order21", "cancel_payment_intent/before_any_try", "unknown"),
         ("cancel_payment_intent", "pi_Order24", "capture_payment_intent/captured", "unknown"),
     ],
@@ -348,6 +350,8 @@ def test_a_change_of_state_is_seen_in_the_object(
         ("capture_payment", "capture_payment/captured", {"captured": False, "amount_captured": 0}),
         ("capture_payment_intent", "capture_payment_intent/captured", {"status": "requires_capture"}),
         ("cancel_payment_intent", "cancel_payment_intent/before_any_try", {"status": "requires_payment_method"}),
+        ("confirm_payment_intent", "find_confirmation/found", {"status": "requires_payment_method"}),
+        ("reject_account", "reject_account/rejected", {"requirements": {"disabled_reason": None}}),
     ],
 )
 def test_what_still_waits_was_neither_taken_nor_given_up(
