@@ -1,4 +1,4 @@
-"""`python -m tests`: every test. The bulk on two processes, then, one after the other, those that watch a clock or kill."""
+"""`python -m tests`: every test. The bulk on two processes; then, one by one, those that watch a clock or kill."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+from collections.abc import Callable
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -15,7 +16,7 @@ from engine.redaction import MASK, card_numbers, redacted
 from engine.settings import Settings
 
 SECRETS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zs"]), min_size=12, max_size=60)
-FORMS = {
+FORMS: dict[str, Callable[[str], str]] = {
     "plain": lambda secret: secret,
     "json": lambda secret: json.dumps({"key": secret}),
     "json in json": lambda secret: json.dumps(json.dumps({"key": secret})),
