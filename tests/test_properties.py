@@ -289,9 +289,9 @@ def test_a_header_is_one_line(name: str, value: str, key: str) -> None:
 ANSWERED = [
     case
     for case in CASES
-    if case.kind == "request_types" and isinstance(case.told.get("receives"), dict) and "body" in case.told["receives"]
+    if case.kind == "request_types" and isinstance(case.told.get("receives"), dict) and "warns" not in case.told
 ]
-ANSWERED = [case for case in ANSWERED if isinstance(case.told["receives"]["body"], dict)]
+ANSWERED = [case for case in ANSWERED if isinstance(case.told["receives"].get("body"), dict)]
 EVENTS = [case for case in CASES if case.kind == "webhook_processors"]
 
 
