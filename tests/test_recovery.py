@@ -314,6 +314,34 @@ def test_a_queued_call_is_sent_by_a_worker(root: Path, time: Time) -> None:
     assert the_call(engine)["state"] == "succeeded"
 
 
+def test_a_queued_call_that_was_not_done_is_sent_again(root: Path, time: Time) -> None:
+    """Nobody waits for it, so nobody would repeat it: the proof that nothing was done sets it going again."""
+    gateway = Gateway(LOST, LOST, LOST, ok(items=[]), ok(items=[]), ok(id="p_1", amount=5))
+    engine = engine_of(root, time, gateway)
+    engine.wake = lambda: None
+    engine.send_later("acme/pay", {"amount": 5})
+    engine.run_due()
+    for expected in ("unknown", "prepared"):
+        time.moves(hours=13)
+        engine.run_due()
+        assert the_call(engine)["state"] == expected
+    engine.run_due()
+    assert the_call(engine)["state"] == "succeeded"
+
+
+def test_a_queued_call_that_is_never_done_is_left_to_a_person(root: Path, time: Time) -> None:
+    """A gateway that loses every attempt is not asked for ever."""
+    gateway = Gateway(*[lambda request: ok(items=[]) if request.method == "GET" else LOST] * 200)
+    engine = engine_of(root, time, gateway)
+    engine.wake = lambda: None
+    engine.send_later("acme/pay", {"amount": 5})
+    for _ in range(100):
+        engine.run_due()
+        time.moves(hours=13)
+    assert (the_call(engine)["state"], the_call(engine)["due"]) == ("unknown", None)
+    assert len(gateway.answers) > 100
+
+
 def test_a_cancelled_call_is_never_sent(root: Path, time: Time) -> None:
     """Nothing was sent, nothing will be."""
     engine = engine_of(root, time, Gateway())
