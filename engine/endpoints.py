@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from engine.core import Engine
 from engine.errors import DataError, Problem, SettingError, UnknownNameError
 from engine.records import Record
+from engine.seals import ENCRYPTION_KEY
 
 RECORD = "webhook_endpoint"
 ROUTE = "/callsheet/webhooks"
@@ -66,7 +67,9 @@ def register(engine: Engine, gateway: str, url: str, endpoint: str = "") -> Regi
         unsent = () if "*" in sent else tuple(event for event in events(engine, gateway) if event not in sent)
         return Registered(known, made=False, unsent=unsent)
     told = {"url": url, "enabled_events": events(engine, gateway), "endpoint": endpoint}
-    engine.sealer.demand_key()
+    if not engine.settings.get(ENCRYPTION_KEY):
+        maker = "python -c 'from engine.seals import new_key; print(new_key())'"
+        raise SettingError(ENCRYPTION_KEY, f"is not set, and the endpoint's secret is kept sealed; {maker} makes one")
     result = engine.send(webhook["register"], _taken(engine, webhook["register"], told))
     made = next((record for record in result.records if record.type == RECORD), None)
     if made is None:

@@ -60,7 +60,7 @@ def _rows(here: Opening, kind: str) -> list[Row]:
                 {"name": name, "from": here.origin(_gateway_file(name)), "at": gateway.base_url, "events": webhook}
             )
     elif kind == "forms":
-        forms = {name: form for name, form in catalog.forms.items() if "/_" not in name}
+        forms = {name: form for name, form in catalog.forms.items() if not name.rpartition("/")[2].startswith("_")}
         rows += [{"name": name, "from": here.origin(form.file)} for name, form in forms.items()]
     else:
         mappers = catalog.mappers if kind == "mappers" else catalog.processors
@@ -356,5 +356,5 @@ def _missing(here: Opening) -> list[str]:
         ("CALLSHEET_ENCRYPTION_KEY", "no answer with a secret in it can be kept"),
     ):
         if settings.get(name) is None:
-            warned.append(f"{name} is not set, {lost}; `callsheet init` writes one into .env")
+            warned.append(f"{name} is not set, {lost}; `callsheet init` writes one into a fresh .env")
     return warned

@@ -28,7 +28,7 @@ def serve(here: Opening, host: str, port: int, reload: bool) -> None:
     """
     import waitress  # type: ignore[import-untyped]
 
-    app = _app(here, reload=reload)
+    app = served_app(here, reload=reload)
     try:
         server = waitress.create_server(app, host=host, port=port, ident="callsheet")
     except OSError as error:
@@ -42,7 +42,7 @@ def serve(here: Opening, host: str, port: int, reload: bool) -> None:
     click.echo("\nstopped")
 
 
-def _app(here: Opening, *, reload: bool) -> Any:
+def served_app(here: Opening, *, reload: bool) -> Any:
     """The Flask app to serve; under `flask callsheet` it is there already."""
     if here.app is not None:
         return here.app
