@@ -1,0 +1,187 @@
+"""`callsheet init` and `callsheet new`: files that are good as they are written."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+from commands import CHECKOUT, nothing_shipped, process, run
+from hosts import write
+
+from engine.cases import CaseRunner, read_cases
+from engine.catalog import load, shipped
+from engine.cli.files import secrets_of
+from engine.cli.new import _schema
+from engine.seals import Sealer, Tokens
+from engine.settings import Settings
+
+alone = pytest.fixture(nothing_shipped)
+
+
+def test_init_lays_out_a_host_that_runs(tmp_path: Path) -> None:
+    """Folders, settings, fresh keys that fit, and an app that answers."""
+    home = tmp_path / "deep" / "shop"
+    assert run(tmp_path, "init", str(home)).exit_code == 0
+    assert {path.name for path in home.iterdir()} >= {
+        "request_types",
+        "response_mappers",
+        "webhook_processors",
+        "forms",
+    }
+    assert stat.S_IMODE((home / ".env").stat().st_mode) == 0o600
+    settings = Settings(home, {})
+    Sealer(settings.keys("CALLSHEET_ENCRYPTION_KEY")).demand_key()
+    Tokens(settings.keys("CALLSHEET_SECRET_KEY"), "test")
+    assert settings.get("CALLSHEET_SECRET_KEY") != settings.get("CALLSHEET_ENCRYPTION_KEY")
+    assert ".env" in (home / ".gitignore").read_text().splitlines()
+    assert run(home, "check").exit_code == 0
+    asked = "from app import app; answer = app.test_client().get('/'); print(answer.status_code, answer.text)"
+    with process("-c", f"import sys; sys.path.insert(0, {str(home)!r}); {asked}", cwd=home) as running:
+        assert running.communicate()[0] == "200 <h1>It runs</h1>\n"
+
+
+def test_init_names_every_secret_and_setting(tmp_path: Path) -> None:
+    """None of them with a value, for an empty secret is an error."""
+    run(tmp_path, "init", str(tmp_path))
+    example = (tmp_path / ".env.example").read_text()
+    catalog = load([shipped()])
+    for name, gateway in catalog.gateways.items():
+        for setting in [*secrets_of(catalog, name), *gateway.settings.values()]:
+            assert f"# {setting}=\n" in example
+        assert f"# CALLSHEET_{name.upper()}_BASE_URL={gateway.base_url}\n" in example
+    for own in ("MODE", "STORE", "SECRET_KEY", "ENCRYPTION_KEY"):
+        assert f"CALLSHEET_{own}=" in example
+
+
+def test_init_overwrites_nothing(tmp_path: Path) -> None:
+    """Above all not the keys, without which nothing sealed can be read."""
+    run(tmp_path, "init", str(tmp_path))
+    (tmp_path / "app.py").write_text("mine")
+    before = (tmp_path / ".env").read_text()
+    again = run(tmp_path, "init", str(tmp_path))
+    assert (tmp_path / "app.py").read_text() == "mine"
+    assert (tmp_path / ".env").read_text() == before
+    assert "wrote" not in again.output
+
+
+def test_init_says_where_it_cannot_write(tmp_path: Path) -> None:
+    """One sentence."""
+    (tmp_path / "file").write_text("")
+    result = run(tmp_path, "init", str(tmp_path / "file" / "shop"))
+    assert (result.exit_code, "cannot be written: Not a directory" in result.output) == (2, True)
+
+
+# new ------------------------------------------------------------------------------------------------------------------
+
+
+NEW = [
+    ("acme/create_order --base-url https://api.acme.example", "acme/create_order name=Lamp"),
+    ("acme/create_order --base-url https://api.acme.example/v2 --mapper", "acme/create_order name=Lamp"),
+    (
+        "acme/create_order --base-url https://api.acme.example --record order --event order.paid --form",
+        "acme/create_order name=Lamp",
+    ),
+    (
+        "acme/get_order --base-url https://a.example --method GET --url /orders/{{data.id}} --record order",
+        "acme/get_order id=7 name=Lamp",
+    ),
+    (
+        "acme/drop_order --base-url https://a.example --method DELETE --url /orders/{{data.id}} --record order",
+        "acme/drop_order id=7",
+    ),
+    ("acme/drop_all --base-url https://a.example --method DELETE --mapper", "acme/drop_all"),
+]
+NEW_AT_STRIPE = [
+    ("stripe/create_coupon --event coupon.created", "stripe/create_coupon name=Lamp"),
+    ("stripe/make_payment --record payment --event charge.updated --method PUT", "stripe/make_payment name=Lamp"),
+]
+
+
+@pytest.mark.parametrize(("asked", "sent"), NEW)
+def test_new_files_are_good_as_they_are_written(asked: str, sent: str, tmp_path: Path, alone: None) -> None:
+    """They pass `check`, their cases hold, and what `new` proposes can be sent."""
+    assert_good(asked, sent, tmp_path)
+
+
+@pytest.mark.parametrize(("asked", "sent"), NEW_AT_STRIPE)
+def test_new_files_for_a_shipped_gateway_are_good_too(asked: str, sent: str, tmp_path: Path) -> None:
+    """They go by what its file says, and by the record type that is there."""
+    assert_good(asked, sent, tmp_path)
+
+
+def assert_good(asked: str, sent: str, tmp_path: Path) -> None:
+    """What is said of both."""
+    made = run(tmp_path, "new", *asked.split())
+    assert made.exit_code == 0, made.output
+    checked = run(tmp_path, "check")
+    assert checked.exit_code == 0, checked.output
+    runner, cases = CaseRunner(tmp_path), read_cases(tmp_path / "tests" / "cases")
+    assert cases
+    assert [runner.run(case).differences for case in cases] == [[] for _ in cases]
+    planned = run(tmp_path, "send", *sent.split(), "--dry-run")
+    assert planned.exit_code == 0, planned.output
+
+
+def test_new_writes_the_line_that_editors_need(tmp_path: Path, alone: None) -> None:
+    """The first line of every YAML file names the schema of its kind, which is there."""
+    run(tmp_path, "new", *NEW[2][0].split())
+    kinds = {}
+    for path in tmp_path.rglob("*.yml"):
+        sign, schema = path.read_text().splitlines()[0].split("$schema=")
+        assert sign == "# yaml-language-server: "
+        kinds[path.name] = json.loads((path.parent / schema).read_text())["$id"].removesuffix(".schema.json")
+    expected = {"_gateway.yml": "gateway", "create_order.yml": "request_type", "order.yml": "record_type"}
+    assert kinds == {**expected, "success.yml": "case"}
+
+
+def test_the_schema_is_named_from_the_file_where_the_package_lies_in_the_folder() -> None:
+    """A path that holds on a colleague's machine too."""
+    named = _schema(CHECKOUT, "request_types/acme/create_order.yml", "request_type")
+    assert named == "../../engine/file_schemas/request_type.schema.json"
+
+
+def test_new_overwrites_nothing(tmp_path: Path) -> None:
+    """Not even one of several files."""
+    write(tmp_path, {"response_mappers/acme/create_order.json.j2": "{# mine #}"})
+    write(tmp_path, {"request_types/acme/_gateway.yml": "base_url: https://a.example", **_POST})
+    result = run(tmp_path, "new", "acme/create_order", "--mapper")
+    assert result.exit_code == 2
+    assert "response_mappers/acme/create_order.json.j2 is there already; nothing was written" in result.output
+    assert not (tmp_path / "tests").exists()
+
+
+_POST = {
+    "request_types/acme/create_order.yml": "{summary: x, method: POST, url: /x, at_most_once: true}",
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["acme"], "gateway/name"),
+        (["../x/y"], "gateway/name"),
+        (["acme/x"], "--base-url https://"),
+        (["acme/x", "--base-url", "api.acme.example"], "scheme, host and path"),
+        (["acme/x", "--base-url", "https://api.acme.example/"], "without a / at its end"),
+        (["acme/x", "--base-url", "https://a.example", "--url", "x"], "begins with /"),
+        (["acme/x", "--base-url", "https://a.example", "--url", "/x?a=1"], "without query"),
+        (["acme/x", "--base-url", "https://a.example", "--method", "SEND"], "not one of"),
+        (["acme/x", "--base-url", "https://a.example", "--record", "a/b"], "not a word"),
+        (["acme/x", "--base-url", "https://a.example", "--event", "../x"], "event's name"),
+        (["stripe/x", "--base-url", "https://a.example"], "https://api.stripe.com/v1 already"),
+    ],
+)
+def test_new_refuses_what_it_cannot_write(arguments: list[str], said: str, tmp_path: Path) -> None:
+    """And writes nothing then."""
+    result = run(tmp_path, "new", *arguments)
+    assert (result.exit_code, said in result.output) == (2, True), result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_event_of_a_gateway_without_webhooks_is_warned_of(tmp_path: Path) -> None:
+    """Its processor would never be called."""
+    write(tmp_path, {"request_types/acme/_gateway.yml": "base_url: https://a.example"})
+    result = run(tmp_path, "new", "acme/x", "--event", "x.made")
+    assert "request_types/acme/_gateway.yml has no webhook: key yet" in result.stderr

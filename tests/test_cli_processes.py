@@ -1,0 +1,107 @@
+"""`callsheet serve`, `test` and `demo` in processes of their own, and `flask callsheet`."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+from click.testing import CliRunner
+from commands import KEYS, Gateway, a_gateway, a_shop, command, nothing_shipped, process, run
+from hosts import SHOP, write
+
+from engine.cli import group
+from engine.cli.opening import Opening
+from engine.cli.running import served_app
+from engine.core import Engine
+
+alone = pytest.fixture(nothing_shipped)
+gateway = pytest.fixture(a_gateway)
+shop = pytest.fixture(a_shop)
+
+
+def test_serve_answers_and_ends_cleanly(tmp_path: Path) -> None:
+    """With the app of the folder; Ctrl-C is no error to look at."""
+    CliRunner().invoke(group, ["init", str(tmp_path)])
+    with command("serve", "--port", "0", "--reload", cwd=tmp_path) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        url = running.stdout.readline().split(" at ")[1].split()[0]
+        with urlopen(url) as answer:
+            assert answer.read() == b"<h1>It runs</h1>"
+        running.send_signal(signal.SIGINT)
+        assert running.stdout.read() == "\nstopped\n"
+        assert "Traceback" not in running.stderr.read()
+
+
+def test_a_folder_without_an_app_is_served_as_well(shop: Path) -> None:
+    """Its forms and webhooks."""
+    app = served_app(Opening(shop), reload=False)
+    assert app.test_client().post("/callsheet/webhooks/shop", data=b"{}").status_code == 400
+
+
+def test_serve_says_what_is_wrong_with_an_app(tmp_path: Path) -> None:
+    """A file without an app is refused; an app without callsheet is served, with a warning."""
+    write(tmp_path, {"request_types/.gitkeep": "", "app.py": "app = 5\n"})
+    with command("serve", "--port", "0", cwd=tmp_path) as refused:
+        said = refused.communicate()[1]
+    assert (refused.returncode, "app.py: Failed to find Flask application" in said) == (2, True)
+    write(tmp_path, {"app.py": "from flask import Flask\napp = Flask('x')\n"})
+    with command("serve", "--port", "0", cwd=tmp_path) as served:
+        assert served.stderr is not None
+        assert "app.py has no Callsheet(app)" in served.stderr.readline()
+        served.send_signal(signal.SIGINT)
+
+
+def test_test_runs_the_cases_of_the_folder(tmp_path: Path) -> None:
+    """One that does not hold says what differs, without a traceback."""
+    CliRunner().invoke(group, ["--root", str(tmp_path), "new", "acme/order", "--base-url", "https://a.example"])
+    case = tmp_path / "tests/cases/request_types/acme/order/success.yml"
+    (case.parent / "wrong.yml").write_text(case.read_text().replace('body: {"name": "Lamp"}', 'body: {"name": "Lump"}'))
+    with command("test", cwd=tmp_path) as running:
+        shown = running.communicate()[0]
+    assert (running.returncode, "1 failed, 1 passed" in shown) == (1, True)
+    assert "sends: body: {'name': 'Lump'}" in shown
+    assert "def runtest" not in shown
+    nowhere = run(tmp_path, "test", str(tmp_path / "none"))
+    assert (nowhere.exit_code, "is not there" in nowhere.output) == (2, True)
+
+
+def test_the_demo_runs_the_main_job_offline(tmp_path: Path) -> None:
+    """Without a terminal it returns when done, and leaves nothing behind."""
+    with command("demo", cwd=tmp_path) as running:
+        shown, errors = running.communicate()
+    assert (running.returncode, errors) == (0, "")
+    for part in (
+        "1. A customer comes with a card",
+        "state=authorized",
+        "state=paid",
+        "state=partially_refunded",
+        "credit_card",
+        "is removed",
+        "account.updated  processed",
+        "state=verified",
+        "payment      partially_refunded  gateway_id=ch_Order18",
+    ):
+        assert part in shown
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_flask_callsheet_uses_the_apps_own_engine(tmp_path: Path, gateway: Gateway) -> None:
+    """Its folder and its store, wherever the command is started."""
+    home = write(tmp_path / "home", SHOP)
+    code = f"""
+from flask import Flask
+from engine.web import Callsheet
+app = Flask(__name__, root_path={str(home)!r})
+Callsheet(app, base_urls={{"shop": {gateway.url!r}}}, environment={KEYS | {"CALLSHEET_SECRET_KEY": "k" * 40}!r})
+"""
+    write(tmp_path, {"host.py": code})
+    ask = "from engine.cli import group; from flask.cli import FlaskGroup; cli = FlaskGroup(); "
+    ask += "cli.add_command(group); cli()"
+    arguments = ["-c", ask, "callsheet", "send", "shop/pay", "amount=5"]
+    with process(*arguments, cwd=tmp_path, FLASK_APP="host.py") as running:
+        shown, errors = running.communicate()
+    assert (running.returncode, "state=paid" in shown) == (0, True), errors
+    assert [sale["gateway_id"] for sale in Engine(home, environment=KEYS).find("sale")] == ["p1"]
