@@ -351,10 +351,10 @@ def closed_port() -> int:
 
 
 @contextlib.contextmanager
-def full_backlog() -> Iterator[int]:
+def full_backlog(address: tuple[str, int] = (HOST, 0)) -> Iterator[int]:
     """A port whose queue of connections is full, so that another one is neither accepted nor refused."""
     with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(socket.create_server((HOST, 0), backlog=0))
+        listener = stack.enter_context(socket.create_server(address, backlog=0))
         for _ in range(4):
             waiting = stack.enter_context(socket.socket())
             waiting.setblocking(False)
