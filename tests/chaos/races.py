@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -53,7 +54,7 @@ def main() -> int:
             engine = engine_of(url, port, Path(folder) / "host", nights, Points())
             statuses = _race(engine, orders, book, arguments.processes, racer)
             if arguments.sender == "journaled":
-                statuses += _race(engine, orders, book, 1, lambda *given: _come_back(*given, nights, port))
+                statuses += _race(engine, orders, book, 1, partial(_come_back, nights=nights, port=port))
             found = _findings(engine, books(port)["effects"], orders, book, statuses)
     print(f"{arguments.processes} processes, {arguments.keys} keys, {arguments.store}, {arguments.sender}\n")
     print(*found, f"{'seconds':<58}{time.monotonic() - began:>8.0f}", sep="\n", flush=True)
@@ -81,7 +82,7 @@ def _race(engine: Engine, orders: Sequence[Order], book: Book, count: int, racer
     return statuses
 
 
-def _come_back(engine: Engine, orders: Sequence[Order], book: Book, nights: Nights, port: int) -> None:
+def _come_back(engine: Engine, orders: Sequence[Order], book: Book, *, nights: Nights, port: int) -> None:
     """Who was told "it is being sent", or that the store was too busy, asks once more when all is done."""
     recover(engine, nights, port)
     send_orders(engine, orders, book)
