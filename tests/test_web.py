@@ -21,6 +21,7 @@ from flask import Flask, Response, get_flashed_messages, render_template_string
 from hosts import SHOP, failure, host, ok, refusal, write
 from html_pages import Page
 from waitress.server import create_server  # type: ignore[import-untyped]
+from werkzeug.datastructures import Headers
 from werkzeug.serving import make_server
 from werkzeug.test import EnvironBuilder, TestResponse
 
@@ -410,6 +411,24 @@ def test_a_body_without_a_length_or_cut_off_is_refused(site: Site) -> None:
     assert Response.from_app(site.app, environment).status_code == 411
     short = {"wsgi.input": io.BytesIO(b"half"), "CONTENT_LENGTH": "9", "REQUEST_METHOD": "POST"}
     assert site.client.open(HOOK, environ_overrides=short).status_code == 400
+
+
+class Dripping(io.BytesIO):
+    """A connection on which a body comes in pieces."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        return super().read(min(7, size or 0))
+
+
+def test_a_body_that_comes_in_pieces_is_whole(site: Site) -> None:
+    length = {"CONTENT_LENGTH": str(len(event()))}
+    chunked = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
+    for known in (length, chunked):
+        headers = Headers(signed(site, event()))
+        environment = EnvironBuilder(path=HOOK, method="POST", headers=headers).get_environ()
+        environment.pop("CONTENT_LENGTH", None)
+        environment |= {**known, "wsgi.input": Dripping(event())}
+        assert Response.from_app(site.app, environment).status_code == 200
 
 
 # What a browser is told ----------------------------------------------------------------------------------------------
