@@ -169,8 +169,12 @@ AUTH = {
 }
 
 
-@pytest.mark.parametrize("auth", AUTH)
-@pytest.mark.parametrize("note", ["plain", 'it\'s $HOME `id` "q" !! \\ ü', "two\nlines", "@file", "bell \x07"])
+NOTES = ['it\'s $HOME `id` "q" !! \\ ü', "two\nlines", "@file", "bell \x07"]
+
+
+@pytest.mark.parametrize(
+    ("auth", "note"), [*((auth, "plain") for auth in AUTH), *(("{bearer: SHOP_KEY}", note) for note in NOTES)]
+)
 def test_curl_sends_the_same_bytes(auth: str, note: str, shop: Path) -> None:
     """A shell that reads the line gives curl exactly this, whatever the values hold."""
     write(shop, {"request_types/shop/pay.yml": SHOP["request_types/shop/pay.yml"] + f"auth: {auth}\n"})

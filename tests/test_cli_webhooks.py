@@ -39,7 +39,7 @@ class Endpoints:
                 return 404, {"error": {"code": "resource_missing", "message": f"No such webhook endpoint: '{id}'"}}
             return 200, {"id": id, "object": "webhook_endpoint", "deleted": True}
         pairs = parse_qsl(body)
-        made = {
+        made: dict[str, Any] = {
             "id": f"we_{len(self.kept) + 1}",
             "object": "webhook_endpoint",
             "url": dict(pairs)["url"],
