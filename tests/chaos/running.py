@@ -2,7 +2,7 @@
 
 Hides: processes. A child is forked from a parent that has loaded the files and opened nothing. It is killed or frozen
 some time after it began, or springs a trap at a named point; whatever it was given and did not settle goes to others,
-also while it is only frozen. After every fifth of the kills all are killed, and a night passes.
+also while it is only frozen. Now and then all are killed, and a night passes.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ BATCH = 5  # orders that a sender is given, at most AGAIN of them not for the fi
 AGAIN = 3
 LIVES = (0.02, 1.2)  # seconds between a child's beginning and its random end
 TRAPPED = 2.0  # seconds after which a child that never sprang its trap is killed
+NIGHTLY = 50  # kills between two nights
 NIGHTS = [timedelta(), timedelta(hours=13), timedelta(hours=25)]  # in the key's window, after it, after its life
 LOOK = 0.005  # seconds between two looks at the children
 
@@ -96,7 +97,7 @@ class Chaos:
 
     def run(self, kills: int) -> None:
         """Go on until so many processes were killed."""
-        nights = [kills * part // 5 for part in range(1, 5)]
+        nights = list(range(NIGHTLY, kills, NIGHTLY))
         try:
             while self.tally.kills < kills:
                 self._fill()
