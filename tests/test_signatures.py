@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
-import random
 import re
 import time
 from collections.abc import Mapping
@@ -324,30 +323,6 @@ def test_values_that_are_no_text_are_refused() -> None:
     for value in (None, 5, b"v1=a", ["v1=a"]):
         headers: dict[str, object] = {"Stripe-Signature": value}
         assert not is_accepted(SHIPPED["stripe"], headers, BODY, TEXT_SECRET)  # type: ignore[arg-type]
-
-
-def test_we_accept_no_mutated_header_that_stripes_library_refuses() -> None:
-    """It takes more than we do, and it fails on what is not ASCII; there is no third kind of difference."""
-    chance = random.Random(20260101)
-    whole = f"{T},v1={GOOD}"
-    alphabet = [*"0123456789abcdeftv=,. +-", "é", "v1=", "t=", f"v1={GOOD}", T]
-    ours, theirs = 0, 0
-    for _ in range(20_000):
-        text = whole
-        for _ in range(chance.randint(1, 3)):
-            at, cut = chance.randrange(len(text) + 1), chance.choice([0, 0, 1, 2])
-            text = text[:at] + chance.choice(["", *alphabet]) + text[at + cut :]
-        accepted = is_accepted(SHIPPED["stripe"], {"Stripe-Signature": text}, BODY, TEXT_SECRET)
-        try:
-            stripe.WebhookSignature.verify_header(BODY, text, TEXT_SECRET)
-        except TypeError:
-            continue
-        except stripe.SignatureVerificationError:
-            assert not accepted, text
-        else:
-            theirs += 1
-        ours += accepted
-    assert 0 < ours < theirs
 
 
 # Schemes --------------------------------------------------------------------------------------------------------------
