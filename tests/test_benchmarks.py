@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 
 
 def _benchmarks(*arguments: str) -> str:
-    command = [sys.executable, "-m", "tests.benchmarks", "--rounds", "1", *arguments]
+    command = [sys.executable, "-m", "tests.benchmarks", "--rounds", "1", "--types", "20", *arguments]
     return subprocess.run(command, cwd=HERE.parent, check=True, capture_output=True, text=True, timeout=110).stdout
 
 

@@ -1,8 +1,9 @@
-"""`python -m tests.benchmarks [--rounds N] [--only NAME] [--json]`."""
+"""`python -m tests.benchmarks [--rounds N] [--types N] [--only NAME] [--json]`."""
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import platform
 from collections.abc import Sequence
@@ -14,24 +15,22 @@ from .sending import sending
 from .starting import starting
 from .table import as_dict, table
 
-CONTESTS: dict[str, Preparation] = {
-    "starting": starting,
-    "building": building,
-    "mapping": mapping,
-    "sending": sending,
-}
+NAMES = ("starting", "building", "mapping", "sending")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the contests and print one table."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="What the engine costs.")
     parser.add_argument("--rounds", type=int, default=25, help="how often each contestant takes its turn")
-    parser.add_argument("--only", choices=CONTESTS, action="append", help="one contest; may be given again")
+    parser.add_argument("--only", choices=NAMES, action="append", help="one contest; may be given again")
+    parser.add_argument("--types", type=int, default=600, help="the request types of the large host that is started")
     parser.add_argument("--json", action="store_true", help="print JSON, times in seconds")
     chosen = parser.parse_args(arguments)
+    begin = functools.partial(starting, chosen.types)
+    contests: dict[str, Preparation] = dict(zip(NAMES, (begin, building, mapping, sending), strict=True))
     rows = []
-    for name in chosen.only or CONTESTS:
-        with CONTESTS[name]() as contest:
+    for name in chosen.only or NAMES:
+        with contests[name]() as contest:
             rows += measured(contest, chosen.rounds)
     if chosen.json:
         print(json.dumps([as_dict(row) for row in rows], indent=2))

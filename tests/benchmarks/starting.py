@@ -17,7 +17,6 @@ from engine.catalog import shipped
 
 from .contests import Contest, Contestant, Row
 
-MANY = 600
 START = """
 import sys
 from engine import Engine
@@ -35,12 +34,12 @@ HELP = "import sys; sys.argv[0] = 'callsheet'; from engine.cli import main; main
 
 
 @contextmanager
-def starting() -> Iterator[Contest]:
-    """The contest: absolute times, for a person waits for these."""
+def starting(types: int) -> Iterator[Contest]:
+    """The contest: absolute times, for a person waits for these. `types` are the request types of a large host."""
     with TemporaryDirectory() as folder:
         shipped_files, many = Path(folder) / "shipped", Path(folder) / "many"
         shipped_files.mkdir()
-        write_many(many)
+        write_many(many, types)
         number = len(list((shipped() / "request_types").glob("*/[!_]*.yml")))
         runs = {
             "bare Python": lambda: _python("pass"),
@@ -57,8 +56,8 @@ def starting() -> Iterator[Contest]:
             Row(f"start: import and load {number} shipped types, cold", "shipped, cold", goal=0.8),
             Row(f"start: import and load {number} shipped types, cached", "shipped, cached", goal=0.4),
             Row("start: the same, and look into SQLite", "shipped, with database"),
-            Row(f"start: import and load {MANY} more types, cold", "many, cold", goal=1.5),
-            Row(f"start: import and load {MANY} more types, cached", "many, cached", goal=0.5),
+            Row(f"start: import and load {types} more types, cold", "many, cold", goal=1.5),
+            Row(f"start: import and load {types} more types, cached", "many, cached", goal=0.5),
         ]
         yield Contest("starting", {name: Contestant(run, 1) for name, run in runs.items()}, rows, most=5)
 
@@ -79,8 +78,8 @@ def _cold(root: Path) -> Callable[[], None]:
     return start
 
 
-def write_many(root: Path) -> None:
-    """A host's folder with MANY request types and a mapper for each: one shipped refund, its data under other names."""
+def write_many(root: Path, number_of_types: int) -> None:
+    """A host's folder of request types with a mapper each: one shipped refund, its data under other names."""
     source = shipped()
     types, mappers = root / "request_types" / "acme", root / "response_mappers" / "acme"
     for folder in (types, mappers):
@@ -90,7 +89,7 @@ def write_many(root: Path) -> None:
     gateway = (source / "request_types/stripe/_gateway.yml").read_text("utf-8")
     (types / "_gateway.yml").write_text(re.sub(r"(?m)^webhook:\n(  .*\n)+", "", gateway), "utf-8")
     sending, _, data = request.partition("\ndata:\n")
-    for number in range(MANY):
+    for number in range(number_of_types):
         new = rf"\1_{number}"
         used = re.sub(r"(data\.\w+)", new, sending)
         declared = re.sub(r"(?m)^    (\w+)(?=:)|(?<=required: \[)(\w+)", rf"\g<0>_{number}", data)
