@@ -139,10 +139,11 @@ def _gateway_faults(file: YamlFile, templates: Templates) -> list[Fault]:
         faults += templates.check_leaf(Source.at(leaf, marks[f"/{part}"]), {"event": None})
     if unfit := unfit_base_url(value["base_url"]):
         faults.append(file.fault("/base_url", f"'base_url' {unfit}"))
-    try:
-        scheme_of(webhook["scheme"] if webhook else "stripe")
-    except ValueError as error:
-        faults.append(file.fault("/webhook/scheme", str(error)))
+    if webhook:
+        try:
+            scheme_of(webhook["scheme"])
+        except ValueError as error:
+            faults.append(file.fault("/webhook/scheme", str(error)))
     return faults
 
 
