@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.calls import Plan, instant
+from engine.card_numbers import card_numbers
 from engine.context import Context
 from engine.errors import DataError, Problem
-from engine.redaction import card_numbers
 
 
 def plan(

@@ -6,7 +6,6 @@
     markup       HTML templates: what they may say, and what is wrong with one
     sheet        one form being filled in: the names that a form file has in reach
     slips        what a page sealed, signed and read back
-    card_numbers what must never be typed into an input
     submitting   render a form, take one back
 
 No web framework is known here: a host gives the session's id and gets HTML, and gets a `Submission` for what was

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from markupsafe import Markup
 
+from engine.card_numbers import holds_card_number
 from engine.errors import (
     CallError,
     DataError,
@@ -27,7 +28,6 @@ from engine.errors import (
     UnknownOutcome,
 )
 from engine.forms import options, slips
-from engine.forms.card_numbers import holds_card_number
 from engine.forms.fields import ABSENT, Field, field_of, misposted, value_of
 from engine.forms.sheet import GENERATED, Filled, Sheet, narrowed_problems
 from engine.forms.slips import Slip

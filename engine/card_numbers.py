@@ -1,4 +1,4 @@
-"""Card numbers, recognised so that they are never kept: typed into any input, one is refused before anything else.
+"""Card numbers, recognised so that they are never kept and never sent: wherever one turns up, it is refused.
 
 Hides: how issuers number cards (ISO/IEC 7812). Prefix, length and check digit together take fewer than one in a hundred
 random numbers of that length for a card's.
@@ -7,8 +7,10 @@ random numbers of that length for a card's.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+from engine.errors import Problem
 
 _DIGITS = re.compile(r"(?<![0-9])[0-9](?:[ .-]?[0-9]){13,18}(?![0-9])")
 _ISSUED = re.compile(
@@ -23,12 +25,25 @@ _ISSUED = re.compile(
 )
 
 
+def card_numbers(value: Any, pointer: str = "") -> Iterator[Problem]:
+    """A problem for every text, number or key in `value` that holds a card number; never with the number."""
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from card_numbers(key, pointer)
+            yield from card_numbers(part, pointer if holds_card_number(key) else f"{pointer}/{key}")
+    elif isinstance(value, list | tuple):
+        for number, part in enumerate(value):
+            yield from card_numbers(part, f"{pointer}/{number}")
+    elif _is_card(value):
+        yield Problem(pointer, "holds what looks like a card number; send a token that the gateway's page made of it")
+
+
 def holds_card_number(value: Any) -> bool:
     """Whether a card number stands anywhere in `value`."""
-    if isinstance(value, Mapping):
-        return any(holds_card_number(part) for part in (*value, *value.values()))
-    if isinstance(value, list | tuple):
-        return any(map(holds_card_number, value))
+    return any(True for _ in card_numbers(value))
+
+
+def _is_card(value: Any) -> bool:
     if isinstance(value, bool) or not isinstance(value, str | int):
         return False
     found = (re.sub("[^0-9]", "", one) for one in _DIGITS.findall(str(value)))

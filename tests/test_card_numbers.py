@@ -1,0 +1,42 @@
+"""Card numbers are told apart from other numbers."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.card_numbers import card_numbers
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        "4242424242424242",
+        "4242 4242 4242 4242",
+        "4000-0000-0000-0341",
+        "5555555555554444",
+        "2223003122003222",
+        "378282246310005",
+        "6011111111111117",
+        "3056930009020004",
+        "3566002020360505",
+        "6200000000000005",
+    ],
+)
+def test_a_card_number_is_refused(number: str) -> None:
+    """A number with an issuer's prefix, length and check digit is found wherever it stands, and is not repeated."""
+    data = {
+        "note": f"my card {number}, thanks",
+        "list": [{number: 1}],
+        "number": int("".join(filter(str.isdigit, number))),
+    }
+    found = list(card_numbers(data))
+    assert [problem.pointer for problem in found] == ["/note", "/list/0", "/number"]
+    assert not any(number in str(problem) for problem in found)
+
+
+@pytest.mark.parametrize(
+    "text", ["4242424242424241", "1234567890123456", "order 42424242", "0" * 16, "9" * 30, "tok_visa", "4222222222222"]
+)
+def test_other_numbers_pass(text: str) -> None:
+    """A wrong check digit, an unknown issuer or another length is no card number."""
+    assert list(card_numbers({"note": text})) == []
