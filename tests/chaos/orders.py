@@ -54,7 +54,7 @@ def new_order(number: int, chance: Random, charged: list[str]) -> Order:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the book. `order` is None where a process says that it has begun."""
+    """One line of the book. `order` is None where a process says what becomes of itself: it has begun, it dies."""
 
     process: int
     order: int | None = None

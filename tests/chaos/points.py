@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,32 +27,35 @@ POINTS = (
 )
 
 
-@dataclass
+@dataclass(frozen=True)
 class Trap:
-    """Sends `signal` to this process when it reaches `point` for the `passing`-th time."""
+    """Sends `signal` to its own process when that reaches `point` for the `passing`-th time."""
 
     point: str
     signal: signal.Signals
     passing: int
 
-    def reach(self, point: str) -> None:
-        """This process is at `point` now."""
-        if point == self.point:
-            self.passing -= 1
-            if self.passing == 0:
-                os.kill(os.getpid(), self.signal)
-
 
 class Points:
-    """Where this process is; a trap may be set for it."""
+    """Where this process is. A trap may be set for it; `note` is told when it springs."""
 
     def __init__(self) -> None:
-        self.trap: Trap | None = None
+        self._trap: Trap | None = None
+        self._note: Callable[[str], object] = str
+        self._passed = 0
+
+    def set(self, trap: Trap | None, note: Callable[[str], object]) -> None:
+        """Set a trap for this process."""
+        self._trap, self._note, self._passed = trap, note, 0
 
     def reach(self, point: str | None) -> None:
         """This process is at `point` now, if that is one."""
-        if self.trap and point:
-            self.trap.reach(point)
+        if self._trap is None or point != self._trap.point:
+            return
+        self._passed += 1
+        if self._passed == self._trap.passing:
+            self._note(f"{'frozen' if self._trap.signal is signal.SIGSTOP else 'killed'} {point}")
+            os.kill(os.getpid(), self._trap.signal)
 
 
 class WatchedStore:

@@ -146,8 +146,8 @@ class Chaos:
     def _start(self, orders: Sequence[Order]) -> None:
         how = SIGSTOP if self._chance.random() < 0.12 else SIGKILL
         trap = None
-        if self._chance.random() < (0.7 if how is SIGSTOP else 0.4):
-            trap = Trap(self._chance.choice(POINTS), how, self._chance.randint(1, 6))
+        if self._chance.random() < (0.7 if how is SIGSTOP else 0.5):
+            trap = Trap(self._chance.choice(POINTS), how, self._chance.randint(1, 3))
         child = Child(
             forked(lambda: self._live(trap, orders)),
             orders,
@@ -157,7 +157,7 @@ class Chaos:
         self._children[child.pid] = child
 
     def _live(self, trap: Trap | None, orders: Sequence[Order]) -> None:
-        self._points.trap = trap
+        self._points.set(trap, lambda what: self._book.write(said=what))
         self._engine.find("call", limit=1)  # opens the store: nobody is killed before there is something to lose
         self._book.write()
         if orders:
@@ -181,16 +181,20 @@ class Chaos:
 
     def _read(self) -> None:
         for line in self._book.news():
-            if line.order is None:
-                child = self._children.get(line.process)
-                if child and child.ends is None and child.wakes is None:
-                    child.ends = time.monotonic() + child.after
-                continue
-            self.tally.counts[f"told: {line.said}"] += 1
-            if self.tally.told.get(line.order, ("", None))[0] not in SETTLED:
-                self.tally.told[line.order] = (line.said, line.id)
-            if line.said == "succeeded" and line.id and line.id.startswith("ch_"):
-                self._charged.append(line.id)
+            child = self._children.get(line.process)
+            if line.order is not None:
+                self._note_told(line.order, line.said, line.id)
+            elif line.said != "begun":
+                self.tally.counts[line.said] += 1
+            elif child and child.ends is None and child.wakes is None:
+                child.ends = time.monotonic() + child.after
+
+    def _note_told(self, order: int, said: str, id: str | None) -> None:
+        self.tally.counts[f"told: {said}"] += 1
+        if self.tally.told.get(order, ("", None))[0] not in SETTLED:
+            self.tally.told[order] = (said, id)
+        if said == "succeeded" and id and id.startswith("ch_"):
+            self._charged.append(id)
 
     def _wait(self) -> None:
         """See which children ended or stopped."""
