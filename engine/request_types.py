@@ -169,8 +169,7 @@ class RequestType:
                 del headers[content_type]
             return b""
         body, sent_type = bodies.encode(value, self.content_type, boundary)
-        if content_type:
-            headers[content_type] = sent_type
+        headers[content_type or "Content-Type"] = sent_type
         return body
 
     def scope(self, account: str, *, live: bool) -> Scope:

@@ -26,6 +26,7 @@ SECRET_KEY = "CALLSHEET_SECRET_KEY"  # noqa: S105  # the name of the setting
 KEY_MINIMUM = 32  # bytes
 
 _MARK = "sealed:"
+_MAKE_ONE = 'make one: python -c "from engine.seals import new_key; print(new_key())"'
 
 
 def new_key() -> str:
@@ -55,7 +56,7 @@ class Sealer:
     def demand_key(self) -> None:
         """Raises SettingError where nothing can be sealed."""
         if not self._keys:
-            raise SettingError(ENCRYPTION_KEY, "is not set, and there is a secret to be kept; new_key() makes one")
+            raise SettingError(ENCRYPTION_KEY, f"is not set, and there is a secret to be kept; {_MAKE_ONE}")
 
     def seal(self, text: str) -> str:
         """`text`, encrypted. Raises SettingError without a key."""
@@ -87,7 +88,7 @@ class Tokens:
 
     def __init__(self, keys: Sequence[str], purpose: str, now: Callable[[], float] = time.time) -> None:
         if not keys:
-            raise SettingError(SECRET_KEY, "is not set; new_key() makes one")
+            raise SettingError(SECRET_KEY, f"is not set; {_MAKE_ONE}")
         if any(len(key.encode()) < KEY_MINIMUM for key in keys):
             raise SettingError(SECRET_KEY, f"is shorter than {KEY_MINIMUM} bytes")
 
