@@ -35,7 +35,7 @@ def send_orders(engine: Engine, orders: Sequence[Order], book: Book) -> None:
 
 
 def _attempt(engine: Engine, order: Order) -> tuple[str, str | None]:
-    """What the caller is told, and the bank's id of what was done."""
+    """What the caller is told, and the bank's id of what was done or, where nothing was, when that was asked."""
     try:
         if order.later:
             call = engine.send_later(order.request_type, order.data, operation=order.name)
@@ -44,8 +44,8 @@ def _attempt(engine: Engine, order: Order) -> tuple[str, str | None]:
         result = engine.send(order.request_type, order.data, operation=order.name)
     except RejectedError:
         return "declined", None
-    except TransportError:
-        return "not done", None
+    except TransportError as error:
+        return "not done", error.call["sent_at"] if error.call else None
     except CallError as error:
         by_hand = error.call is not None and error.call.get("resolution") == "succeeded"
         return ("by hand", None) if by_hand else ("unknown", None)

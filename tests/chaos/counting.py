@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from engine.core import Engine
@@ -13,6 +14,7 @@ from engine.records import Record
 from .children import all_records
 from .running import Tally
 
+KINDS = {"charge": "charges", "refund": "refunds", "cash": "cash"}
 NEVER = ["declined", "not_done", "cancelled"]
 
 
@@ -62,6 +64,7 @@ def findings(engine: Engine, books: Mapping[str, Any], tally: Tally) -> list[Fin
             [id for id, record in moved.items() if not _same(record, by_id.get(id))],
         ),
         Finding("called refused or not done, yet done", [one["id"] for one in effects if one["call"] in undone]),
+        Finding("told that it was not done, after it was", _denied(effects, tally)),
         Finding("keys reused with other bytes", range(books["counts"].get("keys reused with other bytes", 0))),
         Finding("calls stuck, and nobody told", [call.id for call in calls if _stuck(call)]),
         Finding(
@@ -75,6 +78,14 @@ def findings(engine: Engine, books: Mapping[str, Any], tally: Tally) -> list[Fin
         Finding("orders never settled", [order.name for order in tally.unsettled]),
         Finding("other faults", tally.faults),
     ]
+
+
+def _denied(effects: Sequence[Mapping[str, Any]], tally: Tally) -> list[str]:
+    """The orders whose callers were told "not done" by who asked later than it was done."""
+    done = {(effect["order"], effect["object"]): effect["at"] for effect in reversed(effects)}
+    objects = {order.number: (order.name, KINDS[order.kind]) for order in tally.orders}
+    asked = [(objects[number], datetime.fromisoformat(instant).timestamp()) for number, instant in tally.not_done]
+    return [name for (name, kind), instant in asked if done.get((name, kind), instant) < instant]
 
 
 def history(engine: Engine, books: Mapping[str, Any], found: Sequence[Finding]) -> list[str]:

@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import repeat
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
@@ -29,6 +30,7 @@ KEPT = 24 * 3600.0  # seconds that a key is remembered
 INDEXED = 60.0  # seconds until a search finds what was done
 SLOW = (0.05, 1.0)  # seconds that a slow answer takes; a client's patience is in between
 
+BURST = 4  # exchanges in a row that are too many
 FAULTS = (
     "reset before reading",
     "reset after executing",
@@ -180,10 +182,11 @@ def _broken() -> Reply:
 
 
 def by_seed(seed: int, share: float) -> Iterator[str | None]:
-    """What goes wrong with one exchange after the other: `share` of them are broken."""
+    """What goes wrong with one exchange after the other: about `share` of them break. A 429 comes with more of them."""
     chance = random.Random(seed)
     while True:
-        yield chance.choice(FAULTS) if chance.random() < share else None
+        fault = chance.choice(FAULTS) if chance.random() < share else None
+        yield from repeat(fault, BURST if fault == "429" else 1)
 
 
 class Door:

@@ -54,7 +54,10 @@ def new_order(number: int, chance: Random, charged: list[str]) -> Order:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the book. `order` is None where a process says what becomes of itself: it has begun, it dies."""
+    """One line of the book. `order` is None where a process says what becomes of itself: it has begun, it dies.
+
+    `id` is what the bank calls it or, where it was not done, the instant at which that was asked.
+    """
 
     process: int
     order: int | None = None
@@ -70,16 +73,17 @@ class Book:
         file.touch()
 
     def write(self, order: int | None = None, said: str = "begun", id: str | None = None) -> None:
-        """Append one line, whole or not at all: so short a write is not divided."""
-        line = json.dumps([os.getpid(), order, said, id]) + "\n"
+        """Append one line. A process that is killed meanwhile may leave a part of it, on a line of its own."""
+        line = "\n" + json.dumps([os.getpid(), order, said, id]) + "\n"
         book = os.open(self._file, os.O_WRONLY | os.O_APPEND)
         os.write(book, line.encode())
         os.close(book)
 
     def news(self) -> list[Line]:
-        """The lines that were not read before."""
+        """The lines that were not read before; a line that is not whole was never written."""
         with self._file.open("rb") as book:
             book.seek(self._read)
             text = book.read()
-        self._read += len(text)
-        return [Line(*json.loads(line)) for line in text.splitlines()]
+        ended = text.rfind(b"\n") + 1
+        self._read += ended
+        return [Line(*json.loads(line)) for line in text[:ended].splitlines() if line.endswith(b"]")]

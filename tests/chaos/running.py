@@ -61,6 +61,7 @@ class Tally:
 
     orders: list[Order] = field(default_factory=list)
     told: dict[int, tuple[str, str | None]] = field(default_factory=dict)
+    not_done: list[tuple[int, str]] = field(default_factory=list)
     kills: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
@@ -193,6 +194,8 @@ class Chaos:
         self.tally.counts[f"told: {said}"] += 1
         if self.tally.told.get(order, ("", None))[0] not in SETTLED:
             self.tally.told[order] = (said, id)
+        if said == "not done" and id:
+            self.tally.not_done.append((order, id))
         if said == "succeeded" and id and id.startswith("ch_"):
             self._charged.append(id)
 
