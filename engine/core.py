@@ -83,7 +83,7 @@ class Engine:
         self._inbox = Inbox(context, self._sending.settling, self.recovery.settle_by_event)
         self._forms = Forms(self)
         self._due = threading.local()
-        self.wake: Callable[[], object] = self.run_due
+        self.wake: Callable[[], object] | None = None  # a host's worker; without one, follow-ups are sent at once
         check_secrets(self.catalog.gateways, self.settings)
 
     # Sending and receiving --------------------------------------------------------------------------------------------
@@ -112,10 +112,11 @@ class Engine:
 
         Raises UnknownNameError, DataError and SettingError at once; what comes of it is in the row.
         """
-        try:
-            return CALL.complete(self._sending.send_later(name, data or {}, operation, due))
-        finally:
-            self._go_on()
+        call = CALL.complete(self._sending.send_later(name, data or {}, operation, due))
+        self._due.waiting = False
+        if self.wake:
+            self.wake()
+        return call
 
     def plan(self, name: str, data: Mapping[str, Any] | None = None, *, operation: str | None = None) -> Plan:
         """The call as `send` would make it; nothing is kept or sent."""
@@ -134,6 +135,14 @@ class Engine:
         record = self._inbox.receive(gateway, headers, body, endpoint)
         try:
             return EVENT.complete(self._inbox.process(record))
+        finally:
+            self._go_on()
+
+    def replay(self, event: Record, who: str, why: str) -> Record:
+        """Process an event again from its stored bytes; returns its row as it is then."""
+        again = self._inbox.replay(event, who, why)
+        try:
+            return EVENT.complete(self._inbox.process(again))
         finally:
             self._go_on()
 
@@ -218,7 +227,7 @@ class Engine:
         """Have done what the last commit of this thread left to do; a chain of calls ends, so this does."""
         while getattr(self._due, "waiting", False):
             self._due.waiting = False
-            self.wake()
+            (self.wake or self.run_due)()
 
     def _key(self, scope: Scope, request_type: str, operation: str) -> str:
         return operation_key(self._salt, scope, request_type, operation)

@@ -13,6 +13,7 @@
     send        send
     history     records, calls, events
     webhooks    webhooks register, list, remove
+    operating   recover, remap, resolve, cancel, replay, worker
     running     serve, test, db
     demo        demo
 
@@ -36,6 +37,7 @@ from engine.cli.history import calls, events, records
 from engine.cli.init import init
 from engine.cli.new import new
 from engine.cli.opening import Opening
+from engine.cli.operating import cancel, recover, remap, replay, resolve, worker
 from engine.cli.running import db, serve, test
 from engine.cli.send import send
 from engine.cli.webhooks import webhooks
@@ -95,7 +97,12 @@ def group(ctx: click.Context, root: Path | None) -> None:
     ctx.obj = Opening(root, ctx.obj)
 
 
-for _command in (init, list_files, show, new, check, send, records, calls, events, webhooks, serve, test, db, demo):
+_FILES = (init, list_files, show, new, check)
+_CALLS = (send, records, calls, events, webhooks)
+_OPEN = (recover, remap, resolve, cancel, replay, worker)
+_REST = (serve, test, db, demo)
+
+for _command in (*_FILES, *_CALLS, *_OPEN, *_REST):
     group.add_command(_command)
 
 

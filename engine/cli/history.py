@@ -57,7 +57,7 @@ def calls(here: Opening, id: str | None, states: tuple[str, ...], limit: int, af
     if id is None:
         columns = ["sent_at", "request_type", "state", "message"]
         return _print(_found(here, "call", states, limit, after), columns, limit, as_json=as_json)
-    call = _one(here, "call", id)
+    call = one(here, "call", id)
     if as_json:
         return print_json(call.as_dict())
     return click.echo(stories.call(here.engine, call))
@@ -77,7 +77,7 @@ def events(
     if id is None:
         columns = ["received_at", "gateway", "event_type", "state", "message"]
         return _print(_found(here, "event", states, limit, after), columns, limit, as_json=as_json)
-    event = _one(here, "event", id)
+    event = one(here, "event", id)
     if as_json:
         return print_json(event.as_dict())
     return click.echo(stories.event(here.engine, event))
@@ -95,7 +95,8 @@ def _found(here: Opening, type: str, states: tuple[str, ...], limit: int, after:
     return here.engine.find(type, limit=limit, after=after, **where)
 
 
-def _one(here: Opening, type: str, id: str) -> Record:
+def one(here: Opening, type: str, id: str) -> Record:
+    """The call or event with that id. Raises UnknownNameError."""
     from engine.errors import UnknownNameError
 
     found = here.engine.find(type, id=id, limit=1)

@@ -67,7 +67,7 @@ class Opening:
             from engine.web import engine_of
 
             mounted = engine_of(self.app)
-            mounted.wake = mounted.run_due  # a command ends when it is done, so nothing is left to a thread
+            mounted.wake = None  # a command ends when it is done, so nothing is left to a thread
             return mounted
         if not self.is_host:
             made = f"`callsheet init {_shown(self.root)}` makes it one"

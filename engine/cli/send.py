@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @click.argument("arguments", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--data", "file", metavar="FILE", help="JSON or YAML to begin with; - is JSON on the standard input.")
 @click.option("--operation", metavar="KEY", help="Your key of what is to be done once: a repeat sends nothing again.")
+@click.option("--later", is_flag=True, help="Write it down for a worker; send nothing now.")
 @click.option("--dry-run", is_flag=True, help="Print the exact request, with secrets as $NAME; send nothing.")
 @click.option("--curl", "as_curl", is_flag=True, help="Print the request as a curl command line; send nothing.")
 @as_json
@@ -34,6 +35,7 @@ def send(  # noqa: PLR0913, PLR0917 - click gives every option as an argument
     arguments: tuple[str, ...],
     file: str | None,
     operation: str | None,
+    later: bool,
     dry_run: bool,
     as_curl: bool,
     as_json: bool,
@@ -59,6 +61,12 @@ def send(  # noqa: PLR0913, PLR0917 - click gives every option as an argument
             print_json(requests.as_data(plan.request, type.auth))
         else:
             click.echo(requests.shown(plan.request, type.auth))
+        return
+    if later:
+        call = engine.send_later(name, data, operation=operation)
+        print_json(call.as_dict()) if as_json else click.echo(
+            f"{call.id} is {call['state']}; `callsheet worker` sends it"
+        )
         return
     ctx.exit(_carry_out(engine, name, data, operation, as_json=as_json))
 

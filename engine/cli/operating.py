@@ -1,0 +1,143 @@
+"""`callsheet recover`, `remap`, `resolve`, `cancel`, `replay`, `worker`: what is done when something was left open."""
+
+from __future__ import annotations
+
+import getpass
+import signal
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from engine.cli import stories
+from engine.cli.history import one
+from engine.cli.opening import Opening, opening
+
+if TYPE_CHECKING:
+    from engine.core import Engine
+    from engine.records import Record
+
+PAUSE = 2.0  # seconds between looks at the store while nothing is due
+BATCH = 50
+
+_REASON = click.option("--reason", required=True, help="Why; it is kept with your name.")
+
+
+@click.command(short_help="Take up what was left open.")
+@opening
+def recover(here: Opening) -> None:
+    """Do everything that is due: calls of processes that died, unknown calls, queued calls, waiting events.
+
+    Then list what only a person can settle. `callsheet worker` does the same all the time.
+    """
+    engine = here.engine
+    done = 0
+    while number := engine.run_due(BATCH):
+        done += number
+    click.echo(f"{done} taken up")
+    left = [call for call in _all(engine, "call", state=["unknown", "unmapped"]) if call["due"] is None]
+    if left:
+        click.echo("\nThese need a person (`callsheet calls ID`, then `remap` or `resolve`):")
+        click.echo(stories.rows(left, ["sent_at", "request_type", "state", "message"]))
+
+
+@click.command(short_help="Map a kept answer again.")
+@click.argument("id", required=False)
+@click.option("--all", "everything", is_flag=True, help="Every call whose answer is not mapped.")
+@opening
+def remap(here: Opening, id: str | None, everything: bool) -> None:
+    """Run the mapper over the kept answer of the call ID again, after its file was mended. Nothing is sent."""
+    if (id is None) != everything:
+        raise click.UsageError("name one call, or say --all")
+    from engine.errors import MappingError
+
+    engine = here.engine
+    failed = 0
+    for call in [one(here, "call", id)] if id else list(_all(engine, "call", state="unmapped")):
+        try:
+            result = engine.recovery.remap(call)
+        except MappingError as error:
+            failed += 1
+            click.echo(f"{call.id}: {error}", err=True)
+        else:
+            changed = ", ".join(sorted({record.type for record in result.records})) or "no record"
+            click.echo(f"{call.id}: mapped, {changed} changed")
+    if failed:
+        raise MappingError(f"{failed} still cannot be mapped; mend the file and try again")
+
+
+@click.command(short_help="Say what became of a call.")
+@click.argument("id")
+@click.option("--as", "resolution", type=click.Choice(["succeeded", "declined", "not_done"]), required=True)
+@_REASON
+@opening
+def resolve(here: Opening, id: str, resolution: str, reason: str) -> None:
+    """Have the last word on the call ID, which is unknown or unmapped: nobody comes back to it.
+
+    After `--as not_done` the same operation may be sent again.
+    """
+    call = here.engine.recovery.resolve(one(here, "call", id), resolution, getpass.getuser(), reason)
+    click.echo(f"{call.id} is {call['message']}")
+
+
+@click.command(short_help="Keep a queued call from being sent.")
+@click.argument("id")
+@_REASON
+@opening
+def cancel(here: Opening, id: str, reason: str) -> None:
+    """Cancel the call ID, which waits to be sent. Nothing left, and nothing will."""
+    call = here.engine.recovery.cancel(one(here, "call", id), getpass.getuser(), reason)
+    click.echo(f"{call.id} is cancelled")
+
+
+@click.command(short_help="Process events again.")
+@click.argument("id", required=False)
+@click.option("--type", "event_type", metavar="EVENT", help="Every event of this type, as in account.updated.")
+@click.option("--since", metavar="INSTANT", help="Only those that came since then, as in 2026-11-01.")
+@_REASON
+@opening
+def replay(here: Opening, id: str | None, event_type: str | None, since: str | None, reason: str) -> None:
+    """Process the event ID again, or all of a type: after a file was added or mended, or an event was given up."""
+    if (id is None) == (event_type is None and since is None):
+        raise click.UsageError("name one event, or say --type or --since")
+    engine, who = here.engine, getpass.getuser()
+    where = {"event_type": event_type} if event_type else {}
+    found = [one(here, "event", id)] if id else list(_all(engine, "event", **where))
+    chosen = [event for event in found if since is None or (event["received_at"] or "") >= since]
+    with click.progressbar(chosen, label=f"{len(chosen)} events", hidden=len(chosen) < 2) as events:
+        ended = [engine.replay(event, who, reason)["state"] for event in events]
+    for state in sorted(set(ended)):
+        click.echo(f"{ended.count(state)} {state}")
+
+
+@click.command(short_help="Do what is due, all the time.")
+@click.option("--once", is_flag=True, help="Do what is due now, and end: for cron.")
+@opening
+def worker(here: Opening, once: bool) -> None:
+    """Send queued calls, take up open ones, process waiting events and tell the host's functions, until stopped.
+
+    Any number of workers may run on one store. SIGTERM and Ctrl-C end it after what it is at.
+    """
+    engine, ended = here.engine, threading.Event()
+    engine.wake = lambda: None  # this very loop is what would be woken
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    click.echo(f"working on {here.root} (Ctrl-C stops)")
+    while not ended.is_set():
+        done = engine.run_due(BATCH)
+        if done:
+            click.echo(f"{done} done")
+        elif once:
+            break
+        else:
+            ended.wait(PAUSE)
+    click.echo("stopped")
+
+
+def _all(engine: Engine, type: str, **where: Any) -> Iterator[Record]:
+    """Every record that fits, oldest first, a page at a time."""
+    after = None
+    while found := engine.find(type, order="id", limit=500, after=after, **where):
+        yield from found
+        after = found[-1].id

@@ -1,0 +1,102 @@
+"""`callsheet recover`, `remap`, `resolve`, `cancel`, `replay`, `worker`: what was left open, and who settles it."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import KEYS, Gateway, a_gateway, a_shop, a_shop_with_store, an_empty_store, command, nothing_shipped, run
+from hosts import OnlyHere
+
+from engine.core import Engine
+from engine.signatures import SHIPPED, sign
+
+alone = pytest.fixture(nothing_shipped)
+gateway = pytest.fixture(a_gateway)
+bare_shop = pytest.fixture(a_shop)
+empty_store = pytest.fixture(scope="session")(an_empty_store)
+shop = pytest.fixture(a_shop_with_store)
+
+
+def the(shop: Path, kind: str) -> dict[str, Any]:
+    (found,) = json.loads(run(shop, kind, "--json").stdout)
+    record: dict[str, Any] = found
+    return record
+
+
+def test_a_queued_call_waits_for_a_worker(shop: Path, gateway: Gateway) -> None:
+    """`send --later` sends nothing; `worker --once` sends it."""
+    said = run(shop, "send", "shop/pay", "amount=5", "--later", gateway=gateway)
+    assert (said.exit_code, gateway.requests) == (0, [])
+    assert the(shop, "calls")["state"] == "prepared"
+    assert run(shop, "worker", "--once", gateway=gateway).exit_code == 0
+    assert the(shop, "calls")["state"] == "succeeded"
+    assert len(gateway.requests) == 1
+
+
+def test_a_cancelled_call_is_not_sent(shop: Path, gateway: Gateway) -> None:
+    """A reason is asked for and kept, and what is cancelled cannot be cancelled again."""
+    run(shop, "send", "shop/pay", "amount=5", "--later", gateway=gateway)
+    id = the(shop, "calls")["id"]
+    assert run(shop, "cancel", id).exit_code == 2
+    assert run(shop, "cancel", id, "--reason", "ordered twice").exit_code == 0
+    assert the(shop, "calls")["audit"][0]["why"] == "ordered twice"
+    run(shop, "worker", "--once", gateway=gateway)
+    assert gateway.requests == []
+    assert "only one that is prepared" in run(shop, "cancel", id, "--reason", "again").stderr
+
+
+def test_a_kept_answer_is_mapped_when_its_file_is_mended(shop: Path, gateway: Gateway) -> None:
+    """`remap` sends nothing; while the file is wrong it says so and keeps the call."""
+    gateway.answer = lambda *_: (200, {"id": "p1", "amount": "five"})
+    assert run(shop, "send", "shop/pay", "amount=5", gateway=gateway).exit_code == 4
+    failed = run(shop, "remap", "--all", gateway=gateway)
+    assert failed.exit_code == 4
+    assert "/amount" in failed.stderr
+    mapper = shop / "response_mappers/shop/pay.json.j2"
+    mapper.write_text(
+        '{"upsert": "sale", "where": {"gateway_id": {{ response.id }}}, "set": {"amount": 5, "state": "paid"}}'
+    )
+    mended = run(shop, "remap", the(shop, "calls")["id"], gateway=gateway)
+    assert (mended.exit_code, the(shop, "calls")["state"]) == (0, "succeeded")
+    assert len(gateway.requests) == 1
+    assert run(shop, "remap").exit_code == 2
+
+
+def test_a_person_says_what_became_of_a_call(shop: Path, gateway: Gateway) -> None:
+    """What nobody can settle is listed by `recover`, and ended by `resolve`."""
+    gateway.answer = lambda *_: (502, b"<html>")
+    assert run(shop, "send", "shop/pay_once", "amount=5", gateway=gateway).exit_code == 3
+    assert "shop/pay_once" in run(shop, "recover", gateway=gateway).stdout
+    id = the(shop, "calls")["id"]
+    assert run(shop, "resolve", id, "--as", "lost", "--reason", "x").exit_code == 2
+    assert run(shop, "resolve", id, "--as", "succeeded", "--reason", "the bank shows it").exit_code == 0
+    assert the(shop, "calls")["state"] == "resolved"
+    assert "shop/pay_once" not in run(shop, "recover", gateway=gateway).stdout
+
+
+def test_an_event_is_processed_again(shop: Path) -> None:
+    """An event that came before its file is ignored, and replayed when the file is there."""
+    engine = Engine(shop, environment=KEYS, files=OnlyHere(shop))
+    body = b'{"id": "evt_1", "type": "payment.noted", "created": 1767225600, "live": false, "payment": "p1"}'
+    engine.receive("shop", sign(SHIPPED["stripe"], KEYS["SHOP_HOOK"], body, engine.clock.now().timestamp()), body)
+    engine.store.close()  # type: ignore[attr-defined]  # it is the one that opens files
+    assert the(shop, "events")["state"] == "ignored"
+    assert run(shop, "replay", "--reason", "x").exit_code == 2
+    assert "1 ignored" in run(shop, "replay", the(shop, "events")["id"], "--reason", "try").stdout
+    (shop / "webhook_processors/shop/payment.noted.json.j2").write_text("{# nothing to change #}")
+    assert "1 processed" in run(shop, "replay", "--type", "payment.noted", "--reason", "the file is there").stdout
+    assert [line["why"] for line in the(shop, "events")["audit"]] == ["try", "the file is there"]
+
+
+def test_a_worker_ends_when_it_is_told_to(shop: Path) -> None:
+    """SIGTERM ends a worker without a traceback, after what it is at."""
+    worker = command("--root", str(shop), "worker", cwd=shop)
+    assert worker.stdout
+    assert "working on" in worker.stdout.readline()
+    worker.send_signal(signal.SIGTERM)
+    out, err = worker.communicate(timeout=60)
+    assert (worker.returncode, out, err) == (0, "stopped\n", "")
