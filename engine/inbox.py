@@ -82,7 +82,8 @@ class Inbox:
         now, settings = self._with.clock.now(), self._with.settings
         verify(scheme_of(webhook["scheme"]), self._secrets(gateway, endpoint), headers, body, now.timestamp())
         event, said = self._understood(gateway, body)
-        scope = Scope(gateway.name, _text(said.get("account")), bool(said.get("live", settings.live)))
+        account = _text(said.get("account"))
+        scope = Scope(gateway.name, account if account.isprintable() else "", bool(said.get("live", settings.live)))
         identity = _text(said.get("id")) or hashlib.sha256(body).hexdigest()
         wrong = self._wrong(event, said)
         properties = {
@@ -111,7 +112,8 @@ class Inbox:
         gateway = self._with.catalog().gateways.get(record.scope.gateway)
         if gateway and ended["state"] in {"processed", "ignored"}:
             said = gateway.read_event({"event": parse_json(as_bytes(record["body"]))})
-            self._settle(record, said.get("key"), said.get("reference"), said.get("object"))
+            key, reference = _text(said.get("key")) or None, _text(said.get("reference")) or None
+            self._settle(record, key, reference, said.get("object"))
         return ended
 
     def replay(self, record: Record, who: str, reason: str) -> Record:
@@ -193,6 +195,8 @@ class Inbox:
             return "the body is not a JSON object"
         if not _text(said.get("id")) or not _text(said.get("type")):
             return "the event says no id or no type"
+        if not _text(said.get("account")).isprintable():
+            return "the event names an account that can be none"
         if "live" in said and bool(said["live"]) != self._with.settings.live:
             return (
                 f"the event is {'live' if said['live'] else 'test'}, this host runs in {self._with.settings.mode} mode"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hosts import SECRETS, SHOP, Host, failure, host, ok
 
-from engine.errors import DefinitionError, SettingError, SignatureError, StoreError, UnknownNameError
+from engine.errors import DefinitionError, SettingError, SignatureError, StoreError, UnknownNameError, UnknownOutcome
 from engine.inbox import LATER
 from engine.records import Record
 from engine.signatures import SHIPPED, scheme_of, sign
@@ -238,6 +238,17 @@ def test_other_schemes(tmp_path: Path, scheme: str, secret: str) -> None:
 # What is not processed ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("key", [{"gte": ""}, {"": None}, ["a"], True, 1.5])
+def test_what_is_no_key_settles_no_call(tmp_path: Path, key: Any) -> None:
+    """Where an event names its cause by something else than a text, no call is looked for, and the event counts."""
+    shop = paid(tmp_path)
+    shop.gateway.answers = [failure("read_timeout")]
+    with pytest.raises(UnknownOutcome):
+        shop.engine.send("shop/pay", {"amount": 7})
+    assert receive(shop, key=key)["state"] == "processed"
+    assert shop.calls()[-1]["state"] == "unknown"
+
+
 def test_an_unknown_event_waits_for_its_file(tmp_path: Path) -> None:
     """An event without a processor is kept as ignored, with the name of the file that would process it."""
     shop = paid(tmp_path)
@@ -280,6 +291,10 @@ QUARANTINED: dict[str, tuple[Any, str]] = {
     "no id": (b'{"type": "payment.refunded", "payment": "p1"}', "the event says no id or no type"),
     "no type": (b'{"id": "evt_1", "payment": "p1"}', "the event says no id or no type"),
     "a type that is no text": (b'{"id": "evt_1", "type": {"x": 1}}', "the event says no id or no type"),
+    "an account that is none": (
+        b'{"id": "evt_1", "type": "payment.refunded", "payment": "p1", "account": "a\\r\\nb"}',
+        "the event names an account that can be none",
+    ),
     "of live money": (
         json.dumps({**REFUNDED, "live": True}).encode(),
         "the event is live, this host runs in test mode",
