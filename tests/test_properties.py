@@ -8,6 +8,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -150,8 +151,9 @@ def data_for(draw: st.DrawFn, name: str) -> dict[str, Any]:
 
 # What a file says, read by other means than the engine's: plain YAML and plain Jinja.
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 JINJA = jinja2.Environment(undefined=jinja2.ChainableUndefined, autoescape=False)
-JINJA.filters["epoch"] = lambda value: value if isinstance(value, jinja2.Undefined) else 1767225600
+JINJA.filters["epoch"] = lambda text: text and (datetime.fromisoformat(text) - EPOCH) // timedelta(seconds=1)
 
 
 @functools.cache
