@@ -28,6 +28,11 @@ def acceptance(schema: Any, formats: Mapping[str, Accepts], documents: Documents
         return None
 
 
+def as_python(pattern: str) -> str:
+    """A pattern of JSON Schema for `re`: there `$` is the end of the text alone, not also a place before a newline."""
+    return re.sub(r"(?<!\\)\$(?=\||\)|$)", r"\\Z", pattern)
+
+
 class _NotUnderstood(Exception):
     pass
 
@@ -126,7 +131,7 @@ class _Reader:
     def _pattern(self, given: Any, _: int) -> Accepts:
         _demand(isinstance(given, str))
         try:
-            search = re.compile(given).search
+            search = re.compile(as_python(given)).search
         except re.error:
             raise _NotUnderstood from None
         return lambda value: not isinstance(value, str) or search(value) is not None

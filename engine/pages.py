@@ -22,7 +22,7 @@ def read_pages(type: RequestType, request: Request, fetch: Callable[[Request], E
     exchange = fetch(request)
     if type.pages is None:
         return exchange
-    items = list(_items(exchange.verdict.response, type.pages.items))
+    items = list(_items(exchange.verdict.response, type.pages.items) or [])
     asked = None
     while len(items) < type.pages.limit:
         said = type.reading({"response": exchange.verdict.response, "status": 200})
@@ -30,22 +30,25 @@ def read_pages(type: RequestType, request: Request, fetch: Callable[[Request], E
         if said.get("more") is not True or not following or following == asked:
             break
         asked = following
-        exchange = fetch(_with_query(request, following))
-        new = _items(exchange.verdict.response, type.pages.items)
+        page = fetch(_with_query(request, following))
+        new = _items(page.verdict.response, type.pages.items)
+        if new is None:
+            break
+        exchange, items = page, items + new
         if not new:
             break
-        items += new
     response = copy.deepcopy(exchange.verdict.response)
-    _items(response, type.pages.items)[:] = items[: type.pages.limit]
+    if (joined := _items(response, type.pages.items)) is not None:
+        joined[:] = items[: type.pages.limit]
     return replace(exchange, verdict=replace(exchange.verdict, response=response))
 
 
-def _items(response: Any, pointer: str) -> list[Any]:
-    """The list at `pointer`, the very one, so that it can be filled."""
+def _items(response: Any, pointer: str) -> list[Any] | None:
+    """The list at `pointer`, the very one, so that it can be filled; None where there is none."""
     part = response
     for name in pointer.strip("/").split("/"):
         part = part.get(name) if isinstance(part, dict) else None
-    return part if isinstance(part, list) else []
+    return part if isinstance(part, list) else None
 
 
 def _with_query(request: Request, parameters: dict[str, Any]) -> Request:

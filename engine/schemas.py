@@ -14,7 +14,7 @@ from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from engine.acceptance import Accepts, acceptance
+from engine.acceptance import Accepts, acceptance, as_python
 from engine.errors import Problem, did_you_mean
 
 if TYPE_CHECKING:
@@ -211,6 +211,13 @@ _FORMATS: Mapping[str, Callable[[object], bool]] = {
 }
 
 
+def _pattern(_: Any, pattern: str, value: Any, __: Any) -> Iterator[ValidationError]:
+    from jsonschema import ValidationError
+
+    if isinstance(value, str) and not re.search(as_python(pattern), value):
+        yield ValidationError(f"{_short(value)} does not have the form {pattern}")
+
+
 @cache
 def _strict() -> Callable[..., Validator]:
     """Validators with our rules. Importing and extending the library costs a tenth of a second, so: once, when used."""
@@ -223,5 +230,6 @@ def _strict() -> Callable[..., Validator]:
     integers = Draft202012Validator.TYPE_CHECKER.redefine(
         "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
     )
-    strict = extend(Draft202012Validator, type_checker=integers)  # type: ignore[no-untyped-call]  # theirs
+    own = {"pattern": _pattern}
+    strict = extend(Draft202012Validator, own, type_checker=integers)  # type: ignore[no-untyped-call]  # theirs
     return partial(strict, format_checker=formats)

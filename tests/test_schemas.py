@@ -141,3 +141,11 @@ def test_typed_text(schema: dict[str, Any], text: str, value: Any) -> None:
     """What a person typed becomes what the schema asks for, and stays text where it does not fit."""
     found = from_text(schema, text)
     assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize("pattern", ["^[a-z]{3}$", "^(usd|eur$)", "^usd$|^eur$"])
+def test_a_pattern_ends_where_the_text_ends(pattern: str) -> None:
+    """A newline after the last character is a character: `$` is the end of the text, as JSON Schema has it."""
+    for schema in ({"pattern": pattern}, {"pattern": pattern, "not": {"const": "x"}}):
+        assert Schema(schema).problems("eur") == []
+        assert Schema(schema).problems("eur\n")

@@ -23,7 +23,8 @@ class Store(Protocol):
         """Make all `changes` in order, or none of them.
 
         Returns the records touched (a deleted one as it last was), in the order of the changes; a change that is
-        skipped returns nothing. Every condition is tested on the record's own row inside the write. Raises Conflict
+        skipped returns nothing. A store finds and locks candidates, and `engine.records.outcomes` says what becomes of
+        them: every condition is tested on the record itself, inside the write. Raises Conflict
         (a `must` that touched nothing, an update that waits for its record, a unique key taken by another record),
         DataError (a record would not be valid) and StoreError (the database cannot be reached).
         """

@@ -1,4 +1,4 @@
-"""PostgreSQL: how a transaction ends well among many others.
+"""PostgreSQL, 13 or newer: how a transaction ends well among many others.
 
 Hides: which failures are worth another try, and how one learns what became of a commit whose answer was lost.
 """

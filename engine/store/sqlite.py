@@ -91,6 +91,5 @@ def _ran(job: Job, connection: Connection) -> bool:
 
 def _prepare(connection: sqlite3.Connection, _: Any) -> None:
     journal, synchronous = durability(sqlite3.sqlite_version_info)
-    connection.isolation_level = None  # the driver begins no transactions; we do
     for name, value in (("journal_mode", journal), ("synchronous", synchronous), ("foreign_keys", "ON")):
         connection.execute(f"PRAGMA {name} = {value}").close()
