@@ -131,6 +131,13 @@ def test_where_only_successes_are_saved(pay: RequestType, result: Answer | Failu
     assert verdict.outcome == ("succeeded" if outcome == "succeeded" else "unknown")
 
 
+@pytest.mark.parametrize(("result", "outcome"), [(row[0], row[1]) for row in TABLE.values()], ids=TABLE)
+def test_without_a_key_no_refusal_settles(pay: RequestType, result: Answer | Failure, outcome: str) -> None:
+    """A repeat that is harmless by nature but carries no key is a new call: its refusal says nothing of the earlier."""
+    verdict = judge(replace(pay, key_header=None, idempotent=True), result, first=False)
+    assert verdict.outcome == ("succeeded" if outcome == "succeeded" else "unknown")
+
+
 def test_a_status_that_is_declared(pay: RequestType) -> None:
     """A file may declare other statuses as success; 200 is none then. 204 has no body to check."""
     created = replace(pay, expected=(201, 204), expected_body=None)

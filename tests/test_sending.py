@@ -747,6 +747,7 @@ def test_a_list_stops(tmp_path: Path) -> None:
     assert ids_of(tmp_path / "a", page("a", "b", "c"))[0] == ["a", "b", "c", "a", "b"]
     assert ids_of(tmp_path / "b", page("a"), page())[0] == ["a"]
     assert ids_of(tmp_path / "c", page(more=True))[0] == []
+    assert ids_of(tmp_path / "d", page("a"), ok({"other": 1}))[0] == ["a"]
 
 
 def test_a_page_that_fails_fails_the_list(tmp_path: Path) -> None:
