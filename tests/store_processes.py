@@ -23,14 +23,14 @@ def in_processes(count: int, work: Callable[..., Any], *arguments: Any) -> list[
     ]
     for process in processes:
         process.start()
-    outcomes = [queue.get(timeout=60) for _ in processes]
+    outcomes = [queue.get(timeout=100) for _ in processes]
     for process in processes:
         process.join()
     return outcomes
 
 
 def _run(barrier: Any, queue: Any, work: Callable[..., Any], *arguments: Any) -> None:
-    barrier.wait(60)
+    barrier.wait(100)
     try:
         queue.put(work(*arguments))
     except Exception as error:  # noqa: BLE001  # an outcome like any other

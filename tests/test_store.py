@@ -179,6 +179,17 @@ class TestInside:
         assert self.count(host_url) == 1
         assert [one.properties for one in contents(store)] == [{"gateway_id": "ch_1", "state": "paid"}]
 
+    def test_a_write_inside_a_write_is_refused_where_it_would_wait_for_itself(self, sqlite_store_url: str) -> None:
+        def inside(_: Connection, changes: Sequence[Change]) -> None:
+            if changes[0].where["gateway_id"] == "ch_1":
+                store.apply([upsert("ch_2")])
+
+        store = SqlStore(sqlite_store_url, inside=inside)
+        with pytest.raises(StoreError, match="wait for itself"):
+            store.apply([upsert("ch_1")])
+        assert store.apply([upsert("ch_3")])
+        assert [one["gateway_id"] for one in contents(store)] == ["ch_3"]
+
     def test_it_runs_in_the_context_of_the_caller(self, store_url: str) -> None:
         current, seen = contextvars.ContextVar[int]("current"), Counter[bool]()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sqlite3
 import stat
@@ -13,7 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 import pytest
@@ -70,6 +71,12 @@ class TestSchema:
         folder = Path(migrations.__file__).parent
         assert ScriptDirectory(str(folder)).get_current_head() == SCHEMA
 
+    def test_texts_sort_by_code_point_whatever_the_server_prefers(self, postgres_store_url: str) -> None:
+        other = "SELECT table_name, column_name FROM information_schema.columns WHERE table_name LIKE 'callsheet%' "
+        other += "AND data_type = 'text' AND collation_name IS DISTINCT FROM 'C'"
+        with psycopg.connect(postgres_store_url) as connection:
+            assert connection.execute(other.encode()).fetchall() == []
+
     def test_a_database_of_a_newer_version_is_refused(self, empty_store_url: str) -> None:
         store = SqlStore(empty_store_url)
         store.upgrade()
@@ -123,6 +130,13 @@ class TestIndexes:
         assert store.apply([self.order(self.WITH_KEY, "1", shop="a")]) == []
         store.reindex([self.WITH_KEY])  # again, without effect
         assert len(store.find("order", where={"number": "1"})) == 2
+
+    def test_a_key_that_was_given_up_for_a_while_stands_in_nobodys_way(self, store_url: str) -> None:
+        store = SqlStore(store_url)
+        (one,) = store.apply([self.order(self.WITH_KEY, "1", shop="a")])
+        store.apply([Change("update", self.OLD, HERE, {"id": one.id}, {"number": "2"})])
+        store.reindex([self.WITH_KEY])
+        assert len(store.apply([self.order(self.WITH_KEY, number, shop="a") for number in "12"])) == 1
 
     def test_two_records_with_one_key_are_found_by_the_upgrade(self, store_url: str) -> None:
         store = SqlStore(store_url)
@@ -249,12 +263,7 @@ class TestGroupCommit:
         assert len(everything(SqlStore(sqlite_store_url), "payment")) == 5
 
     def test_whoever_is_interrupted_leaves_the_others_to_their_work(self) -> None:
-        def transact(jobs: Sequence[Job]) -> None:
-            for job in jobs:
-                job.run(None)  # type: ignore[arg-type]  # a job does not look at it
-                job.error = None
-
-        group, entered, go_on = Group(transact), threading.Event(), threading.Event()
+        group, entered, go_on = Group(commit_all), threading.Event(), threading.Event()
 
         def interrupted(_: Connection) -> None:
             entered.set()
@@ -280,6 +289,37 @@ class TestGroupCommit:
             thread.join(30)
         assert [type(one) for one in outcomes] == [KeyboardInterrupt, str]
         assert group.run(lambda _: "again") == "again"
+
+    def test_whoever_is_interrupted_while_waiting_is_left_out(self) -> None:
+        entered, go_on, done = threading.Event(), threading.Event(), list[str]()
+        group = Group(commit_all)
+
+        def hold(_: Any) -> None:
+            entered.set()
+            assert go_on.wait(30)
+
+        def interrupt() -> None:
+            until(lambda: len(group._waiting) == 1)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        leader, interrupter = threading.Thread(target=lambda: group.run(hold)), threading.Thread(target=interrupt)
+        leader.start()
+        assert entered.wait(30)
+        interrupter.start()
+        with pytest.raises(KeyboardInterrupt):
+            group.run(lambda _: done.append("by nobody"))
+        go_on.set()
+        for thread in (leader, interrupter):
+            thread.join(30)
+        assert group.run(lambda _: done.append("again")) is None
+        assert done == ["again"]
+
+
+def commit_all(jobs: Sequence[Job]) -> None:
+    """A transaction without a database: a job is handed what it asks nothing of."""
+    for job in jobs:
+        job.run(cast(Connection, None))
+        job.error = None
 
 
 class TestSqliteFile:

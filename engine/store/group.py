@@ -45,9 +45,12 @@ class Group:
         self._lock = threading.Lock()
         self._waiting: list[Job] = []
         self._leader: Job | None = None
+        self._writing: int | None = None  # the thread
 
     def run(self, work: Callable[[Connection], T]) -> T:
         """What `work` returns, once it is committed. Raises what it raises, and then nothing of it is committed."""
+        if self._writing == threading.get_ident():
+            raise StoreError("a write cannot begin inside another one, for it would wait for itself")
         job = Job(work)
         with self._lock:
             self._waiting.append(job)
@@ -76,8 +79,10 @@ class Group:
         with self._lock:
             jobs, self._waiting = self._waiting, []
         try:
+            self._writing = threading.get_ident()
             self._attempt(jobs)
         finally:
+            self._writing = None
             for job in jobs:
                 job.woken.set()
 

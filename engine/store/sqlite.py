@@ -39,7 +39,8 @@ class SqliteDatabase:
         try:
             path = Path(url.database)
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch(mode=0o600)
+            if not path.exists():
+                path.touch(mode=0o600)
         except OSError as error:
             raise StoreError(f"the store {url.database} cannot be opened: {error.strerror}") from None
         options = {"check_same_thread": False} | ({} if "timeout" in url.query else {"timeout": BUSY})
@@ -59,9 +60,8 @@ class SqliteDatabase:
     def _transact(self, jobs: Sequence[Job]) -> None:
         with self.engine.connect() as connection:
             try:
-                connection.exec_driver_sql(
-                    "BEGIN IMMEDIATE"
-                )  # a deferred one fails at its first write, without waiting
+                # a deferred one would fail at its first write, without waiting
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
             except DBAPIError as error:
                 for job in jobs:
                     job.error = error

@@ -45,8 +45,6 @@ def _upgrade(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         for statement in _ALONE:
             connection.exec_driver_sql(statement)
-    if _version(connection) == SCHEMA:
-        return
     from alembic import command
     from alembic.config import Config
 
