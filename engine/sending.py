@@ -97,12 +97,18 @@ class Sending:
 
     def carry_out(self, call: Record, type: RequestType, *, first: bool) -> Result:
         """Send the frozen bytes of a call that this process holds; `first`: it cannot have been carried out before."""
-        return self.settling.settle(call, type, self._exchange(type, calls.thawed(call["request"]), call, first))
+        request = calls.thawed(call["request"])
+        return self.settling.settle(call, type, self._exchange(type, request, call, first, self._deadline()))
 
-    def _exchange(self, type: RequestType, request: Request, call: Record | None, first: bool) -> Exchange:
+    def _deadline(self) -> float:
+        """Until when somebody waits who begins to wait now."""
+        return time.monotonic() + self._with.clock.patience
+
+    def _exchange(
+        self, type: RequestType, request: Request, call: Record | None, first: bool, deadline: float
+    ) -> Exchange:
         """Send `request` until there is a verdict, the retries are used up, or the deadline is near."""
-        clock, deadline = self._with.clock, time.monotonic() + self._with.clock.patience
-        proof = credentials(type, self._with.settings)
+        clock, proof = self._with.clock, credentials(type, self._with.settings)
         attempts: list[dict[str, Any]] = list(call.get("attempts") or []) if call else []
         moved = _moved(type, call) if call and not same_origin(type, call) else None
         for tries in range(RETRIES + 1):
@@ -142,10 +148,10 @@ class Sending:
 
     def read(self, planned: Plan) -> Result:
         """A GET is not journaled: every page of a list, then one commit where a mapper keeps records."""
-        type = planned.type
+        type, deadline = planned.type, self._deadline()
 
         def fetch(request: Request) -> Exchange:
-            exchange = self._exchange(type, request, None, first=True)
+            exchange = self._exchange(type, request, None, True, deadline)
             if exchange.verdict.outcome != "succeeded":
                 raise error_of(type, None, exchange.verdict, exchange.attempts[-1].get("status", 0))
             return exchange

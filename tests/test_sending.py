@@ -756,6 +756,21 @@ def test_a_page_that_fails_fails_the_list(tmp_path: Path) -> None:
         ids_of(tmp_path, page("a"), ok(b"{"))
 
 
+def test_a_list_has_one_deadline(tmp_path: Path) -> None:
+    """However many pages there are, somebody waits for all of them together."""
+    shop = host(tmp_path, page("a"), page("b"), page("c", more=False), files={"request_types/shop/list.yml": LIST})
+    send, deadlines = shop.gateway.send, []
+
+    def watched(request: Request, **how: Any) -> Answer | Failure:
+        deadlines.append(how["deadline"])
+        return send(request, **how)
+
+    shop.gateway.send = watched  # type: ignore[method-assign]
+    shop.engine.send("shop/list")
+    assert len(deadlines) == 3
+    assert len(set(deadlines)) == 1
+
+
 # Reactions ------------------------------------------------------------------------------------------------------------
 
 
