@@ -60,8 +60,8 @@ def judge(type: RequestType, result: Answer | Failure, *, first: bool) -> Verdic
 def _after_unknown(type: RequestType, verdict: Verdict) -> Verdict:
     """A later attempt cannot tell what became of an earlier one, unless the gateway replays every answer it gave."""
     checked_before_the_key = verdict.kind in {"http_401", "http_403"}
-    replayed = type.key_header is not None and type.saves_all and not checked_before_the_key
-    settles = verdict.outcome == "declined" and (replayed or not type.journaled)
+    replayed = not type.journaled or (type.key_header is not None and type.saves_all)
+    settles = verdict.outcome == "declined" and replayed and not checked_before_the_key
     if verdict.outcome in {"succeeded", "unknown"} or settles:
         return verdict
     return replace(

@@ -240,6 +240,7 @@ class Till:
         self.server.behave(LOST)
         if type == READ:
             self.engine.send_later(TYPES[type], DATA[type])  # only one that nobody waits for is written down
+            self.engine.run_due()
         else:
             self.send(type, size)
         (call,) = self.engine.find("call")
