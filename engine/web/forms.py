@@ -65,8 +65,8 @@ def post() -> Response:
     except UnknownNameError as error:
         log.warning("a form was refused: %s", error)
         return _refused(as_json, 404, GONE)
-    except (SettingError, StoreError):
-        log.exception("a form could not be taken")
+    except (SettingError, StoreError) as error:
+        log.error("a form could not be taken: %s", error)
         return _refused(as_json, 503, UNAVAILABLE)
     return _as_json(submission) if as_json else _as_page(submission, token)
 

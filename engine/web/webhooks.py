@@ -29,8 +29,8 @@ def post(gateway: str, name: str = "") -> Response:
     except SignatureError as error:
         log.warning("a webhook of %s was refused: %s", gateway, error.reason)
         return _said("not accepted", 400)
-    except (SettingError, StoreError):
-        log.exception("a webhook of %s could not be taken", gateway)
+    except (SettingError, StoreError) as error:
+        log.error("a webhook of %s could not be taken: %s", gateway, error)
         return _said("try again later", 503)
     return _said("ok", 200)
 
