@@ -302,12 +302,15 @@ class TestGroupCommit:
             until(lambda: len(group._waiting) == 1)
             os.kill(os.getpid(), signal.SIGINT)
 
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+
         leader, interrupter = threading.Thread(target=lambda: group.run(hold)), threading.Thread(target=interrupt)
         leader.start()
         assert entered.wait(30)
         interrupter.start()
         with pytest.raises(KeyboardInterrupt):
             group.run(lambda _: done.append("by nobody"))
+        signal.signal(signal.SIGINT, before)
         go_on.set()
         for thread in (leader, interrupter):
             thread.join(30)
