@@ -19,7 +19,7 @@ from typing import Any
 from engine.answers import parse_json
 from engine.calls import LEASE, as_bytes, as_text, instant
 from engine.context import Context
-from engine.errors import Conflict, SettingError, StoreError, UnknownNameError
+from engine.errors import Conflict, DataError, SettingError, StoreError, UnknownNameError
 from engine.records import Change, Record, RecordType, Scope
 from engine.request_types import Gateway
 from engine.settings import Settings
@@ -147,7 +147,7 @@ class Inbox:
         except StoreError:
             raise
         except Exception as error:  # noqa: BLE001 - one event must not stop those behind it
-            return self._end(record, [], self._failed(record, str(error) or type(error).__name__))
+            return self._end(record, [], self._failed(record, error))
 
     def run_due(self, limit: int) -> int:
         """Claim up to `limit` events whose time has come and process them; returns how many there were."""
@@ -171,7 +171,9 @@ class Inbox:
                 raise
             return now  # another process was first, and its records are there
 
-    def _failed(self, record: Record, message: str) -> dict[str, Any]:
+    def _failed(self, record: Record, error: Exception) -> dict[str, Any]:
+        message = f"{error.subject}: {error.details}" if isinstance(error, DataError) else str(error)
+        message = message or type(error).__name__
         tries = (record.get("tries") or 0) + 1
         log.warning("event %s %s: %s", record["event_type"], record["event_id"], message)
         if tries > len(LATER):
