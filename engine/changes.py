@@ -130,10 +130,10 @@ def check_changes(
         line = skeleton.count("\n", 0, position)
         try:
             document, end = decoder.raw_decode(skeleton, position)
-        except ValueError as error:
+        except json.JSONDecodeError as error:
             hint = "blocks stand around whole changes, and every change is one JSON object"
-            line, column = error.lineno, error.colno  # type: ignore[attr-defined]  # a JSONDecodeError
-            yield Fault(source.file, line + source.line - 1, column, f"not JSON: {error.msg}; {hint}")  # type: ignore[attr-defined]
+            message = f"not JSON: {error.msg}; {hint}"
+            yield Fault(source.file, error.lineno + source.line - 1, error.colno, message)
             return
         column = position - (skeleton.rfind("\n", 0, position) + 1)
         place = _Place(skeleton[position:end], source, line, column)
