@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from engine import bodies
 from engine.errors import Fault, did_you_mean
 from engine.records import SCOPE, RecordType
-from engine.request_types import READS, Gateway, Pages, RequestType
+from engine.request_types import READS, REQUEST_LIMIT, Gateway, Pages, RequestType
 from engine.schemas import Schema
 from engine.signatures import scheme_of
 from engine.template_checks import Source
@@ -332,6 +332,7 @@ class _Reader:
             pages=Pages(pages["items"], pages.get("limit", 1000)) if pages else None,
             sealed=tuple(value.get("sealed", ())),
             answer_limit=value.get("answer_limit"),
+            request_limit=value.get("request_limit", REQUEST_LIMIT),
         )
 
 

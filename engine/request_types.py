@@ -19,6 +19,7 @@ from engine.schemas import Schema, with_defaults
 from engine.templates import RenderError
 
 READS = ("GET", "HEAD")
+REQUEST_LIMIT = 256 * 1024  # bytes of a body, where the file says no other
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class RequestType:
     """One request type.
 
     `parts` renders url, headers, query and body, `account` the account it acts in, `reading` what an answer says:
-    error, mismatch, redirect, more and next. `key_lasts` is in seconds, `answer_limit` in bytes. `redirected`: base_url
+    error, mismatch, redirect, more and next. `key_lasts` is in seconds, the limits in bytes. `redirected`: base_url
     is not the file's own.
     """
 
@@ -96,6 +97,7 @@ class RequestType:
     pages: Pages | None
     sealed: tuple[str, ...]
     answer_limit: int | None
+    request_limit: int
 
     @property
     def journaled(self) -> bool:
@@ -169,6 +171,8 @@ class RequestType:
                 del headers[content_type]
             return b""
         body, sent_type = bodies.encode(value, self.content_type, boundary)
+        if len(body) > self.request_limit:
+            raise ValueError(f"the body would be {len(body)} bytes long; request_limit allows {self.request_limit}")
         headers[content_type or "Content-Type"] = sent_type
         return body
 

@@ -296,6 +296,16 @@ def test_without_an_operation_every_call_is_its_own(tmp_path: Path) -> None:
     assert one != two
 
 
+def test_a_body_that_is_too_large_is_refused(tmp_path: Path) -> None:
+    """A body over `request_limit` is not sent and not kept; one that just fits is."""
+    shop = host(tmp_path, ok({"id": "p1", "amount": 5}))
+    with pytest.raises(DataError, match="request_limit allows 262144"):
+        shop.engine.send("shop/pay", {"amount": 5, "note": "x" * 262_144})
+    assert shop.calls() == []
+    shop.engine.send("shop/pay", {"amount": 5, "note": "x" * 262_000})
+    assert [len(request.body) <= 262_144 for request in shop.gateway.requests] == [True]
+
+
 def test_other_data_under_an_operation_is_refused(tmp_path: Path) -> None:
     """An operation repeated with other data is the caller's mistake; nothing is sent."""
     shop = host(tmp_path)

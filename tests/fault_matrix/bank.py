@@ -45,6 +45,7 @@ FILES = {
 base_url: https://api.bank.test
 auth: {bearer: BANK_KEY}
 headers: {Content-Type: application/json}
+request_limit: 4194304
 idempotency:
   header: Idempotency-Key
   lasts: 24h
