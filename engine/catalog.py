@@ -23,7 +23,7 @@ from engine.definitions import Look, Shared, read_gateway, read_record_type, rea
 from engine.errors import DefinitionError, Fault, UnknownNameError, did_you_mean
 from engine.forms.markup import check_form, check_frame
 from engine.known_files import KnownFiles, digest
-from engine.records import RecordType
+from engine.records import RecordType, iter_documents
 from engine.request_types import Gateway, RequestType
 from engine.sandbox import documents, structures
 from engine.template_checks import Names, Source
@@ -273,8 +273,13 @@ class _Loading:
             find = partial(self._mapper_faults, source, names, {**named, **types}, schemas)
             self._faults += self._look(source, self._around)(find)
             render = self._templates.document(f"{kind}:{name}.json.j2", source.file)
-            mappers[name] = Mapper(name, source.file, render, types)
+            mappers[name] = Mapper(name, source.file, render, types, partial(self._outline, source))
         return mappers
+
+    def _outline(self, source: Source) -> list[dict[str, Any]]:
+        """The changes of a mapper without faults, with null for every expression."""
+        parts = self._with_fragments(source)
+        return [change for part in parts for change in iter_documents(self._templates.skeleton(part))]
 
     def _mapper_faults(
         self,

@@ -36,12 +36,16 @@ class FollowUp:
 
 @dataclass(frozen=True, slots=True)
 class Mapper:
-    """A response mapper or a webhook processor."""
+    """A response mapper or a webhook processor.
+
+    `outline` gives its changes as they stand in the file and its fragments, with null for every expression.
+    """
 
     name: str
     file: str
     render: Callable[[Mapping[str, Any]], str]
     types: Mapping[str, RecordType]
+    outline: Callable[[], list[dict[str, Any]]]
 
     def changes(self, names: Mapping[str, Any], scope: Scope, *, waits: bool) -> list[Change | FollowUp]:
         """What the file says of `names`. Raises ValueError, saying where, when that is no row of changes.

@@ -27,9 +27,8 @@ SCOPE = Scope("shop", "acct_1", live=False)
 def changes(*documents: Any, waits: bool = False) -> list[Change | FollowUp]:
     """The changes that a mapper makes which renders to `documents`."""
     text = "\n\n".join(one if isinstance(one, str) else json.dumps(one) for one in documents)
-    return Mapper("shop/pay", "response_mappers/shop/pay.json.j2", lambda _: text, TYPES).changes(
-        {}, SCOPE, waits=waits
-    )
+    mapper = Mapper("shop/pay", "response_mappers/shop/pay.json.j2", lambda _: text, TYPES, list)
+    return mapper.changes({}, SCOPE, waits=waits)
 
 
 def test_changes_stand_one_after_the_other() -> None:

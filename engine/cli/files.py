@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +12,7 @@ from engine.cli.opening import ANY_NAME, Opening, as_json, opening, print_json
 
 if TYPE_CHECKING:
     from engine.catalog import Catalog
+    from engine.descriptions import Parameter
     from engine.records import RecordType
     from engine.request_types import RequestType
 
@@ -43,6 +43,8 @@ def list_files(here: Opening, kinds: tuple[str, ...], as_json: bool) -> None:
 
 
 def _rows(here: Opening, kind: str) -> list[Row]:
+    from engine.descriptions import changed
+
     catalog = here.catalog
     rows: list[Row] = []
     if kind == "request-types":
@@ -65,8 +67,7 @@ def _rows(here: Opening, kind: str) -> list[Row]:
     else:
         mappers = catalog.mappers if kind == "mappers" else catalog.processors
         for name, mapper in mappers.items():
-            changes = ", ".join(_changes(here, mapper.file))
-            rows.append({"name": name, "from": here.origin(mapper.file), "changes": changes})
+            rows.append({"name": name, "from": here.origin(mapper.file), "changes": ", ".join(changed(mapper))})
     return sorted(rows, key=lambda row: row["name"])
 
 
@@ -76,20 +77,6 @@ def _record_file(name: str) -> str:
 
 def _gateway_file(name: str) -> str:
     return f"request_types/{name}/_gateway.yml"
-
-
-_CHANGE = re.compile(r'"(?:upsert|update|delete)"\s*:\s*"([a-z0-9_]+)"')
-_SEND = re.compile(r'"send"\s*:\s*"([a-z0-9_/]+)"')
-_INCLUDE = re.compile(r'{%-?\s*include\s*"([^"]+)"')
-
-
-def _changes(here: Opening, file: str) -> list[str]:
-    """The record types that a mapper or processor changes, and the request types it sends."""
-    text = here.text(file)
-    found = [*_CHANGE.findall(text), *(f"sends {name}" for name in _SEND.findall(text))]
-    for name in _INCLUDE.findall(text):
-        found += _changes(here, f"response_mappers/{name}")
-    return list(dict.fromkeys(found))
 
 
 # show -----------------------------------------------------------------------------------------------------------------
@@ -119,10 +106,11 @@ def show(here: Opening, name: str, as_json: bool) -> None:
 
 
 def _request_type(here: Opening, type: RequestType) -> tuple[dict[str, Any], str]:
+    from engine.descriptions import changed, parameters, repeats
+
     catalog, name = here.catalog, type.name
     mappers = {key: catalog.mappers[key] for key in (name, f"{name}.declined") if key in catalog.mappers}
-    changes = {key: _changes(here, mapper.file) for key, mapper in mappers.items()}
-    parameters = list(_parameters(type.schema.document))
+    changes = {key: changed(mapper) for key, mapper in mappers.items()}
     url = type.base_url + _url(here, type.file)
     told = {
         "name": name,
@@ -132,21 +120,21 @@ def _request_type(here: Opening, type: RequestType) -> tuple[dict[str, Any], str
         "docs": type.docs,
         "method": type.method,
         "url": url,
-        "repeats": _repeats(type),
+        "repeats": repeats(type),
         "data": type.schema.document,
         "mappers": {key: {"file": mapper.file, "changes": changes[key]} for key, mapper in mappers.items()},
         "form": catalog.forms[name].file if name in catalog.forms else None,
     }
     pairs = [
         ("sends", f"{type.method} {url}"),
-        ("repeats", _repeats(type)),
+        ("repeats", repeats(type)),
         ("file", f"{type.file} ({told['from']})"),
         *(("mapper", f"{mapper.file}: {', '.join(changes[key]) or 'nothing'}") for key, mapper in mappers.items()),
         ("mapper", "" if mappers else "none: the answer is returned, no record is kept"),
         ("form", str(told["form"] or "made of the data below")),
         ("docs", type.docs or ""),
     ]
-    return told, _told(name, type.summary, pairs, parameters)
+    return told, _told(name, type.summary, pairs, parameters(type.schema.document))
 
 
 def _url(here: Opening, file: str) -> str:
@@ -156,20 +144,14 @@ def _url(here: Opening, file: str) -> str:
     return url
 
 
-def _repeats(type: RequestType) -> str:
-    if not type.journaled:
-        return "reads only: sent freely"
-    if type.key_header:
-        return f"safe: the gateway knows a repeated {type.key_header}"
-    return "harmless: it changes nothing more" if type.idempotent else "never: at most once"
-
-
 def _record_type(here: Opening, type: RecordType) -> tuple[dict[str, Any], str]:
+    from engine.descriptions import changed, parameters
+
     writers = [
         name
         for mappers in (here.catalog.mappers, here.catalog.processors)
         for name, mapper in mappers.items()
-        if type.name in _changes(here, mapper.file)
+        if type.name in changed(mapper)
     ]
     told = {
         "name": type.name,
@@ -190,17 +172,19 @@ def _record_type(here: Opening, type: RecordType) -> tuple[dict[str, Any], str]:
         ("written by", ", ".join(writers)),
     ]
     document = {"properties": type.properties, "required": type.required}
-    return told, _told(type.name, type.summary, pairs, list(_parameters(document)), "property")
+    return told, _told(type.name, type.summary, pairs, parameters(document), "property")
 
 
 def _event(here: Opening, name: str) -> tuple[dict[str, Any], str]:
+    from engine.descriptions import changed
+
     processor = here.catalog.processors[name]
-    changes = _changes(here, processor.file)
+    changes = changed(processor)
     origin = here.origin(processor.file)
     told = {"name": name, "file": processor.file, "from": origin, "changes": changes}
     pairs = [("file", f"{processor.file} ({origin})"), ("changes", ", ".join(changes) or "nothing")]
     gateway, _, event = name.partition("/")
-    return told, _told(name, f"What the event {event} of {gateway} means.", pairs, [])
+    return told, _told(name, f"What the event {event} of {gateway} means.", pairs)
 
 
 def _gateway(here: Opening, name: str) -> tuple[dict[str, Any], str]:
@@ -227,38 +211,15 @@ def _gateway(here: Opening, name: str) -> tuple[dict[str, Any], str]:
         ("request types", ", ".join(types)),
         ("events", ", ".join(events)),
     ]
-    return told, _told(name, f"{len(types)} request types, {len(events)} events.", pairs, [])
+    return told, _told(name, f"{len(types)} request types, {len(events)} events.", pairs)
 
 
 def _told(
-    name: str, summary: str, pairs: list[tuple[str, str]], parameters: list[list[str]], what: str = "data"
+    name: str, summary: str, pairs: list[tuple[str, str]], known: Iterable[Parameter] = (), what: str = "data"
 ) -> str:
     said = f"{click.style(name, bold=True)}\n{summary}\n\n{tables.facts(pairs)}"
-    if parameters:
-        said += f"\n\n{tables.table([what, 'type', '', 'description'], parameters, wrap=True)}"
-    return said
-
-
-def _parameters(schema: Mapping[str, Any], before: str = "") -> Iterator[list[str]]:
-    """name, type, whether it is required, description; nested ones by the path that `send` takes."""
-    for name, part in schema.get("properties", {}).items():
-        needed = "required" if name in schema.get("required", ()) else ""
-        path = f"{before}.{name}" if before else name
-        yield [path, _type(part), needed, str(part.get("description", ""))]
-        if part.get("properties"):
-            yield from _parameters(part, path)
-
-
-def _type(part: Mapping[str, Any]) -> str:
-    if "enum" in part:
-        return " | ".join(tables.text(value) or "null" for value in part["enum"])
-    if "const" in part:
-        return tables.text(part["const"])
-    branches = part.get("anyOf") or part.get("oneOf")
-    if branches:
-        return " or ".join(_type(branch) for branch in branches)
-    types = part.get("type", "any")
-    return " or ".join(types) if isinstance(types, list) else str(types)
+    rows = [[one.path, one.kind, "required" if one.required else "", one.description] for one in known]
+    return f"{said}\n\n{tables.table([what, 'type', '', 'description'], rows, wrap=True)}" if rows else said
 
 
 # check ----------------------------------------------------------------------------------------------------------------

@@ -1,13 +1,12 @@
-"""A request as a person reads it, and as a curl command line that sends the same bytes.
+"""A request as a person reads it, and as a program does.
 
-Hides: that secrets are shown by name only, `$NAME`, which is also how a shell puts them in.
+Hides: how a body is decoded to be read.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
@@ -15,18 +14,10 @@ from urllib.parse import parse_qsl, urlsplit
 import click
 
 from engine.cli import tables
+from engine.curl import secret_headers
 
 if TYPE_CHECKING:
     from engine.request_types import Request
-
-
-def secret_headers(auth: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The headers that authenticate a call, each secret as $NAME."""
-    if "bearer" in auth:
-        return [("Authorization", f"Bearer ${auth['bearer']}")]
-    if "basic" in auth:
-        return [("Authorization", f"Basic base64({_pair(auth['basic'])})")]
-    return [(name, f"${secret}") for name, secret in auth.get("header", {}).items()]
 
 
 def shown(request: Request, auth: Mapping[str, Any] | None = None) -> str:
@@ -67,39 +58,6 @@ def as_data(request: Request, auth: Mapping[str, Any]) -> dict[str, Any]:
         return {**sent, "body_base64": base64.b64encode(request.body).decode()}
 
 
-def curl(request: Request, auth: Mapping[str, Any]) -> str:
-    """A command line for a POSIX shell that sends the same bytes, with the secrets of its environment."""
-    method = ["--head"] if request.method == "HEAD" else ["--request", request.method]
-    parts = [["curl", "--globoff", *method, shlex.quote(request.url)]]
-    parts += [["--header", shlex.quote(f"{name}: {value}")] for name, value in request.headers]
-    if request.body and not any(name.lower() == "content-type" for name, _ in request.headers):
-        parts.append(["--header", "'Content-Type:'"])  # else curl adds that of a form
-    if "basic" in auth:
-        parts.append(["--user", f'"{_pair(auth["basic"])}"'])
-    else:
-        parts += [["--header", f'"{name}: {value}"'] for name, value in secret_headers(auth)]
-    before = ""
-    if request.body:
-        written = _plain(request.body)
-        if written is None:
-            before = f"printf %s {base64.b64encode(request.body).decode()} | base64 -d | "
-        parts.append(["--data-binary", "@-"] if written is None else ["--data-raw", shlex.quote(written)])
-    return before + " \\\n  ".join(" ".join(part) for part in parts)
-
-
 def path(request: Request) -> str:
     """Method and URL in one line, without the query."""
     return f"{request.method} {tables.text(urlsplit(request.url)._replace(query='').geturl())}"
-
-
-def _pair(names: list[str]) -> str:
-    return ":".join([f"${name}" for name in names] + [""] * (len(names) == 1))
-
-
-def _plain(raw: bytes) -> str | None:
-    """The body where a command line can carry it: text without NUL or other controls."""
-    try:
-        written = raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return None
-    return written if all(char.isprintable() or char == "\n" for char in written) else None

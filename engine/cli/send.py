@@ -9,6 +9,7 @@ import click
 from engine.cli import codes, requests, stories, tables
 from engine.cli.arguments import data_file, data_from
 from engine.cli.opening import REQUEST_TYPE, Opening, as_json, opening, print_json
+from engine.curl import curl
 
 if TYPE_CHECKING:
     from engine.core import Engine
@@ -56,7 +57,7 @@ def send(  # noqa: PLR0913, PLR0917 - click gives every option as an argument
     if planned_only:
         plan = engine.plan(name, data, operation=operation)
         if as_curl:
-            click.echo(requests.curl(plan.request, type.auth))
+            click.echo(curl(plan.request, type.auth))
         elif as_json:
             print_json(requests.as_data(plan.request, type.auth))
         else:
