@@ -1,4 +1,6 @@
-"""`python -m tests`: every test. The bulk on two processes; then, one by one, those that watch a clock or kill."""
+"""`python -m tests`: every test. The bulk on two processes; those that need a browser, which is installed where it is
+missing; then, one by one, those that watch a clock or kill.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +10,18 @@ from pathlib import Path
 
 SERIAL = "deadline or chaos"
 PASSES = (
-    ("the bulk, on two processes", ["-n", "2", "-m", f"not ({SERIAL})"]),
+    ("the bulk, on two processes", ["-n", "2", "-m", f"not ({SERIAL} or browser)"]),
+    ("pages in a browser", ["-m", "browser"]),
     ("what watches a clock, or kills, one after the other", ["-m", SERIAL]),
 )
 
 
 def main(arguments: list[str]) -> int:
-    """Run both passes with pytest's own `arguments` added; the first exit code that is not 0, else 0."""
+    """Run all passes with pytest's own `arguments` added; the first exit code that is not 0, else 0."""
     root = Path(__file__).resolve().parent.parent
+    browser = subprocess.run([sys.executable, "-m", "tests.browser.chromium"], cwd=root, check=False)
+    if browser.returncode:
+        return browser.returncode
     codes = []
     for title, options in PASSES:
         print(f"\n== {title}", flush=True)

@@ -1,0 +1,118 @@
+"""One person at a page: what may be fetched, what a page must not do wrong, and pictures of it.
+
+Hides: how Playwright is told that nothing leaves this machine, and how axe-core is put into a page that allows no
+script but its own.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Route
+from waitress.server import create_server  # type: ignore[import-untyped]
+from waitress.wasyncore import close_all  # type: ignore[import-untyped]
+
+AXE = (files("axe_playwright_python") / "axe.min.js").read_text("utf-8")
+PICTURES = "CALLSHEET_SCREENSHOTS"  # the folder they are written to
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+WIDTHS = (1280, 360)
+LOCAL = {"127.0.0.1", "localhost"}
+
+_ASK_AXE = "axe.run({resultTypes: ['violations']}).then(found => found.violations)"
+
+
+@contextmanager
+def served(app: Any) -> Iterator[str]:
+    """Serve a WSGI app on a free port of this machine; gives its address, without a slash at the end."""
+    connections: dict[int, Any] = {}
+    server: Any = create_server(app, map=connections, host="127.0.0.1", port=0, threads=4)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.effective_port}"
+    finally:
+        server.trigger.pull_trigger(partial(close_all, connections))  # its own thread closes them, a browser does not
+        thread.join(5)
+        server.task_dispatcher.shutdown()
+
+
+@dataclass
+class Visit:
+    """A fresh session of the browser.
+
+    `stubs` stand in for pages elsewhere: the beginning of a URL → the script that is answered. Any other request that
+    would leave this machine is stopped, and `strays` names it. `wrongs` are errors of scripts, and what the page's own
+    Content-Security-Policy refused it.
+    """
+
+    context: BrowserContext
+    stubs: Mapping[str, str] = field(default_factory=dict)
+    strays: list[str] = field(default_factory=list)
+    wrongs: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.context.route("**/*", self._guard)
+        self.context.on("weberror", lambda error: self.wrongs.append(str(error.error)))
+        self.context.on("console", self._listen)
+
+    def open(self, url: str) -> Page:
+        """A new page, at `url`."""
+        page = self.context.new_page()
+        page.goto(url)
+        return page
+
+    def _guard(self, route: Route) -> None:
+        url = route.request.url
+        stub = next((body for start, body in self.stubs.items() if url.startswith(start)), None)
+        if stub is not None:
+            route.fulfill(body=stub, content_type="text/javascript")
+        elif urlsplit(url).hostname in LOCAL:
+            route.continue_()
+        else:
+            self.strays.append(url)
+            route.abort()
+
+    def _listen(self, message: ConsoleMessage) -> None:
+        # A refused form is answered with 4xx, which Chromium also calls an error.
+        if message.type == "error" and not message.text.startswith("Failed to load resource: the server responded"):
+            self.wrongs.append(message.text)
+
+
+def look(page: Page, name: str) -> None:
+    """Demand of a page that everybody can use it, in the light and in the dark, on a telephone too; take its pictures.
+
+    They are `name-light-1280.png` and so on, in the folder that CALLSHEET_SCREENSHOTS names, else in `screenshots/`.
+    """
+    folder = Path(os.environ.get(PICTURES) or "screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
+    before = page.viewport_size
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 800})
+            wide = page.evaluate("document.documentElement.scrollWidth")
+            assert wide <= width, f"{name} is {wide} pixels wide on a screen of {width}"
+            page.screenshot(path=folder / f"{name}-{scheme}-{width}.png", full_page=True)
+        assert violations(page) == [], (name, scheme)
+    page.emulate_media(color_scheme="null", reduced_motion="null")
+    page.set_viewport_size(before or {"width": 1280, "height": 800})
+
+
+def violations(page: Page) -> list[str]:
+    """What axe-core calls serious or critical, one line each with the element."""
+    page.evaluate(AXE)
+    return [
+        f"{one['impact']}: {one['help']}: {node['html']}"
+        for one in page.evaluate(_ASK_AXE)
+        if one["impact"] in {"serious", "critical"}
+        for node in one["nodes"]
+    ]
