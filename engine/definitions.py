@@ -107,25 +107,27 @@ def read_gateway(name: str, file: YamlFile, templates: Templates, look: Look) ->
     if faults:
         return faults
     value = file.value
-    event, marks = _event(file)
+    event, release = _leaves(file, *_EVENT), _leaves(file, "release")
     return Gateway(
         name=name,
         base_url=value["base_url"],
         settings=value.get("settings", {}),
         renamed=value.get("renamed", {}),
         live_key=value.get("live_key"),
+        version=value.get("version"),
         rate=value.get("rate", {}),
         browser=value.get("browser", {}),
         webhook=value.get("webhook"),
-        read_event=templates.structure(event, marks, f"{file.name}#webhook"),
+        read_event=templates.structure(*event, f"{file.name}#webhook"),
+        read_release=templates.structure(*release, f"{file.name}#release"),
     )
 
 
-def _event(file: YamlFile) -> tuple[dict[str, Any], dict[str, Mark]]:
-    """The leaves that are rendered with an event, and where they stand."""
+def _leaves(file: YamlFile, *parts: str) -> tuple[dict[str, Any], dict[str, Mark]]:
+    """Those of the `parts` of `webhook:` that the file gives, and where they stand."""
     webhook = file.value.get("webhook") or {}
-    event = {part: webhook[part] for part in _EVENT if part in webhook}
-    return event, {f"/{part}": file.marks[f"/webhook/{part}"] for part in event}
+    leaves = {part: webhook[part] for part in parts if part in webhook}
+    return leaves, {f"/{part}": file.marks[f"/webhook/{part}"] for part in leaves}
 
 
 def _gateway_faults(file: YamlFile, templates: Templates) -> list[Fault]:
@@ -134,9 +136,10 @@ def _gateway_faults(file: YamlFile, templates: Templates) -> list[Fault]:
         return faults
     value = file.value
     webhook = value.get("webhook")
-    event, marks = _event(file)
-    for part, leaf in event.items():
-        faults += templates.check_leaf(Source.at(leaf, marks[f"/{part}"]), {"event": None})
+    for name, parts in (("event", _EVENT), ("version", ("release",))):
+        leaves, marks = _leaves(file, *parts)
+        for part, leaf in leaves.items():
+            faults += templates.check_leaf(Source.at(leaf, marks[f"/{part}"]), {name: None})
     if unfit := unfit_base_url(value["base_url"]):
         faults.append(file.fault("/base_url", f"'base_url' {unfit}"))
     if webhook:
@@ -171,7 +174,7 @@ def read_request_type(name: str, file: YamlFile, shared: Shared, look: Look) -> 
     return faults or reader().request_type(shared.base_url)
 
 
-_ONLY_GATEWAY = {"summary", "webhook", "browser", "settings", "renamed", "rate", "live_key"}
+_ONLY_GATEWAY = {"summary", "webhook", "browser", "settings", "renamed", "rate", "live_key", "version"}
 
 
 def _merged(below: Any, above: Any) -> Any:
@@ -243,7 +246,8 @@ class _Reader:
         expected = self.file.value.get("expect", {}).get("body")
         for problem in Schema(expected).verify() if expected else []:
             yield self.file.fault(f"/expect/body{problem.pointer}", f"not JSON Schema: {problem.message}")
-        names = {"data": self._data, "settings": {"properties": self.gateway.settings}, "now": None, "call_id": None}
+        names: dict[str, Any] = {"data": self._data, "settings": {"properties": self.gateway.settings}}
+        names |= dict.fromkeys(("now", "call_id", *(["version"] if self.gateway.version else [])))
         yield from self._leaf_faults(self._sending(), self.file.marks, "", {**names, "account": None})
         if "account" in self.file.value:
             yield from self._leaf_faults(self.file.value["account"], self.file.marks, "/account", names)

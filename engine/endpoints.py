@@ -23,11 +23,15 @@ ROUTE = "/callsheet/webhooks"
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """An endpoint's record; `made`: it was made just now; `unsent`: events with a processor that it does not send."""
+    """An endpoint's record; `made`: it was made just now; `unsent`: events with a processor that it does not send.
+
+    `outdated` are endpoints for the same address whose events have another version than the files are written for.
+    """
 
     record: Record
     made: bool
     unsent: tuple[str, ...] = ()
+    outdated: tuple[Record, ...] = ()
 
 
 def gateways(engine: Engine) -> list[str]:
@@ -52,7 +56,8 @@ def events(engine: Engine, gateway: str) -> list[str]:
 def register(engine: Engine, gateway: str, url: str, endpoint: str = "") -> Registered:
     """Have `gateway` send the events that there are processors for to `url`, the address of our `endpoint`.
 
-    The gateway's own list, where it has one, says which endpoints are there; the store, whose secrets are known. Raises
+    The gateway's own list, where it has one, says which endpoints are there; the store, whose secrets are known. One
+    whose events have another version stays beside the new one: none is lost, and none counts twice. Raises
     what `Engine.send` does, UnknownNameError for an endpoint that the gateway's file does not have, and SettingError
     where the gateway has such an endpoint already whose secret, which is told only once, nobody here knows.
     """
@@ -60,12 +65,12 @@ def register(engine: Engine, gateway: str, url: str, endpoint: str = "") -> Regi
     if endpoint and endpoint not in webhook.get("endpoints", {}):
         raise UnknownNameError(f"webhook endpoint of {gateway}", endpoint, webhook.get("endpoints", {}))
     _demand_address(url)
-    known = _known(endpoints(engine, gateway), url)
+    there = [record for record, known in endpoints(engine, gateway) if known and record["url"] == url]
+    outdated = tuple(record for record in there if not fits(engine, record))
+    known = _known([record for record in there if record not in outdated])
     if known is not None:
         _demand_secret(engine, known, webhook, endpoint)
-        sent = set(known.get("enabled_events") or ["*"])
-        unsent = () if "*" in sent else tuple(event for event in events(engine, gateway) if event not in sent)
-        return Registered(known, made=False, unsent=unsent)
+        return Registered(known, made=False, unsent=unsent(engine, known), outdated=outdated)
     told = {"url": url, "enabled_events": events(engine, gateway), "endpoint": endpoint}
     if not engine.settings.get(ENCRYPTION_KEY):
         maker = "python -c 'from engine.seals import new_key; print(new_key())'"
@@ -74,7 +79,18 @@ def register(engine: Engine, gateway: str, url: str, endpoint: str = "") -> Regi
     made = next((record for record in result.records if record.type == RECORD), None)
     if made is None:
         raise UnknownNameError(f"{RECORD} record kept by the mapper of", webhook["register"], [])
-    return Registered(made, made=True)
+    return Registered(made, made=True, outdated=outdated)
+
+
+def unsent(engine: Engine, record: Record) -> tuple[str, ...]:
+    """The events that have a processor and that an endpoint does not send."""
+    sent = set(record.get("enabled_events") or ["*"])
+    return () if "*" in sent else tuple(event for event in events(engine, record.scope.gateway) if event not in sent)
+
+
+def fits(engine: Engine, record: Record) -> bool:
+    """Whether an endpoint's events have the version that the files are written for, as far as it says one."""
+    return engine.catalog.gateway(record.scope.gateway).is_written_for(record.get("api_version"))
 
 
 def endpoints(engine: Engine, gateway: str) -> list[tuple[Record, bool]]:
@@ -108,9 +124,8 @@ def _webhook(engine: Engine, gateway: str) -> Mapping[str, Any]:
     return webhook
 
 
-def _known(found: Sequence[tuple[Record, bool]], url: str) -> Record | None:
-    """The record of the endpoint that is there for `url`, one with a secret before one without."""
-    there = [record for record, known in found if known and record["url"] == url]
+def _known(there: Sequence[Record]) -> Record | None:
+    """One with a secret before one without."""
     return next(iter(sorted(there, key=lambda record: record["secret"] is None)), None)
 
 

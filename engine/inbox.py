@@ -85,24 +85,30 @@ class Inbox:
         account = _text(said.get("account"))
         scope = Scope(gateway.name, account if account.isprintable() else "", bool(said.get("live", settings.live)))
         identity = _text(said.get("id")) or hashlib.sha256(body).hexdigest()
-        wrong = self._wrong(event, said)
+        wrong = self._wrong(gateway, event, said)
         properties = {
             "key": "|".join([scope.gateway, scope.account, "live" if scope.live else "test", identity]),
             "event_id": identity,
             "event_type": _text(said.get("type")),
             "endpoint": endpoint,
-            "state": "quarantined" if wrong else "received",
-            "due": None if wrong else instant(now + timedelta(seconds=GRACE)),
             "received_at": instant(now),
             "happened_at": _moment(said.get("time")),
             "version": _text(said.get("version")) or None,
             "cause": _text(said.get("key")) or None,
             "body": settings.redact(as_text(body)),
-            "tries": 0,
-            "message": wrong,
+            **_ahead(wrong, now + timedelta(seconds=GRACE)),
         }
         kept = self._with.store.apply([Change("insert", EVENT, scope, {}, properties)])
-        return kept[0] if kept else self._with.store.find("event", where={"key": properties["key"]}, limit=1)[0]
+        return kept[0] if kept else self._known(properties, scope)
+
+    def _known(self, properties: dict[str, Any], scope: Scope) -> Record:
+        """The row of an event that came before. One that was put aside gives way to one that can be processed."""
+        known = self._with.store.find("event", where={"key": properties["key"]}, limit=1)[0]
+        if known["state"] != "quarantined" or properties["state"] == "quarantined":
+            return known
+        seen = {"state": ["quarantined"]}
+        taken = self._with.store.apply([Change("update", EVENT, scope, {"id": known.id}, properties, seen)])
+        return taken[0] if taken else self._known(properties, scope)
 
     def process(self, record: Record) -> Record:
         """Apply what the event means; what goes wrong is written down, never raised. Returns the row as it is now."""
@@ -117,10 +123,15 @@ class Inbox:
         return ended
 
     def replay(self, record: Record, who: str, reason: str) -> Record:
-        """Have an event processed again, from its stored bytes: its signature was checked when it came."""
-        now = instant(self._with.clock.now())
-        audit = [*(record.get("audit") or []), {"at": now, "who": who, "what": "replayed", "why": reason}]
-        again = {"state": "received", "due": now, "tries": 0, "message": None, "audit": audit}
+        """Have an event processed again, from its stored bytes: its signature was checked when it came.
+
+        What is not for this host to process, as its files and settings are now, is put aside again.
+        """
+        now = self._with.clock.now()
+        gateway = self._with.catalog().gateways.get(record.scope.gateway)
+        wrong = self._wrong(gateway, *self._understood(gateway, as_bytes(record["body"]))) if gateway else None
+        audit = [*(record.get("audit") or []), {"at": instant(now), "who": who, "what": "replayed", "why": reason}]
+        again = {**_ahead(wrong, now), "audit": audit}
         seen = {"state": [record["state"]]}
         return self._with.commit([Change("update", EVENT, record.scope, {"id": record.id}, again, seen, must=True)])[0]
 
@@ -192,7 +203,8 @@ class Inbox:
         except ValueError:
             return None, {}
 
-    def _wrong(self, event: Any, said: Mapping[str, Any]) -> str | None:
+    def _wrong(self, gateway: Gateway, event: Any, said: Mapping[str, Any]) -> str | None:
+        """Why an event that is authentic is not processed here."""
         if not isinstance(event, dict):
             return "the body is not a JSON object"
         if not _text(said.get("id")) or not _text(said.get("type")):
@@ -203,6 +215,8 @@ class Inbox:
             return (
                 f"the event is {'live' if said['live'] else 'test'}, this host runs in {self._with.settings.mode} mode"
             )
+        if not gateway.is_written_for(version := _text(said.get("version"))):
+            return f"the event has version {version}, the files of {gateway.name} are written for {_remedy(gateway)}"
         return None
 
     def _secrets(self, gateway: Gateway, endpoint: str) -> list[str]:
@@ -247,6 +261,18 @@ def _webhook(gateway: Gateway, endpoint: str) -> Mapping[str, Any]:
     if endpoint and endpoint not in gateway.webhook.get("endpoints", {}):
         raise UnknownNameError(f"webhook endpoint of {gateway.name}", endpoint, gateway.webhook.get("endpoints", {}))
     return gateway.webhook
+
+
+def _ahead(wrong: str | None, due: datetime) -> dict[str, Any]:
+    """What is ahead of an event: to be processed when it is due, or nothing, where something is wrong with it."""
+    ahead = {"state": "quarantined", "due": None} if wrong else {"state": "received", "due": instant(due)}
+    return {**ahead, "tries": 0, "message": wrong}
+
+
+def _remedy(gateway: Gateway) -> str:
+    register = (gateway.webhook or {}).get("register")
+    asks = " (`callsheet webhooks register URL` asks for it)" if register else ""
+    return f"{gateway.version}; have the endpoint send that one{asks}, and this event again"
 
 
 def _text(value: Any) -> str:

@@ -36,6 +36,7 @@ def plan(
         "settings": {name: context.settings.get(source) for name, source in type.gateway.settings.items()},
         "now": instant(context.clock.now()),
         "call_id": call_id,
+        "version": type.gateway.version,
     }
     account = type.account_of(checked, names)
     scope = type.scope(account, live=context.settings.live)

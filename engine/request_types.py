@@ -53,10 +53,22 @@ class Gateway:
     settings: Mapping[str, str]
     renamed: Mapping[str, str]
     live_key: str | None
+    version: str | None
     rate: Mapping[str, int]
     browser: Mapping[str, list[str]]
     webhook: Mapping[str, Any] | None
     read_event: Callable[[Mapping[str, Any]], Any]
+    read_release: Callable[[Mapping[str, Any]], Any]
+
+    def is_written_for(self, version: str | None) -> bool:
+        """Whether the files understand what has this version; what says none has no version to differ in."""
+        if not version or not self.version:
+            return True
+        try:
+            known, given = [self.read_release({"version": one}).get("release", one) for one in (self.version, version)]
+        except RenderError:
+            return False
+        return bool(known == given)
 
 
 @dataclass(frozen=True)
@@ -138,8 +150,8 @@ class RequestType:
     def render(self, data: Mapping[str, Any], names: Mapping[str, Any], key: str) -> Request:
         """The frozen request for checked `data`.
 
-        `names` are settings, now, call_id and account; `key` is the idempotency key. Raises DataError where a value
-        cannot stand where the file puts it.
+        `names` are settings, now, call_id, version and account; `key` is the idempotency key. Raises DataError where a
+        value cannot stand where the file puts it.
         """
         known = {"data": data, **names}
         try:

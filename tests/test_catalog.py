@@ -173,6 +173,16 @@ FAULTS: dict[str, tuple[str, str, list[str]]] = {
     "a secret that is no name": (NEW, READ + "auth: {bearer: sk_live_abc}\n", [f"{NEW}:4:"]),
     "two ways to authenticate": (NEW, READ + "auth: {bearer: A, basic: [B]}\n", [f"{NEW}:4:"]),
     "a gateway without a base_url": (GATEWAY, "summary: x\n", [f"{GATEWAY}:1:1: 'base_url' is required"]),
+    "a version that the gateway's file does not name": (
+        NEW,
+        READ + 'headers: {X-Version: "{{ version }}"}\n',
+        [f"{NEW}:4:26: the name 'version' is not known here"],
+    ),
+    "a release made of anything but a version": (
+        GATEWAY,
+        SHOP[GATEWAY] + '  release: "{{ event.version }}"\n',
+        [f"{GATEWAY}:22:16: the name 'event' is not known here"],
+    ),
     "a gateway over http": (GATEWAY, "summary: x\nbase_url: http://api.shop.test\n", [f"{GATEWAY}:2:1: "]),
     "a base_url with a user": (GATEWAY, "summary: x\nbase_url: https://a@b.test\n", [f"{GATEWAY}:2:1: "]),
     "a misspelt key of a gateway": (

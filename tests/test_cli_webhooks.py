@@ -47,6 +47,7 @@ class Endpoints:
             "connect": dict(pairs).get("connect"),
             "livemode": False,
             "status": "enabled",
+            "api_version": dict(pairs).get("api_version"),
         }
         self.kept[made["id"]] = made
         return 200, {**made, "secret": SECRET}
@@ -125,6 +126,21 @@ def test_an_endpoint_made_elsewhere_needs_its_secret(home: Path, gateway: Gatewa
     known = run(home, "webhooks", "register", URL, gateway=gateway, STRIPE_WEBHOOK_SECRET=SECRET)
     assert (known.exit_code, posts(gateway)) == (0, 0)
     assert "does not send charge.refunded, which has a processor" in known.stderr
+
+
+def test_an_endpoint_of_another_version_gets_one_beside_it(home: Path, gateway: Gateway, endpoints: Endpoints) -> None:
+    """A new endpoint is pinned to the version of the files; the old one may go when the new one sends."""
+    run(home, "webhooks", "register", URL, gateway=gateway)
+    assert endpoints.kept["we_1"]["api_version"] == Engine(home).catalog.gateway("stripe").version
+    endpoints.kept["we_1"]["api_version"] = "2024-06-20"
+    second = run(home, "webhooks", "register", URL, gateway=gateway)
+    assert (second.exit_code, posts(gateway)) == (0, 2)
+    assert "we_2 registered at stripe" in second.stdout
+    assert "we_1 sends events of version 2024-06-20, which are put aside" in second.stderr
+    assert "callsheet webhooks remove we_1" in second.stderr
+    third = run(home, "webhooks", "register", URL, "--json", gateway=gateway)
+    told = json.loads(third.stdout)
+    assert (posts(gateway), told["made"], told["gateway_id"], told["outdated"]) == (2, False, "we_2", ["we_1"])
 
 
 def test_without_an_encryption_key_nothing_is_registered(home: Path, gateway: Gateway, endpoints: Endpoints) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hosts import SECRETS, SHOP, Host, failure, host, ok
+from hosts import SECRETS, SHOP, Host, OnlyHere, failure, host, ok
 
+from engine.core import Engine
 from engine.errors import DefinitionError, SettingError, SignatureError, StoreError, UnknownNameError, UnknownOutcome
 from engine.inbox import LATER
 from engine.records import Record
@@ -320,6 +321,74 @@ def test_a_test_event_in_live_mode(tmp_path: Path) -> None:
     shop = host(tmp_path, CALLSHEET_MODE="live")
     assert receive(shop)["message"] == "the event is test, this host runs in live mode"
     assert receive(shop, live=True)["state"] == "failed"
+
+
+VERSIONED = (
+    SHOP[GATEWAY]
+    .replace("settings: {", 'version: 2026-10-28.endive\nheaders: {X-Version: "{{ version }}"}\nsettings: {')
+    .replace("headers: {Content-Type: application/json}\n", "")
+    + """\
+  version: "{{ event.version }}"
+  release: "{{ version | split('.') | last }}"
+"""
+)
+
+
+def test_an_event_of_another_version_is_put_aside(tmp_path: Path) -> None:
+    """An event in another shape than the files were written for is not mapped; the version is pinned in one place."""
+    shop = paid(tmp_path, files={GATEWAY: VERSIONED})
+    assert dict(shop.gateway.requests[0].headers)["X-Version"] == "2026-10-28.endive"
+    for number, version in enumerate(("2026-06-24.dahlia", "2024-06-20", "2026-10-28.preview", 7)):
+        row = receive(shop, id=f"evt_{number}", version=version)
+        assert (row["state"], row["due"], row["version"]) == ("quarantined", None, str(version))
+        assert row["message"] == (
+            f"the event has version {version}, the files of shop are written for 2026-10-28.endive; "
+            "have the endpoint send that one, and this event again"
+        )
+    assert state(shop) == "paid"
+
+
+@pytest.mark.parametrize("version", ["2026-10-28.endive", "2026-11-25.endive", None, ""])
+def test_an_event_of_the_same_release_is_processed(tmp_path: Path, version: str | None) -> None:
+    """So is one that says no version, for it can differ in none."""
+    shop = paid(tmp_path, files={GATEWAY: VERSIONED})
+    assert receive(shop, version=version)["state"] == "processed"
+
+
+def test_without_releases_a_version_is_the_same_or_another(tmp_path: Path) -> None:
+    """The whole of it counts where the file does not say which part does."""
+    shop = paid(tmp_path, files={GATEWAY: VERSIONED.replace("  release", "  # release")})
+    assert receive(shop, id="evt_2", version="2026-11-25.endive")["state"] == "quarantined"
+    assert receive(shop, version="2026-10-28.endive")["state"] == "processed"
+
+
+def test_the_right_version_takes_the_place_of_the_wrong_one(tmp_path: Path) -> None:
+    """Two endpoints of two versions send the same event: whichever comes first, it is processed once."""
+    shop = paid(tmp_path, files={GATEWAY: VERSIONED})
+    aside = receive(shop, version="2024-06-20")
+    row = receive(shop, version="2026-10-28.endive", secret="SHOP_OTHER_HOOK", endpoint="partners")
+    assert (row.id, row["state"], row["version"], row["endpoint"], row["message"]) == (
+        aside.id,
+        "processed",
+        "2026-10-28.endive",
+        "partners",
+        None,
+    )
+    assert state(shop) == "refunded"
+    assert receive(shop, version="2024-06-20")["state"] == "processed"
+    assert len(shop.find("event")) == 1
+
+
+def test_a_replay_judges_anew(tmp_path: Path) -> None:
+    """What was put aside is processed once the files understand it, and not before."""
+    shop = paid(tmp_path, files={GATEWAY: VERSIONED})
+    again = shop.engine.replay(receive(shop, version="2024-06-20"), "ada", "try again")
+    assert (again["state"], again["audit"][0]["who"], state(shop)) == ("quarantined", "ada", "paid")
+    understood = VERSIONED.replace("version: 2026-10-28.endive", "version: 2024-06-20")
+    Path(tmp_path / GATEWAY).write_text(understood, "utf-8")
+    engine = Engine(tmp_path, store=shop.store, environment=SECRETS, files=OnlyHere(tmp_path))
+    assert engine.replay(again, "ada", "the files are mended")["state"] == "processed"
+    assert state(shop) == "refunded"
 
 
 # What goes wrong ------------------------------------------------------------------------------------------------------

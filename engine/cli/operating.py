@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.cli import stories
+from engine.cli import stories, tables
 from engine.cli.history import one
 from engine.cli.opening import Opening, opening
 
@@ -106,9 +106,11 @@ def replay(here: Opening, id: str | None, event_type: str | None, since: str | N
     found = [one(here, "event", id)] if id else list(_all(engine, "event", **where))
     chosen = [event for event in found if since is None or (event["received_at"] or "") >= since]
     with click.progressbar(chosen, label=f"{len(chosen)} events", hidden=len(chosen) < 2) as events:
-        ended = [engine.replay(event, who, reason)["state"] for event in events]
-    for state in sorted(set(ended)):
-        click.echo(f"{ended.count(state)} {state}")
+        ended = [engine.replay(event, who, reason) for event in events]
+    states = [event["state"] for event in ended]
+    for state in sorted(set(states)):
+        said = f": {tables.text(ended[0]['message'])}" if len(ended) == 1 and ended[0]["message"] else ""
+        click.echo(f"{states.count(state)} {state}{said}")
 
 
 @click.command(short_help="Do what is due, all the time.")

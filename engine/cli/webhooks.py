@@ -38,9 +38,15 @@ def register(here: Opening, url: str, endpoint: str | None, gateway: str | None,
     result = endpoints.register(engine, gateway, url, endpoint)
     record = result.record
     if as_json:
-        return print_json({"made": result.made, "unsent": list(result.unsent), **record.as_dict()})
+        outdated = [old["gateway_id"] for old in result.outdated]
+        return print_json(
+            {"made": result.made, "unsent": list(result.unsent), "outdated": outdated, **record.as_dict()}
+        )
     for event in result.unsent:
         _warn(f"{record['gateway_id']} does not send {event}, which has a processor; remove it and register again")
+    for old in result.outdated:
+        version = f"{old['gateway_id']} sends events of version {old['api_version']}, which are put aside"
+        _warn(f"{version}; once {record['gateway_id']} sends its own: callsheet webhooks remove {old['gateway_id']}")
     done = "registered" if result.made else "was registered already"
     number = len(record["enabled_events"] or [])
     secret = "its secret is kept sealed" if record["secret"] else "its secret is in the settings"
