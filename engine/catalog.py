@@ -19,13 +19,13 @@ from typing import Any, TypeVar
 import jinja2
 
 from engine.changes import Mapper, check_changes
+from engine.confined import documents, structures
 from engine.definitions import Look, Shared, read_gateway, read_record_type, read_request_type
 from engine.errors import DefinitionError, Fault, UnknownNameError, did_you_mean
 from engine.forms.markup import check_form, check_frame
 from engine.known_files import KnownFiles, digest
 from engine.records import RecordType, iter_documents
 from engine.request_types import Gateway, RequestType
-from engine.sandbox import documents, structures
 from engine.template_checks import Names, Source
 from engine.templates import Templates
 from engine.yaml_files import YamlFile

@@ -13,8 +13,8 @@ from typing import Any
 
 from jinja2 import nodes
 
+from engine.confined import PRIVATE_FILTERS, Environment
 from engine.errors import Fault, did_you_mean
-from engine.sandbox import PRIVATE_FILTERS, Environment
 from engine.yaml_files import Mark
 
 Names = Mapping[str, Any]

@@ -20,8 +20,8 @@ from typing import Any
 import jinja2
 from jinja2 import nodes
 
+from engine.confined import ABSENT, Absent, Environment, join
 from engine.errors import Fault
-from engine.sandbox import ABSENT, Absent, Environment, join
 from engine.template_checks import Check, Names, Source, outside_strings, worth_a_look
 from engine.yaml_files import Mark
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from jinja2 import FunctionLoader, TemplateError
 
-from engine.sandbox import documents, structures
+from engine.confined import documents, structures
 from engine.template_checks import Source
 from engine.templates import RenderError, Templates
 from engine.yaml_files import parse

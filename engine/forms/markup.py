@@ -14,9 +14,9 @@ import jinja2
 from jinja2 import nodes
 from jinja2.runtime import Macro
 
+from engine.confined import PRIVATE_FILTERS, Absent, Environment
 from engine.errors import Fault, did_you_mean
 from engine.forms.options import NAMES as OPTIONS
-from engine.sandbox import PRIVATE_FILTERS, Absent, Environment
 from engine.template_checks import Source
 
 FRAME_MACROS = ("frame", "field", "card", "submit")

@@ -23,13 +23,13 @@ from typing import Any
 
 from markupsafe import Markup
 
+from engine.confined import Absent
 from engine.errors import DataError, Problem, SettingError
 from engine.forms import money as amounts
 from engine.forms.fields import Field, as_texts, field_of
 from engine.forms.markup import NARROWING, compiled, offered
 from engine.forms.slips import Slip
 from engine.request_types import RequestType
-from engine.sandbox import Absent
 from engine.schemas import Schema, with_defaults
 from engine.template_checks import Source
 
