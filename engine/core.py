@@ -25,6 +25,7 @@ from engine.reactions import REACTION, Handler, Reactions
 from engine.records import Change, Record, Scope
 from engine.recovery import Recovery
 from engine.reloading import Files
+from engine.replays import REPLAY, Replays
 from engine.seals import Sealer
 from engine.sending import Sending
 from engine.settings import Settings
@@ -32,7 +33,7 @@ from engine.settling import Result
 from engine.store import Order, Store
 from engine.store.opening import open_store
 
-OWN_TYPES = {type.name: type for type in (CALL, EVENT, REACTION, INSTALLATION)}
+OWN_TYPES = {type.name: type for type in (CALL, EVENT, REACTION, REPLAY, INSTALLATION)}
 
 _H = TypeVar("_H", bound=Handler)
 
@@ -81,6 +82,7 @@ class Engine:
         self._sending = Sending(context)
         self.recovery = Recovery(context, self._sending)
         self._inbox = Inbox(context, self._sending.settling, self.recovery.settle_by_event)
+        self.replays = Replays(context, self._inbox)
         self._forms = Forms(self)
         self._due = threading.local()
         self.wake: Callable[[], object] | None = None  # a host's worker; without one, follow-ups are sent at once
@@ -147,8 +149,8 @@ class Engine:
             self._go_on()
 
     def run_due(self, limit: int = 10) -> int:
-        """Do what is due: queued and open calls, waiting events, reactions. Returns how many there were of them."""
-        parts = (self._sending, self.recovery, self._inbox, self._reactions)
+        """Do what is due: queued and open calls, waiting events, replays, reactions. Returns how many there were."""
+        parts = (self._sending, self.recovery, self._inbox, self.replays, self._reactions)
         return sum(part.run_due(limit) for part in parts)
 
     def on(self, type: str) -> Callable[[_H], _H]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from typing import Any
 
 from engine import calls
@@ -144,10 +145,12 @@ class Recovery:
 
     # What a person may do ---------------------------------------------------------------------------------------------
 
-    def remap(self, call: Record) -> Result:
+    def remap(self, call: Record, who: str = "a program", reason: str = "its mapper was mended") -> Result:
         """Map the kept answer of an unmapped call again; nothing is sent. Raises MappingError where it still fails."""
         _demand(call, {"unmapped"}, "map again")
         type = self._with.catalog().request_type(call["request_type"])
+        audit = calls.audited(call, self._with.clock.now(), who, "mapped again", reason)
+        call = self._with.commit([calls.moved(call, audit=audit)])[0]
         return self._settling.settle(call, type, _kept(type, call, call["answer"]))
 
     def resolve(self, call: Record, resolution: str, who: str, reason: str) -> Record:
@@ -164,6 +167,21 @@ class Recovery:
         now = self._with.clock.now()
         audit = calls.audited(call, now, who, "taken up", reason)
         return self._with.commit([calls.moved(call, due=instant(now), audit=audit)])[0]
+
+    def look_up(self, call: Record, who: str, reason: str) -> Record:
+        """Ask the gateway now whether an unknown call was carried out; nothing is sent again.
+
+        Raises Conflict where its type names no look-up, and RejectedError and MappingError where that is what it was.
+        """
+        _demand(call, {"unknown"}, "be looked up")
+        now, type = self._with.clock.now(), self._with.catalog().request_type(call["request_type"])
+        if not type.lookup:
+            raise Conflict(f"{type.name} names no look-up; resolve the call {call.id} when you know what became of it")
+        audit = calls.audited(call, now, who, "looked up", reason)
+        taken = calls.taken(call, now)
+        held = self._with.commit([replace(taken, set={**taken.set, "audit": audit})])[0]
+        self._look_up(held, type)
+        return self._settling.as_it_is(held)
 
     def cancel(self, call: Record, who: str, reason: str) -> Record:
         """Keep a prepared call from ever being sent."""
