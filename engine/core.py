@@ -65,7 +65,9 @@ class Engine:
         self.settings = Settings(self.root, environment)
         self._files = files or Files(self.root, {**self.settings.base_urls(), **(base_urls or {})}, reload=reload)
         self.clock = clock or Clock()
-        self.store = store or open_store(self.settings.get("CALLSHEET_STORE"), self.root)
+        self.store = store or open_store(self.settings.get("CALLSHEET_STORE"), self.root, live=self.settings.live)
+        if self.settings.live and (demand := getattr(self.store, "demand_durable", None)):
+            demand()
         self.sealer = Sealer(self.settings.keys("CALLSHEET_ENCRYPTION_KEY"))
         self._reactions = Reactions(self.store, self.clock.now, lambda: self.catalog.record_types)
         context = Context(
