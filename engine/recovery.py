@@ -10,17 +10,18 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from engine import calls
 from engine.answers import Verdict, judge
 from engine.calls import instant
-from engine.context import Context
+from engine.context import Context, Task
 from engine.dispatcher import Answer
 from engine.errors import Conflict, EngineError, UnknownNameError
 from engine.records import Record
 from engine.request_types import RequestType
-from engine.sending import Sending
+from engine.sending import Sending, unattended
 from engine.settling import Exchange, Result
 from engine.windows import LOOK_UPS, has_settled, may_resend
 
@@ -33,16 +34,13 @@ class Recovery:
     def __init__(self, context: Context, sending: Sending) -> None:
         self._with, self._sending, self._settling = context, sending, sending.settling
 
-    def run_due(self, limit: int) -> int:
-        """Take up to `limit` abandoned and `limit` unknown calls up again; returns how many there were."""
-        now = self._with.clock.now()
-        taken = self._with.store.apply([calls.abandoned(now, limit), calls.unsettled(now, limit)])
-        for call in taken:
-            try:
-                self._take_up(call)
-            except EngineError as error:
-                log.warning("%s %s: %s", call["request_type"], call.id, error)
-        return len(taken)
+    def take(self, limit: int, id: str | None = None) -> list[Task]:
+        """Claim up to `limit` abandoned and unknown calls (only `id`, where given), each to be taken up at once."""
+        now, taken = self._with.clock.now(), list[Record]()
+        for claim in (calls.abandoned, calls.unsettled):
+            if len(taken) < limit:
+                taken += self._with.store.apply([claim(now, limit - len(taken), id)])
+        return [partial(unattended, self._take_up, call) for call in taken]
 
     def _take_up(self, call: Record) -> Result | None:
         """A call in the state sending, of which an earlier attempt may have been carried out."""

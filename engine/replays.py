@@ -12,13 +12,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
-from engine.calls import ANYWHERE, LEASE, instant
-from engine.context import Context
+from engine import calls
+from engine.calls import ANYWHERE, instant
+from engine.context import Context, Task
 from engine.errors import Conflict
 from engine.inbox import Inbox
 from engine.records import Change, Record, RecordType
+
+SLICE = 25  # events; few enough that another worker waits for no claim, and that a bar moves
 
 _TEXT = {"type": "string"}
 _COUNT = {"type": "integer"}
@@ -81,25 +85,25 @@ class Replays:
         seen = {"state": ["running"]}
         return self._with.commit([Change("update", REPLAY, ANYWHERE, {"id": replay.id}, end, seen, must=True)])[0]
 
-    def run_due(self, limit: int) -> int:
-        """Do the next slice of one replay, `limit` events at most; returns how many there were."""
+    def take(self, limit: int, id: str | None = None) -> list[Task]:
+        """Claim a replay that waits for its next slice (only `id`, where given)."""
         if not self._with.store.find("replay", where={"state": "running"}, limit=1):
-            return 0
+            return []
         now = self._with.clock.now()
-        where = {"state": ["running"], "due": {"lte": instant(now)}}
-        held = {"due": instant(now + timedelta(seconds=LEASE))}
-        taken = self._with.store.apply([Change("update", REPLAY, ANYWHERE, where, held, limit=1)])
-        return sum(self._slice(replay, limit) for replay in taken)
+        where = {"state": ["running"], "due": {"lte": instant(now)}, **({"id": id} if id else {})}
+        held = {"due": instant(now + timedelta(seconds=calls.LEASE))}
+        taken = self._with.store.apply([Change("update", REPLAY, ANYWHERE, where, held, limit=limit)])
+        return [partial(self._slice, replay) for replay in taken]
 
-    def _slice(self, replay: Record, limit: int) -> int:
+    def _slice(self, replay: Record) -> None:
         last = replay["last"]
         before = replay.get("at")
         where = {**replay["which"], "id": {"gte": replay["first"], "lte": last}}
-        found = self._with.store.find("event", where=where, order="id", limit=limit, after=before)
+        found = self._with.store.find("event", where=where, order="id", limit=SLICE, after=before)
         ended = Counter(replay["ended"])
         ended.update(self._again(event, replay) for event in found)
         at = found[-1].id if found else before
-        over = len(found) < limit or at == last
+        over = len(found) < SLICE or at == last
         properties = {
             "state": "done" if over else "running",
             "due": None if over else instant(self._with.clock.now()),
@@ -109,7 +113,6 @@ class Replays:
         }
         held = {"state": ["running"], "due": [replay["due"]]}
         self._with.commit([Change("update", REPLAY, ANYWHERE, {"id": replay.id}, properties, held)])
-        return len(found)
 
     def _again(self, event: Record, replay: Record) -> str:
         if event["state"] == "quarantined":

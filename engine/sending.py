@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from engine import calls
 from engine.answers import Verdict, judge
 from engine.calls import Plan, instant
-from engine.context import Context
+from engine.context import Context, Task
 from engine.credentials import credentials
 from engine.dispatcher import Answer, Failure
 from engine.errors import Conflict, EngineError, MappingError, SettingError, UnknownNameError
@@ -64,15 +65,10 @@ class Sending:
         calls.demand_same(call, planned.data)
         return call
 
-    def run_due(self, limit: int) -> int:
-        """Claim up to `limit` prepared calls whose time has come and send them; returns how many there were."""
-        taken = self._with.store.apply([calls.due(self._with.clock.now(), limit)])
-        for call in taken:
-            try:
-                self._send_queued(call)
-            except EngineError as error:
-                log.warning("%s %s: %s", call["request_type"], call.id, error)
-        return len(taken)
+    def take(self, limit: int, id: str | None = None) -> list[Task]:
+        """Claim up to `limit` prepared calls whose time has come (only `id`, where given), each to be sent at once."""
+        taken = self._with.store.apply([calls.due(self._with.clock.now(), limit, id)])
+        return [partial(unattended, self._send_queued, call) for call in taken]
 
     def _send_queued(self, call: Record) -> None:
         try:
@@ -80,8 +76,8 @@ class Sending:
             credentials(type, self._with.settings)
         except (UnknownNameError, SettingError) as error:
             self.settling.put_off(call, str(error))
-            return
-        self.carry_out(call, type, first=True)
+        else:
+            self.carry_out(call, type, first=True)
 
     def _again(self, planned: Plan) -> Result:
         """The operation is known: say what came of it, or take it up where it provably was not carried out."""
@@ -164,6 +160,14 @@ class Sending:
         except (ValueError, Conflict) as error:
             raise MappingError(f"{type.name} was read, but its answer could not be mapped: {error}") from None
         return self.settling.result(None, type, response, records)
+
+
+def unattended(do: Callable[[Record], object], call: Record) -> None:
+    """Do what a worker does with a call. Nobody waits for it: what goes wrong is in the log, and in the call's row."""
+    try:
+        do(call)
+    except EngineError as error:
+        log.warning("%s %s: %s", call["request_type"], call.id, error)
 
 
 def _moved(type: RequestType, call: Record) -> Failure:

@@ -44,12 +44,13 @@ def the_replay(shop: Host) -> Record:
     return shop.find("replay")[-1]
 
 
-def test_a_replay_goes_through_all_that_fits_in_slices(shop: Host) -> None:
+def test_a_replay_goes_through_all_that_fits_in_slices(shop: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.replays.SLICE", 8)
     for number in range(25):
         receive(shop, number, type="payment.noted" if number % 5 else "payment.other")
     begun(shop, event_type="payment.noted")
     seen = []
-    while shop.engine.run_due(limit=8):
+    while shop.engine.run_due(limit=1):
         seen.append((the_replay(shop)["done"], the_replay(shop)["state"]))
     assert seen == [(8, "running"), (16, "running"), (20, "done")]
     assert the_replay(shop)["ended"] == {"processed": 20}
@@ -58,11 +59,12 @@ def test_a_replay_goes_through_all_that_fits_in_slices(shop: Host) -> None:
     assert not any(event["audit"] for event in shop.find("event") if event["event_type"] == "payment.other")
 
 
-def test_the_bar_moves_from_nothing_to_all(shop: Host) -> None:
+def test_the_bar_moves_from_nothing_to_all(shop: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.replays.SLICE", 7)
     for number in range(30):
         receive(shop, number)
     shown = [progress(begun(shop))]
-    while shop.engine.run_due(limit=7):
+    while shop.engine.run_due(limit=1):
         shown.append(progress(the_replay(shop)))
     assert shown == sorted(set(shown))
     assert (shown[0], shown[-1]) == (0.0, 1.0)
@@ -104,11 +106,12 @@ def test_a_worker_that_dies_leaves_its_slice_to_another(shop: Host) -> None:
     assert len(shop.find("sale")) == 4
 
 
-def test_it_can_be_stopped_once(shop: Host) -> None:
+def test_it_can_be_stopped_once(shop: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.replays.SLICE", 2)
     for number in range(4):
         receive(shop, number)
     replay = begun(shop)
-    shop.engine.run_due(limit=2)
+    shop.engine.run_due(limit=1)
     shop.engine.replays.stop(replay)
     assert shop.engine.run_due() == 0
     assert (the_replay(shop)["state"], the_replay(shop)["done"]) == ("stopped", 2)
