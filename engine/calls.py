@@ -18,8 +18,8 @@ from __future__ import annotations
 import hashlib
 import json
 from base64 import b32encode
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -27,7 +27,9 @@ from engine.changes import FollowUp
 from engine.dispatcher import Answer, Failure
 from engine.errors import DataError, Problem
 from engine.records import Change, Record, RecordType, Scope
+from engine.redaction import MASK
 from engine.request_types import Request, RequestType
+from engine.seals import Sealer
 
 LEASE = 60  # seconds; longer than any deadline, so that a lease never ends while its holder still waits
 MAX_CHAIN = 5
@@ -63,7 +65,7 @@ CALL = RecordType(
         "depth": {"type": "integer"},
         "data": _OBJECT,
         "request": _OBJECT,
-        "digest": {**_TEXT, "description": "Of the data, to tell a repeat from another operation."},
+        "digest": {**_TEXT, "description": "Of the data, writeOnly parts apart, to tell a repeat from another one."},
         "first_sent_at": {**_TEXT, "description": "When its first byte may have left: the key's window begins here."},
         "sent_at": _TEXT,
         "tries": {"type": "integer", "description": "How often a worker has come back to it."},
@@ -101,20 +103,29 @@ def instant(moment: datetime) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A call about to be born: everything its journal row says of it."""
+    """A call about to be born: everything its journal row says of it.
+
+    `shown` is the request as a person may see it. `sealer` encrypts what the data schema marks `writeOnly`; None where
+    there is no such part in `data`.
+    """
 
     type: RequestType
     id: str
     operation: str
     key: str
-    data: Mapping[str, Any]
-    request: Request
+    data: Mapping[str, Any] = field(repr=False)
+    request: Request = field(repr=False)
+    shown: Request
     scope: Scope
     parent: str | None = None
     depth: int = 0
+    sealer: Sealer | None = None
 
     def born(self, state: str, now: datetime, due: datetime | None = None) -> Change:
-        """The change that writes the call down, once: nothing happens where the operation is known."""
+        """The change that writes the call down, once: nothing happens where the operation is known.
+
+        Raises SettingError where there is something to seal and no key.
+        """
         properties: dict[str, Any] = {
             "request_type": self.type.name,
             "operation": self.operation,
@@ -122,14 +133,32 @@ class Plan:
             "state": state,
             "parent": self.parent,
             "depth": self.depth,
-            "data": self.data,
-            "digest": digest(self.data),
-            "request": frozen(self.request),
+            "data": self._with_write_only(self.sealer.seal) if self.sealer else self.data,
+            "digest": self.digest,
+            "request": frozen(self.request, self.sealer),
             "attempts": [],
             **(_held(now) | {"first_sent_at": instant(now)} if state == "sending" else {}),
             **({"due": instant(due or now), "queued": True} if state == "prepared" else {}),
         }
         return Change("insert", CALL, self.scope, {"id": self.id}, properties)
+
+    @property
+    def digest(self) -> str:
+        """What tells the data from other data, as far as it may be read: a short number could be guessed from it."""
+        seen = self._with_write_only(lambda _: MASK) if self.sealer else self.data
+        return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
+
+    def demand_same(self, call: Record) -> None:
+        """Raise DataError where the operation was begun with other data. Raises SignatureError where a key is gone."""
+        same = call["digest"] == self.digest
+        if same and self.sealer:
+            same = self.type.schema.with_write_only(call["data"], self.sealer.opened) == self.data
+        if not same:
+            message = f"the operation {self.operation!r} was begun with other data; a new operation needs a new key"
+            raise DataError(self.type.name, [Problem("/idempotency_key", message)])
+
+    def _with_write_only(self, change: Callable[[Any], Any]) -> Any:
+        return self.type.schema.with_write_only(self.data, change)
 
 
 def _held(now: datetime) -> dict[str, Any]:
@@ -161,37 +190,27 @@ def was_not_done(call: Record) -> bool:
     return bool(ended == "not_done")
 
 
-def due(now: datetime, limit: int, id: str | None = None) -> Change:
-    """The change that claims prepared calls whose time has come; with an `id` that call alone."""
+def due(now: datetime, limit: int) -> Change:
+    """The change that claims prepared calls whose time has come."""
     where = {"state": ["prepared"], "due": {"lte": instant(now)}}
-    return _claim(where, _held(now) | {"first_sent_at": instant(now)}, limit, id)
+    return Change("update", CALL, ANYWHERE, where, _held(now) | {"first_sent_at": instant(now)}, limit=limit)
 
 
-def unsettled(now: datetime, limit: int, id: str | None = None) -> Change:
-    """The change that claims unknown calls whose time has come; with an `id` that call alone."""
-    return _claim({"state": ["unknown"], "due": {"lte": instant(now)}}, _held(now), limit, id)
+def unsettled(now: datetime, limit: int) -> Change:
+    """The change that claims unknown calls whose time has come."""
+    where = {"state": ["unknown"], "due": {"lte": instant(now)}}
+    return Change("update", CALL, ANYWHERE, where, _held(now), limit=limit)
 
 
-def abandoned(now: datetime, limit: int, id: str | None = None) -> Change:
+def abandoned(now: datetime, limit: int) -> Change:
     """The change that claims calls whose holder died or froze: whatever it did, perhaps it sent."""
-    return _claim({"state": ["sending"], "lease": {"lte": instant(now)}}, _held(now), limit, id)
-
-
-def _claim(where: Mapping[str, Any], held: Mapping[str, Any], limit: int, id: str | None) -> Change:
-    return Change("update", CALL, ANYWHERE, {**where, **({"id": id} if id else {})}, held, limit=limit)
+    where = {"state": ["sending"], "lease": {"lte": instant(now)}}
+    return Change("update", CALL, ANYWHERE, where, _held(now), limit=limit)
 
 
 def audited(call: Record, now: datetime, who: str, what: str, why: str) -> list[Any]:
     """A call's audit with one line more."""
     return [*(call.get("audit") or []), {"at": instant(now), "who": who, "what": what, "why": why}]
-
-
-def demand_same(call: Record, data: Mapping[str, Any]) -> None:
-    """Raise DataError where an operation is repeated with other data than it had."""
-    if call["digest"] != digest(data):
-        operation = call["operation"]
-        message = f"the operation {operation!r} was begun with other data; a new operation needs a new key"
-        raise DataError(call["request_type"], [Problem("/idempotency_key", message)])
 
 
 def operation_key(salt: str, scope: Scope, request_type: str, operation: str) -> str:
@@ -212,35 +231,57 @@ def demand_depth(follow_up: FollowUp, depth: int) -> None:
         raise ValueError(f"{follow_up.request_type} would be the {depth}th call in a chain; {MAX_CHAIN} are allowed")
 
 
-def digest(data: Mapping[str, Any]) -> str:
-    """What tells one set of data from another."""
-    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
-
-
-def frozen(request: Request) -> dict[str, Any]:
-    """A request as the journal keeps it."""
+def frozen(request: Request, sealer: Sealer | None) -> dict[str, Any]:
+    """A request as the journal keeps it; with a `sealer`, its body sealed."""
     return {
         "method": request.method,
         "url": request.url,
         "headers": [list(pair) for pair in request.headers],
-        "body": as_text(request.body),
+        **_kept_body(request.body, sealer),
     }
 
 
-def thawed(kept: Mapping[str, Any]) -> Request:
-    """The request that the journal keeps, byte for byte."""
+def thawed(kept: Mapping[str, Any], sealer: Sealer) -> Request:
+    """The request that the journal keeps, byte for byte. Raises SignatureError and SettingError where it is sealed."""
     headers = tuple((name, value) for name, value in kept["headers"])
-    return Request(kept["method"], kept["url"], headers, as_bytes(kept["body"]))
+    return Request(kept["method"], kept["url"], headers, _body_of(kept, sealer))
 
 
-def kept_answer(answer: Answer, body: bytes) -> dict[str, Any]:
-    """An answer as the journal keeps it; `body` is the answer's, its sealed parts sealed."""
-    return {"status": answer.status, "headers": dict(answer.headers), "body": as_text(body), "seconds": answer.seconds}
+def visible(kept: Mapping[str, Any]) -> Request:
+    """The request as anybody may see it: without a body that is sealed."""
+    return thawed({"body": "", **kept}, _NO_KEY)
 
 
-def given_answer(kept: Mapping[str, Any]) -> Answer:
-    """The answer that the journal keeps."""
-    return Answer(kept["status"], kept["headers"], as_bytes(kept["body"]), kept["seconds"])
+def kept_answer(answer: Answer, body: bytes, sealer: Sealer | None) -> dict[str, Any]:
+    """An answer as the journal keeps it; `body` is the answer's, sealed parts sealed. A `sealer` seals all of it."""
+    head = {"status": answer.status, "headers": dict(answer.headers), "seconds": answer.seconds}
+    return {**head, **_kept_body(body, sealer)}
+
+
+def given_answer(kept: Mapping[str, Any], sealer: Sealer) -> Answer:
+    """The answer that the journal keeps. Raises SignatureError and SettingError where it is sealed."""
+    return Answer(kept["status"], kept["headers"], _body_of(kept, sealer), kept["seconds"])
+
+
+def is_private(call: Record) -> bool:
+    """Whether a call was given something that its type marks `writeOnly`."""
+    return "sealed_body" in call["request"]
+
+
+_NO_KEY = Sealer(())
+
+
+def _kept_body(body: bytes, sealer: Sealer | None) -> dict[str, str]:
+    return {"body": as_text(body)} if sealer is None else {"sealed_body": sealer.seal(as_text(body))}
+
+
+def _body_of(kept: Mapping[str, Any], sealer: Sealer) -> bytes:
+    return as_bytes(kept["body"] if "body" in kept else sealer.open(kept["sealed_body"]))
+
+
+def visible_answer(kept: Mapping[str, Any]) -> Answer:
+    """The answer as anybody may see it: without a body that is sealed."""
+    return given_answer({"body": "", **kept}, _NO_KEY)
 
 
 def attempt(result: Answer | Failure, kind: str, request_id: str | None, at: datetime) -> dict[str, Any]:

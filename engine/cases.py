@@ -28,7 +28,7 @@ from engine.errors import DefinitionError, EngineError, Fault, RejectedError
 from engine.records import Change, Record, Scope
 from engine.reloading import Files
 from engine.request_types import Request
-from engine.seals import new_key
+from engine.seals import Sealer, is_sealed, new_key
 from engine.settling import Result
 from engine.signatures import scheme_of, sign
 from engine.store.memory import MemoryStore
@@ -293,7 +293,9 @@ def _records_differ(store: MemoryStore, case: Case) -> Iterator[str]:
 
 
 def _misfits(wanted: Any, found: Any, pointer: str = "") -> list[str]:
-    """Where `found` has not at least what `wanted` has; null is absent."""
+    """Where `found` has not at least what `wanted` has; null is absent, what is kept sealed is told in the clear."""
+    if is_sealed(found):
+        found = Sealer([_SEALS]).open(found)
     if isinstance(wanted, Mapping) and isinstance(found, Mapping):
         return [one for key in wanted for one in _misfits(wanted[key], found.get(key), f"{pointer}/{key}")]
     if wanted == found and isinstance(wanted, bool) == isinstance(found, bool):

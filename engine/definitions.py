@@ -261,24 +261,41 @@ class _Reader:
         if unfit := unfit_base_url(self.file.value["base_url"]):
             yield self.file.fault("/base_url", f"'base_url' {unfit}")
         yield from self._promise_faults()
+        yield from self._write_only_faults()
 
     def _leaf_faults(
         self, value: Any, marks: Mapping[str, Mark], pointer: str, names: Mapping[str, Any]
     ) -> Iterator[Fault]:
-        if isinstance(value, Mapping):
-            for key, part in value.items():
-                yield from self._leaf_faults(
-                    part, marks, f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}", names
-                )
-        elif isinstance(value, list):
-            for number, part in enumerate(value):
-                yield from self._leaf_faults(part, marks, f"{pointer}/{number}", names)
-        elif isinstance(value, str) and is_template(value):
-            mark = marks.get(pointer) or Mark(self.file.name, 1, 1, 1)
+        for leaf, mark in self._leaves(value, marks, pointer):
             if mark.folded:
                 message = "a folded text (>) moves its lines; write it as a block (|)"
                 yield Fault(mark.file, mark.line, mark.column, message)
-            yield from self.templates.check_leaf(Source.at(value, mark), names)
+            yield from self.templates.check_leaf(Source.at(leaf, mark), names)
+
+    def _leaves(self, value: Any, marks: Mapping[str, Mark], pointer: str) -> Iterator[tuple[str, Mark]]:
+        """Every template in a structure, with where it stands."""
+        if isinstance(value, Mapping):
+            for key, part in value.items():
+                yield from self._leaves(part, marks, f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}")
+        elif isinstance(value, list):
+            for number, part in enumerate(value):
+                yield from self._leaves(part, marks, f"{pointer}/{number}")
+        elif isinstance(value, str) and is_template(value):
+            yield value, marks.get(pointer) or Mark(self.file.name, 1, 1, 1)
+
+    def _write_only_faults(self) -> Iterator[Fault]:
+        """What is writeOnly may stand in a body only: all else of a call is kept in the clear."""
+        if not Schema(self._data).marks_write_only:
+            return
+        if not self._journaled:
+            yield self.file.fault(
+                "/data", f"writeOnly data is sent in a body, and a {self.file.value['method']} has none"
+            )
+        if self._data.get("writeOnly") is True:
+            yield self.file.fault("/data/writeOnly", "mark properties writeOnly; the data as a whole cannot be")
+        seen = {key: self.file.value[key] for key in ("url", "headers", "query", "account") if key in self.file.value}
+        for leaf, mark in self._leaves(seen, self.file.marks, ""):
+            yield from self.templates.check_shown(Source.at(leaf, mark), {"data": self._data})
 
     def _promise_faults(self) -> Iterator[Fault]:
         """A call that may move money says how a repeat is kept from moving it twice."""

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from engine.calls import Plan, instant
 from engine.card_numbers import card_numbers
 from engine.context import Context
 from engine.errors import DataError, Problem
+from engine.redaction import MASK, hidden
+from engine.request_types import Request, RequestType
+from engine.seals import is_sealed
+from engine.write_only import texts
 
 
 def plan(
@@ -24,15 +29,16 @@ def plan(
     """The call of request type `name` with `data`.
 
     `operation` is the caller's key of what is to be done once; without it `idempotency_key` in the data is, and without
-    both every call is an operation of its own. Raises UnknownNameError and DataError.
+    both every call is an operation of its own. What a `parent` hands on may be sealed. Raises UnknownNameError and
+    DataError.
     """
     type = context.catalog().request_type(name)
-    checked = type.check(data)
+    checked = type.check(data if parent is None else _handed_on(context, type, data))
     given = checked.pop("idempotency_key", None) if type.journaled else None
     if problems := [*card_numbers(checked), *_secrets(context, checked)]:
         raise DataError(name, problems)
     call_id = context.clock.new_id()
-    names = {
+    names: dict[str, Any] = {
         "settings": {name: context.settings.get(source) for name, source in type.gateway.settings.items()},
         "now": instant(context.clock.now()),
         "call_id": call_id,
@@ -42,11 +48,41 @@ def plan(
     scope = type.scope(account, live=context.settings.live)
     named = operation or given or call_id
     key = context.key(scope, type.name, named)
-    request = type.render(checked, {**names, "account": account or None}, key)
-    return Plan(type, call_id, named, key, checked, request, scope, parent, depth)
+    names["account"] = account or None
+    unseen = [part for _, part in type.schema.write_only(checked)]
+    if not unseen:
+        request = type.render(checked, names, key)
+        return Plan(type, call_id, named, key, checked, request, request, scope, parent, depth)
+    request, shown = _rendered(type, checked, names, key, unseen)
+    return Plan(type, call_id, named, key, checked, request, shown, scope, parent, depth, context.sealer)
 
 
 def _secrets(context: Context, data: Mapping[str, Any]) -> list[Problem]:
     """What is sent is kept as it was sent, so a secret of this host must not be in it."""
     text = json.dumps(data)
     return [] if context.settings.redact(text) == text else [Problem("", "holds a secret of this host; take it out")]
+
+
+def _handed_on(context: Context, type: RequestType, data: Mapping[str, Any]) -> dict[str, Any]:
+    """The data of a follow-up: a mapper has sealed parts of its call's data in reach, and may hand them on."""
+    given: dict[str, Any] = type.schema.with_write_only(data, context.sealer.opened)
+    outside = type.schema.with_write_only(given, lambda _: None)
+    if any(is_sealed(text) for text in texts([outside])):
+        raise DataError(type.name, [Problem("", "holds a sealed value where its schema marks nothing writeOnly")])
+    return given
+
+
+def _rendered(
+    type: RequestType, data: Mapping[str, Any], names: Mapping[str, Any], key: str, unseen: Iterable[Any]
+) -> tuple[Request, Request]:
+    """The request, and the same as it may be shown. Raises DataError without what is not to be seen."""
+    try:
+        request = type.render(data, names, key)
+    except DataError as error:
+        values = list(texts(unseen))
+        problems = [Problem(one.pointer, hidden(one.message, values)) for one in error.problems]
+        raise DataError(type.name, problems) from None
+    try:
+        return request, type.render(type.schema.with_write_only(data, lambda _: MASK), names, key)
+    except DataError:  # the file reckons with a value for which a text cannot stand
+        return request, replace(request, body=MASK.encode())

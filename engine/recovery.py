@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from engine import calls
 from engine.answers import Verdict, judge
 from engine.calls import instant
-from engine.context import Context, Task
+from engine.context import Context
 from engine.dispatcher import Answer
-from engine.errors import Conflict, EngineError, UnknownNameError
+from engine.errors import Conflict, EngineError, SettingError, SignatureError, UnknownNameError
 from engine.records import Record
 from engine.request_types import RequestType
-from engine.sending import Sending, unattended
+from engine.sending import Sending
 from engine.settling import Exchange, Result
 from engine.windows import LOOK_UPS, has_settled, may_resend
 
@@ -34,13 +32,16 @@ class Recovery:
     def __init__(self, context: Context, sending: Sending) -> None:
         self._with, self._sending, self._settling = context, sending, sending.settling
 
-    def take(self, limit: int, id: str | None = None) -> list[Task]:
-        """Claim up to `limit` abandoned and unknown calls (only `id`, where given), each to be taken up at once."""
-        now, taken = self._with.clock.now(), list[Record]()
-        for claim in (calls.abandoned, calls.unsettled):
-            if len(taken) < limit:
-                taken += self._with.store.apply([claim(now, limit - len(taken), id)])
-        return [partial(unattended, self._take_up, call) for call in taken]
+    def run_due(self, limit: int) -> int:
+        """Take up to `limit` abandoned and `limit` unknown calls up again; returns how many there were."""
+        now = self._with.clock.now()
+        taken = self._with.store.apply([calls.abandoned(now, limit), calls.unsettled(now, limit)])
+        for call in taken:
+            try:
+                self._take_up(call)
+            except EngineError as error:
+                log.warning("%s %s: %s", call["request_type"], call.id, error)
+        return len(taken)
 
     def _take_up(self, call: Record) -> Result | None:
         """A call in the state sending, of which an earlier attempt may have been carried out."""
@@ -49,8 +50,15 @@ class Recovery:
         except UnknownNameError as error:
             self._with.commit([calls.moved(call, state="unknown", message=str(error))])
             return None
+        try:
+            return self._taken_up(call, type)
+        except (SettingError, SignatureError) as error:  # raised before anything is sent
+            self._open(call, type, str(error))
+            return None
+
+    def _taken_up(self, call: Record, type: RequestType) -> Result | None:
         kept = call.get("answer")
-        if kept and (exchange := _kept(type, call, kept)).verdict.outcome in {"succeeded", "declined"}:
+        if kept and (exchange := self._kept(type, call, kept)).verdict.outcome in {"succeeded", "declined"}:
             return self._settling.settle(call, type, exchange)
         if may_resend(type, call, self._with.clock.now()):
             return self._sending.carry_out(call, type, first=False)
@@ -85,11 +93,12 @@ class Recovery:
     def _found(self, call: Record, type: RequestType) -> list[Any] | None:
         """The object in a list of one, an empty list where there is none, None where the look-up proves nothing.
 
-        A look-up is given the call's own data as far as its schema has the names, and what the journal knows.
+        A look-up is given the call's own data as far as its schema has the names and it may be seen, and what the
+        journal knows.
         """
         lookup = self._with.catalog().request_type(str(type.lookup))
         journal = {"call_id": call.id, "since": call.get("first_sent_at"), "account_id": call.scope.account or None}
-        known = {**call["data"], **journal}
+        known = {**type.schema.with_write_only(call["data"], lambda _: None), **journal}
         data = {name: value for name, value in known.items() if name in lookup.properties and value is not None}
         try:
             response = self._sending.send(lookup.name, data).response
@@ -143,13 +152,15 @@ class Recovery:
 
     # What a person may do ---------------------------------------------------------------------------------------------
 
-    def remap(self, call: Record, who: str = "a program", reason: str = "its mapper was mended") -> Result:
+    def remap(self, call: Record) -> Result:
         """Map the kept answer of an unmapped call again; nothing is sent. Raises MappingError where it still fails."""
         _demand(call, {"unmapped"}, "map again")
         type = self._with.catalog().request_type(call["request_type"])
-        audit = calls.audited(call, self._with.clock.now(), who, "mapped again", reason)
-        call = self._with.commit([calls.moved(call, audit=audit)])[0]
-        return self._settling.settle(call, type, _kept(type, call, call["answer"]))
+        return self._settling.settle(call, type, self._kept(type, call, call["answer"]))
+
+    def _kept(self, type: RequestType, call: Record, kept: Any) -> Exchange:
+        answer = calls.given_answer(kept, self._with.sealer)
+        return Exchange(answer, judge(type, answer, first=True), call["attempts"], call["sent_at"])
 
     def resolve(self, call: Record, resolution: str, who: str, reason: str) -> Record:
         """A person's last word on an open call: succeeded, declined or not_done."""
@@ -166,31 +177,11 @@ class Recovery:
         audit = calls.audited(call, now, who, "taken up", reason)
         return self._with.commit([calls.moved(call, due=instant(now), audit=audit)])[0]
 
-    def look_up(self, call: Record, who: str, reason: str) -> Record:
-        """Ask the gateway now whether an unknown call was carried out; nothing is sent again.
-
-        Raises Conflict where its type names no look-up, and RejectedError and MappingError where that is what it was.
-        """
-        _demand(call, {"unknown"}, "be looked up")
-        now, type = self._with.clock.now(), self._with.catalog().request_type(call["request_type"])
-        if not type.lookup:
-            raise Conflict(f"{type.name} names no look-up; resolve the call {call.id} when you know what became of it")
-        audit = calls.audited(call, now, who, "looked up", reason)
-        taken = calls.taken(call, now)
-        held = self._with.commit([replace(taken, set={**taken.set, "audit": audit})])[0]
-        self._look_up(held, type)
-        return self._settling.as_it_is(held)
-
     def cancel(self, call: Record, who: str, reason: str) -> Record:
         """Keep a prepared call from ever being sent."""
         _demand(call, {"prepared"}, "cancel")
         audit = calls.audited(call, self._with.clock.now(), who, "cancelled", reason)
         return self._with.commit([calls.moved(call, state="cancelled", audit=audit)])[0]
-
-
-def _kept(type: RequestType, call: Record, kept: Any) -> Exchange:
-    answer = calls.given_answer(kept)
-    return Exchange(answer, judge(type, answer, first=True), call["attempts"], call["sent_at"])
 
 
 def _demand(call: Record, states: set[str], what: str) -> None:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 MASK = "***"
@@ -23,16 +25,41 @@ def redacted(text: str, secrets: Iterable[str]) -> str:
     return text
 
 
+def hidden(text: str, values: Sequence[str]) -> str:
+    """`text` with every one of `values` masked as a secret; a short one where no letter or digit is next to it."""
+    text = redacted(text, values)
+    for form in (form for value in values if 0 < len(value) < SHORTEST for form in _written(value)):
+        text = re.sub(rf"(?:(?<![0-9A-Za-z])|(?<=%[0-9A-Fa-f]{{2}})){re.escape(form)}(?![0-9A-Za-z])", MASK, text)
+    return text
+
+
+def hidden_within(value: Any, values: Sequence[str]) -> Any:
+    """A JSON value whose every text and number, keys too, is as `hidden` leaves it."""
+    if isinstance(value, Mapping):
+        return {hidden(name, values): hidden_within(part, values) for name, part in value.items()}
+    if isinstance(value, list):
+        return [hidden_within(part, values) for part in value]
+    if value is None or isinstance(value, bool):
+        return value
+    text = value if isinstance(value, str) else json.dumps(value)
+    shown = hidden(text, values)
+    return value if shown == text else shown
+
+
 @lru_cache(maxsize=256)
 def _forms(secret: str) -> frozenset[str]:
     """The ways in which `secret` may be written: plain, escaped, percent-encoded, hexadecimal, in base64."""
     if len(secret) < SHORTEST:
         return frozenset()
     raw = secret.encode("utf-8", "surrogatepass")
-    forms = {secret, json.dumps(secret)[1:-1], repr(secret)[1:-1], quote(secret, safe=""), quote_plus(secret)}
-    forms |= {json.dumps(form)[1:-1] for form in forms}
-    hexadecimal = {raw.hex(), raw.hex().upper()}
-    return frozenset(forms | hexadecimal | set(_in_base64(raw)))
+    return frozenset({*_written(secret), raw.hex(), raw.hex().upper(), *_in_base64(raw)})
+
+
+def _written(secret: str) -> set[str]:
+    """The ways in which it can still be read."""
+    quoted = (quote(secret, safe="", errors="surrogatepass"), quote_plus(secret, errors="surrogatepass"))
+    forms = {secret, json.dumps(secret)[1:-1], repr(secret)[1:-1], *quoted}
+    return forms | {json.dumps(form)[1:-1] for form in forms}
 
 
 def _in_base64(raw: bytes) -> Iterator[str]:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from engine.acceptance import Accepts, acceptance, as_python
 from engine.errors import Problem, did_you_mean
+from engine.write_only import Path, marks, parts, replaced
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError
@@ -57,7 +58,7 @@ class Schema:
         from jsonschema import Draft202012Validator, FormatChecker
 
         metaschema = Draft202012Validator(Draft202012Validator.META_SCHEMA, format_checker=FormatChecker(["regex"]))
-        return [_problem(error) for error in metaschema.iter_errors(self.document)] or list(self._lost_references())
+        return [_problem(error, []) for error in metaschema.iter_errors(self.document)] or list(self._lost_references())
 
     def _lost_references(self) -> Iterator[Problem]:
         """Every `$ref` that leads nowhere: found when a value comes to it, it would be too late."""
@@ -71,11 +72,25 @@ class Schema:
             except Unresolvable:
                 yield Problem(pointer, f"{reference!r} leads nowhere, and nothing is ever fetched")
 
+    @cached_property
+    def marks_write_only(self) -> bool:
+        """Whether it marks any part of a value `writeOnly`."""
+        return marks(self.document)
+
+    def write_only(self, value: Any) -> list[tuple[Path, Any]]:
+        """The parts of `value` that are marked `writeOnly`, each with where it stands."""
+        return parts(self.document, value) if self.marks_write_only else []
+
+    def with_write_only(self, value: Any, change: Callable[[Any], Any]) -> Any:
+        """`value` with `change` of every part that is marked `writeOnly`."""
+        return replaced(self.document, value, change) if self.marks_write_only else value
+
     def problems(self, value: Any) -> list[Problem]:
-        """Everything that is wrong with `value`; an empty list means it fits."""
+        """Everything that is wrong with `value`; an empty list means it fits. What is `writeOnly` is never quoted."""
         if self._accepts is not None and self._accepts(value):
             return []
-        return [_problem(error) for error in _flat(self._validator.iter_errors(value))]
+        unseen = [path for path, _ in self.write_only(value)]
+        return [_problem(error, unseen) for error in _flat(self._validator.iter_errors(value))]
 
 
 def with_defaults(schema: JsonSchema, value: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,9 +159,12 @@ def _flat(errors: Iterator[ValidationError]) -> Iterator[ValidationError]:
         yield best_match([error]) if error.context else error
 
 
-def _problem(error: ValidationError) -> Problem:
-    pointer = "".join(f"/{_escape(part)}" for part in error.absolute_path)
+def _problem(error: ValidationError, unseen: list[Path]) -> Problem:
+    """What is wrong, without the value where any of the `unseen` parts is it, holds it or stands in it."""
+    path = tuple(error.absolute_path)
+    pointer = "".join(f"/{_escape(part)}" for part in path)
     rule: Any = error.validator_value
+    hidden = any(path[: len(one)] == one[: len(path)] for one in unseen)
     if error.validator == "required" and isinstance(error.instance, Mapping):
         absent = next(name for name in rule if name not in error.instance)
         missing = [name for name in rule if repr(name) in error.message] or [absent]
@@ -156,16 +174,27 @@ def _problem(error: ValidationError) -> Problem:
         unknown = sorted(str(name) for name in error.instance if name not in known)
         name = next((name for name in unknown if repr(name) in error.message), unknown[0] if unknown else "")
         return Problem(f"{pointer}/{_escape(name)}", f"is not known here{did_you_mean(name, known)}")
+    return Problem(pointer, _misfit(error, hidden=hidden))
+
+
+def _misfit(error: ValidationError, *, hidden: bool) -> str:
+    """How a value breaks a rule; `hidden`: without the value."""
+    rule: Any = error.validator_value
+    value = "what is given" if hidden else _short(error.instance)
     if error.validator == "type":
-        expected = " or ".join(rule) if isinstance(rule, list) else rule
-        return Problem(pointer, f"{_short(error.instance)} is not of type {expected}")
+        return f"{value} is not of type {' or '.join(rule) if isinstance(rule, list) else rule}"
     if error.validator == "enum":
-        choices = ", ".join(map(str, rule))
-        guess = did_you_mean(str(error.instance), map(str, rule))
-        return Problem(pointer, f"{_short(error.instance)} is not one of {choices}{guess}")
+        guess = "" if hidden else did_you_mean(str(error.instance), map(str, rule))
+        return f"{value} is not one of {', '.join(map(str, rule))}{guess}"
     if error.validator == "pattern":
-        return Problem(pointer, f"{_short(error.instance)} does not have the form {rule}")
-    return Problem(pointer, error.message if len(error.message) <= 300 else error.message[:297] + "...")
+        return f"{value} does not have the form {rule}"
+    if hidden:
+        return f"{value} does not keep to {error.validator}{_plainly(rule)}"
+    return error.message if len(error.message) <= 300 else error.message[:297] + "..."
+
+
+def _plainly(rule: Any) -> str:
+    return f": {rule}" if isinstance(rule, str | int | float) else ""
 
 
 def _short(value: Any) -> str:

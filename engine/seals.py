@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
+import re
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +28,8 @@ SECRET_KEY = "CALLSHEET_SECRET_KEY"  # noqa: S105  # the name of the setting
 KEY_MINIMUM = 32  # bytes
 
 _MARK = "sealed:"
+_SEALED = re.compile(rf"{_MARK}gAAAA[\w=-]+", re.ASCII)  # every token of the library begins so
+_AS_JSON = "\0"  # begins what is sealed as JSON, because it is no text, or a text that begins so
 _MAKE_ONE = 'make one: python -c "from engine.seals import new_key; print(new_key())"'
 
 
@@ -36,11 +40,11 @@ def new_key() -> str:
 
 def is_sealed(value: object) -> bool:
     """Whether `value` is the text that `Sealer.seal` made of another."""
-    return isinstance(value, str) and value.startswith(_MARK)
+    return isinstance(value, str) and _SEALED.fullmatch(value) is not None
 
 
 class Sealer:
-    """Encrypts single texts that must be kept and not be read. Raises SettingError for a key that is none."""
+    """Encrypts single values that must be kept and not be read. Raises SettingError for a key that is none."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         for key in keys:
@@ -58,20 +62,28 @@ class Sealer:
         if not self._keys:
             raise SettingError(ENCRYPTION_KEY, f"is not set, and there is a secret to be kept; {_MAKE_ONE}")
 
-    def seal(self, text: str) -> str:
-        """`text`, encrypted. Raises SettingError without a key."""
-        return _MARK + self._cipher().encrypt(text.encode()).decode()
+    def seal(self, value: Any) -> str:
+        """A JSON value, encrypted. Raises SettingError without a key."""
+        plain = isinstance(value, str) and not value.startswith(_AS_JSON)
+        text: str = value if plain else _AS_JSON + json.dumps(value)
+        return _MARK + self._cipher().encrypt(text.encode("utf-8", "surrogatepass")).decode()
 
-    def open(self, sealed: str) -> str:
-        """The text that was sealed. Raises SignatureError where it was changed or the key is gone; SettingError."""
+    def open(self, sealed: str) -> Any:
+        """The value that was sealed. Raises SignatureError where it was changed or the key is gone; SettingError."""
         from cryptography.fernet import InvalidToken
 
         if not is_sealed(sealed):
             raise SignatureError("the value is not sealed")
         try:
-            return self._cipher().decrypt(sealed.removeprefix(_MARK).encode("utf-8", "replace")).decode()
+            raw = self._cipher().decrypt(sealed.removeprefix(_MARK))
         except InvalidToken:
             raise SignatureError("the sealed value was changed, or its key is no longer known") from None
+        text = raw.decode("utf-8", "surrogatepass")
+        return json.loads(text[1:]) if text.startswith(_AS_JSON) else text
+
+    def opened(self, value: Any) -> Any:
+        """`value`, opened where it is sealed. Raises as `open` does."""
+        return self.open(value) if is_sealed(value) else value
 
     def _cipher(self) -> MultiFernet:
         # Imported when used: it takes longer than all the rest, and few installations seal anything.

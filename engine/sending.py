@@ -11,16 +11,15 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from engine import calls
 from engine.answers import Verdict, judge
 from engine.calls import Plan, instant
-from engine.context import Context, Task
+from engine.context import Context
 from engine.credentials import credentials
 from engine.dispatcher import Answer, Failure
-from engine.errors import Conflict, EngineError, MappingError, SettingError, UnknownNameError
+from engine.errors import Conflict, EngineError, MappingError, SettingError, SignatureError, UnknownNameError
 from engine.pages import read_pages
 from engine.planning import plan
 from engine.records import Record
@@ -62,27 +61,39 @@ class Sending:
         if born:
             return born[0]
         call = self._with.store.find("call", where={"key": planned.key}, limit=1)[0]
-        calls.demand_same(call, planned.data)
+        planned.demand_same(call)
         return call
 
-    def take(self, limit: int, id: str | None = None) -> list[Task]:
-        """Claim up to `limit` prepared calls whose time has come (only `id`, where given), each to be sent at once."""
-        taken = self._with.store.apply([calls.due(self._with.clock.now(), limit, id)])
-        return [partial(unattended, self._send_queued, call) for call in taken]
+    def run_due(self, limit: int) -> int:
+        """Claim up to `limit` prepared calls whose time has come and send them; returns how many there were."""
+        taken = self._with.store.apply([calls.due(self._with.clock.now(), limit)])
+        for call in taken:
+            try:
+                self._send_queued(call)
+            except EngineError as error:
+                log.warning("%s %s: %s", call["request_type"], call.id, error)
+        return len(taken)
 
     def _send_queued(self, call: Record) -> None:
         try:
             type = self._with.catalog().request_type(call["request_type"])
             credentials(type, self._with.settings)
-        except (UnknownNameError, SettingError) as error:
+            self._thawed(type, call)
+        except (UnknownNameError, SettingError, SignatureError) as error:
             self.settling.put_off(call, str(error))
-        else:
-            self.carry_out(call, type, first=True)
+            return
+        self.carry_out(call, type, first=True)
+
+    def _thawed(self, type: RequestType, call: Record) -> Request:
+        """The frozen request. Raises SettingError and SignatureError where it, or its answer, needs a key not here."""
+        if type.sealed:
+            self._with.sealer.demand_key()
+        return calls.thawed(call["request"], self._with.sealer)
 
     def _again(self, planned: Plan) -> Result:
         """The operation is known: say what came of it, or take it up where it provably was not carried out."""
         call = self._with.store.find("call", where={"key": planned.key}, limit=1)[0]
-        calls.demand_same(call, planned.data)
+        planned.demand_same(call)
         if not calls.was_not_done(call):
             return self.settling.outcome(call)
         try:
@@ -92,8 +103,11 @@ class Sending:
         return self.carry_out(taken, planned.type, first=True)
 
     def carry_out(self, call: Record, type: RequestType, *, first: bool) -> Result:
-        """Send the frozen bytes of a call that this process holds; `first`: it cannot have been carried out before."""
-        request = calls.thawed(call["request"])
+        """Send the frozen bytes of a call that this process holds; `first`: it cannot have been carried out before.
+
+        Raises SettingError and SignatureError before anything is sent, and else what `send` does.
+        """
+        request = self._thawed(type, call)
         return self.settling.settle(call, type, self._exchange(type, request, call, first, self._deadline()))
 
     def _deadline(self) -> float:
@@ -106,6 +120,7 @@ class Sending:
         """Send `request` until there is a verdict, the retries are used up, or the deadline is near."""
         clock, proof = self._with.clock, credentials(type, self._with.settings)
         attempts: list[dict[str, Any]] = list(call.get("attempts") or []) if call else []
+        hide = self.settling.hiding(type, call) if call else str
         moved = _moved(type, call) if call and not same_origin(type, call) else None
         for tries in range(RETRIES + 1):
             sent_at = clock.now()
@@ -113,9 +128,11 @@ class Sending:
                 moved
                 or self._with.dispatcher.send(
                     request, credentials=proof, deadline=deadline, answer_limit=type.answer_limit
-                )
+                ),
+                hide,
             )
             verdict = judge(type, result, first=first)
+            verdict = replace(verdict, message=hide(verdict.message))
             attempts.append(calls.attempt(result, verdict.kind, type.request_id, sent_at))
             log.info("%s %s attempt %s", type.name, call.id if call else "-", attempts[-1])
             first = first and verdict.outcome == "not_done"
@@ -134,12 +151,15 @@ class Sending:
         least = 1.0 if verdict.kind == "http_409" else 0.1
         return max(least, growing, asked if asked <= LONGEST_ASKED else float("inf"))
 
-    def _masked(self, result: Answer | Failure) -> Answer | Failure:
-        """What came back, without our own secrets: whatever is done with it after, none can be shown or kept."""
+    def _masked(self, result: Answer | Failure, hide: Callable[[str], str]) -> Answer | Failure:
+        """What came back, without our own secrets: whatever is done with it after, none can be shown or kept.
+
+        `hide` what the call was given to be hidden; not in the body, where a short number may mean something else.
+        """
         redact = self._with.settings.redact
         if isinstance(result, Failure):
-            return replace(result, message=redact(result.message))
-        headers = {name: redact(value) for name, value in result.headers.items()}
+            return replace(result, message=hide(redact(result.message)))
+        headers = {name: hide(redact(value)) for name, value in result.headers.items()}
         return replace(result, headers=headers, body=calls.as_bytes(redact(calls.as_text(result.body))))
 
     def read(self, planned: Plan) -> Result:
@@ -160,14 +180,6 @@ class Sending:
         except (ValueError, Conflict) as error:
             raise MappingError(f"{type.name} was read, but its answer could not be mapped: {error}") from None
         return self.settling.result(None, type, response, records)
-
-
-def unattended(do: Callable[[Record], object], call: Record) -> None:
-    """Do what a worker does with a call. Nobody waits for it: what goes wrong is in the log, and in the call's row."""
-    try:
-        do(call)
-    except EngineError as error:
-        log.warning("%s %s: %s", call["request_type"], call.id, error)
 
 
 def _moved(type: RequestType, call: Record) -> Failure:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -32,10 +32,11 @@ from engine.errors import (
     UnknownOutcome,
 )
 from engine.planning import plan
-from engine.records import Change, Record, RecordType, Scope
+from engine.records import Change, Record, Scope
+from engine.redaction import hidden
 from engine.request_types import RequestType
-from engine.store import Store
 from engine.windows import LATER, comes_back
+from engine.write_only import texts
 
 log = logging.getLogger("engine")
 
@@ -102,7 +103,7 @@ class Settling:
 
     def _settle(self, call: Record, type: RequestType, exchange: Exchange) -> Result:
         verdict = replace(exchange.verdict, response=self.sealed(type, exchange.verdict.response))
-        facts = self._facts(type, exchange, verdict)
+        facts = self._facts(type, call, exchange, verdict)
         if verdict.outcome not in {"succeeded", "declined"}:
             raise error_of(type, self.end_open(call, type, verdict, facts), verdict)
         exchange = replace(exchange, verdict=verdict)
@@ -150,6 +151,14 @@ class Settling:
         changes = mapper.changes(names, subject.scope, waits=False)
         return self.journaled(changes, subject)
 
+    def hiding(self, type: RequestType, call: Record) -> Callable[[str], str]:
+        """What takes out of a text what the call was given to be hidden. Raises SignatureError and SettingError."""
+        if not calls.is_private(call):
+            return str
+        data = type.schema.with_write_only(call["data"], self._with.sealer.opened)
+        values = list(texts(part for _, part in type.schema.write_only(data)))
+        return lambda text: hidden(text, values)
+
     def journaled(self, changes: list[Change | FollowUp], parent: Subject) -> list[Change]:
         """`changes` with every follow-up as the birth of its call. Raises ValueError where its data does not fit."""
         return [self._born(change, parent) if isinstance(change, FollowUp) else change for change in changes]
@@ -160,9 +169,9 @@ class Settling:
         operation = calls.follow_up_operation(parent.operation, follow_up.label)
         try:
             planned = plan(self._with, follow_up.request_type, follow_up.data, operation, parent=parent.id, depth=depth)
+            return planned.born("prepared", self._with.clock.now())
         except EngineError as error:
             raise ValueError(f"the call {follow_up.label!r} that follows cannot be made: {error}") from None
-        return planned.born("prepared", self._with.clock.now())
 
     def outcome(self, call: Record) -> Result:
         """What came of a call that was made before: its result, or the error it ended in."""
@@ -174,15 +183,14 @@ class Settling:
             said = call.get("message") or f"{type.name} is being sent by another process; ask again"
             outcome: Any = "not_done" if state == "not_done" else "unknown"
             raise error_of(type, call, Verdict(outcome, state, said))
-        verdict = judge(type, calls.given_answer(kept), first=True)
+        verdict = judge(type, calls.given_answer(kept, self._with.sealer), first=True)
         if state == "unmapped":
             raise MappingError(call["message"], call)
         if state == "succeeded":
-            return self.result(
-                call, type, verdict.response, changed_by(self._with.store, self._with.catalog().record_types, call)
-            )
+            return self.result(call, type, verdict.response, self._changed(call))
         outcome = state if state in {"declined", "not_done"} else "unknown"
-        raise error_of(type, call, replace(verdict, outcome=outcome))
+        said = self.hiding(type, call)(verdict.message)
+        raise error_of(type, call, replace(verdict, outcome=outcome, message=said))
 
     def result(self, call: Record | None, type: RequestType, response: Any, records: list[Record]) -> Result:
         """The result of a success."""
@@ -206,19 +214,21 @@ class Settling:
                 part[last] = self._with.sealer.seal(part[last])
         return response
 
-    def _facts(self, type: RequestType, exchange: Exchange, verdict: Verdict) -> dict[str, Any]:
+    def _facts(self, type: RequestType, call: Record, exchange: Exchange, verdict: Verdict) -> dict[str, Any]:
         facts: dict[str, Any] = {"attempts": exchange.attempts, "sent_at": exchange.sent_at, "message": verdict.message}
         if isinstance(exchange.result, Answer):
-            facts["answer"] = calls.kept_answer(exchange.result, self._body(type, exchange.result, verdict.response))
+            facts["answer"] = self._kept(type, call, exchange.result, verdict.response)
         return facts
 
-    def _body(self, type: RequestType, answer: Answer, response: Any) -> bytes:
-        """The answer's body as it is kept: its sealed parts sealed, or all of it where they cannot be told."""
-        if not type.sealed:
-            return answer.body
-        if response is None:
-            return self._with.sealer.seal(answer.body.decode("latin-1")).encode()
-        return json.dumps(response).encode()
+    def _kept(self, type: RequestType, call: Record, answer: Answer, response: Any) -> dict[str, Any]:
+        """The answer as it is kept: its sealed parts sealed, or all of it where they cannot be told.
+
+        All of it also where the gateway was given what is to be hidden, and may repeat it.
+        """
+        tellable = bool(type.sealed) and response is not None
+        whole = calls.is_private(call) or (bool(type.sealed) and not tellable)
+        body = json.dumps(response).encode() if tellable else answer.body
+        return calls.kept_answer(answer, body, self._with.sealer if whole else None)
 
     def _keep_answer(self, call: Record, facts: Mapping[str, Any]) -> Record:
         """A call that can never be repeated commits its answer before anything else is done with it."""
@@ -246,20 +256,20 @@ class Settling:
 
     def _unmapped(self, call: Record, type: RequestType, facts: dict[str, Any], error: Exception) -> MappingError:
         why = f"{error.subject}: {error.details}" if isinstance(error, DataError) else error
+        why = self.hiding(type, call)(str(why))
         said = f"{type.name} was carried out, but its answer could not be mapped: {why}; the answer is kept"
         end = calls.moved(call, state="unmapped", **{**facts, "message": said})
         return MappingError(said, self._with.commit([end])[0])
 
-
-def changed_by(store: Store, types: Mapping[str, RecordType], row: Record) -> list[Record]:
-    """The records that a call or an event changed, as they are now; those that are gone since are left out."""
-    changed = [one for one in row.get("changed") or [] if one["type"] in types]
-    inside = [{name: getattr(row.scope, name) for name in types[one["type"]].within} for one in changed]
-    return [
-        record
-        for one, scope in zip(changed, inside, strict=True)
-        for record in store.find(one["type"], where={**one["where"], **scope}, limit=1)
-    ]
+    def _changed(self, call: Record) -> list[Record]:
+        types, find = self._with.catalog().record_types, self._with.store.find
+        changed = [one for one in call.get("changed") or [] if one["type"] in types]
+        inside = [{name: getattr(call.scope, name) for name in types[one["type"]].within} for one in changed]
+        return [
+            record
+            for one, scope in zip(changed, inside, strict=True)
+            for record in find(one["type"], where={**one["where"], **scope}, limit=1)
+        ]
 
 
 def _not_written(call: Record, type: RequestType, exchange: Exchange, error: StoreError) -> UnknownOutcome:

@@ -15,6 +15,7 @@ from jinja2 import nodes
 
 from engine.confined import PRIVATE_FILTERS, Environment
 from engine.errors import Fault, did_you_mean
+from engine.write_only import marks
 from engine.yaml_files import Mark
 
 Names = Mapping[str, Any]
@@ -98,6 +99,23 @@ class Check:
         if name not in schema["properties"] and not schema.get("additionalProperties", False):
             known = schema["properties"]
             yield self._source.fault(node.lineno, name, f"{name!r} is not declared here{did_you_mean(name, known)}")
+
+    def shows(self, tree: Sequence[nodes.Node]) -> Iterator[Fault]:
+        """A fault for every value in a tree that holds a part which its schema marks `writeOnly`."""
+        paths = [node for node in tree if isinstance(node, nodes.Name | nodes.Getattr | nodes.Getitem)]
+        inside = {id(node.node) for node in paths if not isinstance(node, nodes.Name)}
+        for node in paths:
+            if id(node) not in inside and self._is_write_only(node):
+                name = node.name if isinstance(node, nodes.Name) else _constant_key(node) or ""
+                hint = "the journal keeps and the log may name this place in the clear; put it into the body"
+                yield self._source.fault(node.lineno, name, f"{name!r} is writeOnly, or holds what is: {hint}")
+
+    def _is_write_only(self, node: nodes.Node) -> bool:
+        inner = [node]
+        while isinstance(inner[-1], nodes.Getattr | nodes.Getitem):
+            inner.append(inner[-1].node)
+        schemas = [schema for schema in map(self._schema, inner) if schema is not None]
+        return any(schema.get("writeOnly") is True for schema in schemas) or marks(self._schema(node))
 
     def _schema(self, node: nodes.Node) -> Mapping[str, Any] | None:
         """The JSON Schema of what `node` yields, where a path of constant names leads to one."""

@@ -57,6 +57,13 @@ class Templates:
         except _Refused as refused:
             return [refused.fault]
 
+    def check_shown(self, source: Source, names: Names) -> list[Fault]:
+        """What is wrong with a leaf beside that, where it stands for everybody to see."""
+        try:
+            return list(Check(source, names).shows(self._leaf(source)))
+        except _Refused:
+            return []
+
     def check_document(self, source: Source, names: Names) -> list[Fault]:
         """What is wrong with a JSON document, its fragments included."""
         try:

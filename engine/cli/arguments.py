@@ -30,10 +30,11 @@ _STEP = re.compile(r"\.?([^\[\].]+)|\[([^\[\]]*)\]")
 def data_from(arguments: Iterable[str], schema: JsonSchema, below: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The data that `arguments` say, laid over `below`. Raises UsageError."""
     tree: dict[str, Any] = {}
-    for argument in arguments:
+    for number, argument in enumerate(arguments, 1):
         path, sign, value = argument.partition("=")
         if not sign or not _PATH.fullmatch(path):
-            raise click.UsageError(f"{argument!r} is not key=value; a nested key is written key[inner]=value")
+            # Not quoted: it may be a value that nobody is to see.
+            raise click.UsageError(f"argument {number} is not key=value; a nested key is written key[inner]=value")
         steps = [dotted or bracketed for dotted, bracketed in _STEP.findall(path)]
         _plant(tree, path, steps, _value(path, value, _part(schema, steps)))
     return _over(dict(below or {}), _lists(tree, schema))

@@ -88,16 +88,15 @@ def _sent(engine: Engine, case: Case) -> str:
 
 
 def _request(call: Record) -> str:
-    from engine.calls import thawed
+    from engine.calls import visible
 
-    request = thawed(call["request"])
+    request = visible(call["request"])
     headers = {name.lower(): value for name, value in request.headers}
     return f"{requests.path(request)}\n{requests.body(request.body, headers.get('content-type', ''))}".rstrip()
 
 
 def _received(engine: Engine, case: Case) -> str:
     from engine.signatures import scheme_of, sign
-    from engine.stories import changed
 
     gateway, endpoint = case.gateway, case.told.get("endpoint", "")
     webhook: Any = engine.catalog.gateway(gateway).webhook
@@ -114,7 +113,7 @@ def _received(engine: Engine, case: Case) -> str:
             ("event", f"{event['event_type']}  {tables.state(event['state'])}"),
             ("then sent", "\n".join(_request(call) for call in followed)),
             ("answered", "\n".join(stories.answer_of(call, brief=True) for call in followed)),
-            ("kept", stories.records(engine, [one for call in followed for one in changed(engine, call)])),
+            ("kept", stories.records(engine, [one for call in followed for one in stories.changed_by(engine, call)])),
         ],
         indent="   ",
     )

@@ -314,7 +314,7 @@ def _missing(here: Opening) -> list[str]:
                 warned.append(f"{name} is not set, {lost}")
     for name, lost in (
         ("CALLSHEET_SECRET_KEY", "no form can be made"),
-        ("CALLSHEET_ENCRYPTION_KEY", "no answer with a secret in it can be kept"),
+        ("CALLSHEET_ENCRYPTION_KEY", "no call with a secret in its data or its answer can be made"),
     ):
         if settings.get(name) is None:
             warned.append(f"{name} is not set, {lost}; `callsheet init` writes one into a fresh .env")

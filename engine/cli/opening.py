@@ -114,8 +114,18 @@ def as_json(command: _Command) -> _Command:
 
 
 def print_json(value: Any) -> None:
-    """Print a value for programs: ASCII, so that no terminal or pipe can mistake it."""
-    click.echo(json.dumps(value, indent=2))
+    """Print a value for programs: ASCII, so that no terminal or pipe can mistake it, and nothing that is sealed."""
+    click.echo(json.dumps(_without_seals(value), indent=2))
+
+
+def _without_seals(value: Any) -> Any:
+    from engine.seals import is_sealed
+
+    if isinstance(value, dict):
+        return {name: _without_seals(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_without_seals(part) for part in value]
+    return "(sealed)" if is_sealed(value) else value
 
 
 class _Name(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from engine.core import Engine
     from engine.errors import EngineError
     from engine.records import Record
+    from engine.request_types import RequestType
     from engine.settling import Result
 
 
@@ -57,11 +59,13 @@ def send(  # noqa: PLR0913, PLR0917 - click gives every option as an argument
     if planned_only:
         plan = engine.plan(name, data, operation=operation)
         if as_curl:
-            click.echo(curl(plan.request, type.auth))
+            click.echo(curl(plan.shown, type.auth))
         elif as_json:
-            print_json(requests.as_data(plan.request, type.auth))
+            print_json(requests.as_data(plan.shown, type.auth))
         else:
-            click.echo(requests.shown(plan.request, type.auth))
+            click.echo(requests.shown(plan.shown, type.auth))
+        if plan.sealer:
+            click.echo("what the file marks writeOnly is shown as ***", err=True)
         return
     if later:
         call = engine.send_later(name, data, operation=operation)
@@ -76,10 +80,11 @@ def _carry_out(engine: Engine, name: str, data: dict[str, Any], operation: str |
     """Send; print; return the exit code."""
     from engine.errors import CallError, Conflict, StoreError
 
+    hide = _hiding(engine.catalog.request_type(name), data)
     try:
         result = engine.send(name, data, operation=operation)
     except CallError as error:
-        _tell_failure(error, error.call, getattr(error, "response", None), as_json=as_json)
+        _tell_failure(error, error.call, hide(getattr(error, "response", None)), as_json=as_json)
         return codes.code_of(error)
     except (Conflict, StoreError) as error:
         # Before the call was written down nothing was sent, after it perhaps; the store cannot be asked which.
@@ -88,17 +93,26 @@ def _carry_out(engine: Engine, name: str, data: dict[str, Any], operation: str |
     if as_json:
         call = result.call.as_dict() if result.call else None
         records = [{"type": record.type, **record.as_dict()} for record in result.records]
-        print_json({"call": call, "response": result.response, "records": records, "redirect": result.redirect})
+        print_json({"call": call, "response": hide(result.response), "records": records, "redirect": result.redirect})
     else:
         click.echo(_told(engine, name, data, result))
     return 0
+
+
+def _hiding(type: RequestType, data: dict[str, Any]) -> Callable[[Any], Any]:
+    """What takes out of an answer what was given to be hidden: a gateway may repeat it."""
+    from engine.redaction import hidden_within
+    from engine.write_only import texts
+
+    values = list(texts(part for _, part in type.schema.write_only(data)))
+    return lambda answer: hidden_within(answer, values) if values else answer
 
 
 def _told(engine: Engine, name: str, data: dict[str, Any], result: Result) -> str:
     call = result.call
     if call is None:  # a GET has no journal row, and its answer is what was wanted
         plan = engine.plan(name, data)
-        sent, answered = requests.shown(plan.request, plan.type.auth), stories.whole(result.response)
+        sent, answered = requests.shown(plan.shown, plan.type.auth), stories.whole(result.response)
     else:
         sent, answered = stories.request_of(call), stories.answer_of(call, brief=True)
     pairs = [

@@ -18,26 +18,28 @@ if TYPE_CHECKING:
     from engine.records import Record
 
 LONG = 72  # characters of one value among many
+SEALED = "(sealed)"
 _BORING = ("gateway", "live", "account")
 
 
 def request_of(call: Record) -> str:
     """The request that a call sends, as it was frozen; credentials are never part of it."""
-    from engine.calls import thawed
+    from engine.calls import is_private, visible
 
-    return requests.shown(thawed(call["request"]))
+    shown = requests.shown(visible(call["request"]))
+    return f"{shown}\n\n{SEALED}" if is_private(call) else shown
 
 
 def answer_of(call: Record, *, brief: bool = False) -> str:
     """Status and body of the answer, empty where none came; `brief`: only what it says at its top."""
     from engine.answers import parse_json
-    from engine.calls import as_bytes
+    from engine.calls import visible_answer
 
     kept = call.get("answer")
     if not kept:
         return ""
-    body = as_bytes(kept["body"])
-    said = requests.body(body, kept["headers"].get("content-type", ""))
+    body = visible_answer(kept).body
+    said = SEALED if "sealed_body" in kept else requests.body(body, kept["headers"].get("content-type", ""))
     try:
         top = parse_json(body) if brief else None
     except ValueError:
@@ -88,10 +90,18 @@ def records(engine: Engine, touched: Iterable[Record]) -> str:
     )
 
 
+def changed_by(engine: Engine, row: Record) -> list[Record]:
+    """The records that a call or an event changed, as they are now."""
+    types = engine.catalog.record_types
+    found: list[Record] = []
+    for one in row.get("changed") or []:
+        if one["type"] in types:
+            found += engine.store.find(one["type"], where=one["where"], limit=1)
+    return found
+
+
 def call(engine: Engine, row: Record) -> str:
     """A call's whole story."""
-    from engine.stories import changed
-
     followed = engine.find("call", parent=row.id, order="id")
     pairs = [
         ("call", f"{row.id}  {tables.text(row['request_type'])}"),
@@ -104,7 +114,7 @@ def call(engine: Engine, row: Record) -> str:
         ("sent", request_of(row)),
         ("attempts", attempts_of(row)),
         ("answered", answer_of(row)),
-        ("kept", records(engine, changed(engine, row))),
+        ("kept", records(engine, changed_by(engine, row))),
         ("then", "\n".join(f"{one.id}  {one['request_type']}  {tables.state(one['state'])}" for one in followed)),
     ]
     return tables.facts(pairs)
@@ -113,7 +123,6 @@ def call(engine: Engine, row: Record) -> str:
 def event(engine: Engine, row: Record) -> str:
     """An event's whole story."""
     from engine.calls import as_bytes
-    from engine.stories import changed
 
     followed = engine.find("call", parent=row.id, order="id")
     tries = f"{row['tries']}, the next at {row['due']}" if row["tries"] and row["due"] else str(row["tries"] or "")
@@ -128,7 +137,7 @@ def event(engine: Engine, row: Record) -> str:
         ("received", tables.text(row["received_at"])),
         ("failed", tries),
         ("body", requests.body(as_bytes(row["body"]), "application/json")),
-        ("kept", records(engine, changed(engine, row))),
+        ("kept", records(engine, changed_by(engine, row))),
         ("then", "\n".join(f"{one.id}  {one['request_type']}  {tables.state(one['state'])}" for one in followed)),
     ]
     return tables.facts(pairs)
@@ -143,7 +152,7 @@ def rows(found: Sequence[Record], columns: Sequence[str]) -> str:
 def _value(value: Any) -> str:
     from engine.seals import is_sealed
 
-    return "(sealed)" if is_sealed(value) else tables.text(value)
+    return SEALED if is_sealed(value) else tables.text(value)
 
 
 def _short(value: str) -> str:
@@ -151,9 +160,22 @@ def _short(value: str) -> str:
 
 
 def _state(row: Record) -> str:
-    from engine.stories import MEANINGS
-
-    return f"{tables.state(row['state'])}: {MEANINGS.get(row['state'], '')}"
+    meanings: Mapping[str, str] = {
+        "prepared": "waits to be sent",
+        "sending": "is being sent",
+        "succeeded": "was carried out",
+        "declined": "was refused, not carried out",
+        "not_done": "was not carried out",
+        "unknown": "was PERHAPS carried out",
+        "unmapped": "WAS CARRIED OUT; its answer is kept, no records could be made of it",
+        "received": "is kept and waits to be processed",
+        "processed": "its changes are made",
+        "ignored": "there is no processor of its name",
+        "failed": "will be tried again",
+        "dead": "was tried for the last time",
+        "quarantined": "is authentic, but not for this host",
+    }
+    return f"{tables.state(row['state'])}: {meanings.get(row['state'], '')}"
 
 
 def _mode(row: Record) -> str:

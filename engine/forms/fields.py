@@ -2,7 +2,7 @@
 
 Hides: how a browser names nested values (`address[city]`), and that it knows nothing but text. An empty input is
 absent; the schema's type decides what a text means, never its look. A property with `readOnly: true` has no input: only
-the page can give it.
+the page can give it. One with `writeOnly: true` is typed unseen, and never shown.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from engine.schemas import JsonSchema, from_text
+from engine.write_only import marks
 
 Kind = Literal[
-    "text", "email", "url", "date", "instant", "number", "choice", "switch", "lines", "pairs", "json", "group"
+    "text", "secret", "email", "url", "date", "instant", "number", "choice", "switch", "lines", "pairs", "json", "group"
 ]
 
 # Of the schema's rules those that a browser can apply while somebody types.
@@ -54,11 +55,17 @@ class Field:
     @property
     def attributes(self) -> dict[str, str]:
         """HTML attributes that let a browser check what is typed."""
-        found = {html: str(self.schema[rule]) for rule, html in _LIMITS.items() if rule in self.schema}
+        limits = {rule: html for rule, html in _LIMITS.items() if self.kind != "secret" or html.endswith("length")}
+        found = {html: str(self.schema[rule]) for rule, html in limits.items() if rule in self.schema}
         if self.kind == "number":
             step = "1" if _types(self.schema)[:1] == ["integer"] else "any"
             found["step"] = str(self.schema.get("multipleOf", step))
         return found
+
+    @property
+    def is_unseen(self) -> bool:
+        """Whether what is typed into it is not shown again."""
+        return self.kind != "group" and marks(self.schema)
 
     @property
     def names(self) -> Iterator[str]:
@@ -81,8 +88,15 @@ def _field(name: str, pointer: str, label: str, schema: JsonSchema, *, required:
     parts: tuple[Field, ...] = ()
     if kind == "group":
         wanted = schema.get("required", [])
+        mark = {"writeOnly": True} if schema.get("writeOnly") is True else {}
         found = (
-            _field(f"{name}[{key}]", f"{pointer}/{_escaped(key)}", key, part, required=required and key in wanted)
+            _field(
+                f"{name}[{key}]",
+                f"{pointer}/{_escaped(key)}",
+                key,
+                {**part, **mark},
+                required=required and key in wanted,
+            )
             for key, part in schema["properties"].items()
         )
         parts = tuple(part for part in found if part)
@@ -105,7 +119,8 @@ def _kind(schema: JsonSchema, *, required: bool) -> Kind:
         "number": "number",
         "string": _FORMATS.get(str(schema.get("format")), "text"),
     }
-    return kinds[first]
+    unseen = schema.get("writeOnly") is True and kinds[first] in {"text", "email", "url", "number"}
+    return "secret" if unseen else kinds[first]
 
 
 def _types(schema: JsonSchema) -> list[str]:
@@ -136,7 +151,7 @@ def _escaped(key: str) -> str:
 
 def as_texts(field: Field, value: Any) -> dict[str, str]:
     """What an input shows for `value`: the posted name of it, and of each of its parts, with its text."""
-    if value is None:
+    if value is None or field.is_unseen:
         return {}
     if field.kind == "group":
         known = value if isinstance(value, Mapping) else {}
@@ -203,6 +218,11 @@ def misposted(fields: Sequence[Field], posted: Mapping[str, Sequence[str]]) -> d
         if name in known and len(texts) > 1 and not (name in switches and list(texts) == ["false", "true"]):
             wrong[name] = "was given more than once"
     return wrong
+
+
+def unseen(fields: Sequence[Field]) -> set[str]:
+    """The posted names of the inputs that are not shown again."""
+    return {field.name for one in fields for field in _all(one) if field.is_unseen}
 
 
 def _all(field: Field) -> Iterator[Field]:

@@ -32,6 +32,7 @@ from engine.forms.slips import Slip
 from engine.request_types import RequestType
 from engine.schemas import Schema, with_defaults
 from engine.template_checks import Source
+from engine.write_only import marks
 
 GENERATED = Source("{{ rest() }}\n{{ submit() }}\n", "the generated form")
 
@@ -192,6 +193,7 @@ class Sheet:
             "attributes": field.attributes,
             "described": " ".join([*described, *([f"{id}-error"] if error else [])]),
             "parts": [self._as_macro(part, texts) for part in field.parts],
+            "autocomplete": "off" if field.is_unseen else "",
         }
 
     def _html_id(self, field: Field) -> str:
@@ -249,7 +251,9 @@ def _inside_out(field: Field) -> list[Field]:
     return [*(one for part in field.parts for one in _inside_out(part)), field]
 
 
-def narrowed_problems(slip: Slip, data: Mapping[str, Any]) -> list[Problem]:
+def narrowed_problems(type: RequestType, slip: Slip, data: Mapping[str, Any]) -> list[Problem]:
     """What is wrong with values that a form asks for more narrowly than their request type does."""
     absent = [Problem(f"/{name}", "is required") for name in slip.required if name not in data]
-    return absent + Schema({"properties": {name: dict(rules) for name, rules in slip.offered.items()}}).problems(data)
+    unseen = {name: {"writeOnly": True} for name in slip.offered if marks(type.properties.get(name))}
+    rules = {name: {**rules, **unseen.get(name, {})} for name, rules in slip.offered.items()}
+    return absent + Schema({"properties": rules}).problems(data)

@@ -28,7 +28,7 @@ from engine.errors import (
     UnknownOutcome,
 )
 from engine.forms import options, slips
-from engine.forms.fields import ABSENT, Field, field_of, misposted, value_of
+from engine.forms.fields import ABSENT, Field, field_of, misposted, unseen, value_of
 from engine.forms.sheet import GENERATED, Filled, Sheet, narrowed_problems
 from engine.forms.slips import Slip
 from engine.schemas import with_defaults
@@ -117,6 +117,9 @@ class Forms:
                 warnings.warn(f"{key} is now spelt {known}", DeprecationWarning, stacklevel=4)
             if value is not None:
                 sealed[known] = value
+        if carried := [path[0] for path, _ in type.schema.write_only(sealed)]:
+            message = "is writeOnly: a form asks for it, and a page, which anybody can read, cannot carry it"
+            raise DataError(f"the form {name}", [Problem(f"/{part}", message) for part in carried])
         # A key of the page's own ("order-17") holds for every form with it, in as many windows as there are.
         operation = str(sealed.pop("idempotency_key", "") or f"form:{secrets.token_hex(16)}")
         page = page if options.is_own_path(page) else "/"
@@ -249,7 +252,8 @@ def _read(type: RequestType, slip: Slip, fields: Fields) -> tuple[dict[str, Any]
         for name, text in fields:
             posted.setdefault(name, []).append(text)
         wrong = misposted(offered, posted)
-        texts = {name: found[-1] for name, found in posted.items() if name not in wrong}
+        left_out = {*wrong, *unseen(offered)}
+        texts = {name: found[-1] for name, found in posted.items() if name not in left_out}
         values = {field.key: value_of(field, posted) for field in offered}
         typed = {name: value for name, value in values.items() if value is not ABSENT}
     data = {**typed, **slip.data}
@@ -257,7 +261,10 @@ def _read(type: RequestType, slip: Slip, fields: Fields) -> tuple[dict[str, Any]
         # Said alone and shown without what was typed, for the schema's problems and the page would repeat the number.
         return {}, Filled({}, [Problem("", CARD_NUMBER)])
     problems = [Problem(f"/{name}", message) for name, message in wrong.items()]
-    problems += [*narrowed_problems(slip, typed), *type.schema.problems(with_defaults(type.schema.document, data))]
+    problems += [
+        *narrowed_problems(type, slip, typed),
+        *type.schema.problems(with_defaults(type.schema.document, data)),
+    ]
     return data, Filled(texts, list(dict.fromkeys(problems)))
 
 

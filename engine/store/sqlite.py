@@ -10,30 +10,24 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, QueuePool, create_engine, event
+from sqlalchemy import URL, Connection, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from engine.errors import StoreError
-from engine.store import Durability
 from engine.store.group import Group, Job
-from engine.store.mounts import network_file_system
 
 T = TypeVar("T")
 
-_SYNCHRONOUS = ("OFF", "NORMAL", "FULL", "EXTRA")
 BUSY = 10  # seconds to wait for another process's write
 
 
-SAFE_LOG = (3, 51, 3)  # before it, a write-ahead log that several connections write to can corrupt the file
-
-
-def journal_for(version: tuple[int, ...]) -> tuple[str, str]:
+def durability(version: tuple[int, ...]) -> tuple[str, str]:
     """The journal mode and `synchronous` for a version of SQLite, both safe against a power cut.
 
-    Where a write-ahead log is not to be trusted the journal is rolled back instead; EXTRA syncs its folder too, without
-    which the last commit can come undone.
+    Below 3.51.3 a write-ahead log that several connections write to can corrupt the file, so the journal is rolled
+    back instead; EXTRA syncs its folder too, without which the last commit can come undone.
     """
-    return ("WAL", "FULL") if version >= SAFE_LOG else ("DELETE", "EXTRA")
+    return ("WAL", "FULL") if version >= (3, 51, 3) else ("DELETE", "EXTRA")
 
 
 class SqliteDatabase:
@@ -43,16 +37,14 @@ class SqliteDatabase:
         if not url.database or url.database == ":memory:":
             raise StoreError("SQLite needs a file here; MemoryStore keeps records in memory")
         try:
-            self.file = Path(url.database)
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            if not self.file.exists():
-                self.file.touch(mode=0o600)
+            path = Path(url.database)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists():
+                path.touch(mode=0o600)
         except OSError as error:
             raise StoreError(f"the store {url.database} cannot be opened: {error.strerror}") from None
         options = {"check_same_thread": False} | ({} if "timeout" in url.query else {"timeout": BUSY})
-        self.engine = create_engine(
-            url, connect_args=options, poolclass=QueuePool, max_overflow=-1, hide_parameters=True
-        )
+        self.engine = create_engine(url, connect_args=options, max_overflow=-1, hide_parameters=True)
         event.listen(self.engine, "connect", _prepare)
         self._group = Group(self._transact)
 
@@ -60,20 +52,6 @@ class SqliteDatabase:
         """What `work` finds."""
         with self.engine.connect() as connection:
             return work(connection)
-
-    def durability(self) -> Durability:
-        """How commits are kept, as the file is set up now."""
-        journal: str = self.read(lambda connection: connection.exec_driver_sql("PRAGMA journal_mode").scalar_one())
-        level: int = self.read(lambda connection: connection.exec_driver_sql("PRAGMA synchronous").scalar_one())
-        weak = []
-        if journal not in {"wal", "delete", "truncate", "persist"}:
-            weak.append(f"its journal is {journal}, so a crash can undo commits or leave half of one")
-        synchronous = _SYNCHRONOUS[level]
-        if synchronous not in {"FULL", "EXTRA"}:
-            weak.append(f"synchronous is {synchronous}, so a power cut can undo commits")
-        if kind := network_file_system(self.file):
-            weak.append(f"it lies on {kind}, a network file system, where locks and flushes cannot be trusted")
-        return Durability(f"SQLite {sqlite3.sqlite_version}, journal {journal}, synchronous {synchronous}", tuple(weak))
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in a transaction, perhaps together with other threads' work, and commit it."""
@@ -112,6 +90,6 @@ def _ran(job: Job, connection: Connection) -> bool:
 
 
 def _prepare(connection: sqlite3.Connection, _: Any) -> None:
-    journal, synchronous = journal_for(sqlite3.sqlite_version_info)
+    journal, synchronous = durability(sqlite3.sqlite_version_info)
     for name, value in (("journal_mode", journal), ("synchronous", synchronous), ("foreign_keys", "ON")):
         connection.execute(f"PRAGMA {name} = {value}").close()
