@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 from engine import bodies
-from engine.dispatcher import Answer, Failure
+from engine.dispatcher import HELD_BACK, Answer, Failure
 from engine.records import unique_pairs
 from engine.request_types import RequestType
 
@@ -47,7 +47,7 @@ def judge(type: RequestType, result: Answer | Failure, *, first: bool) -> Verdic
             "unknown" if result.sent else "not_done",
             result.kind,
             result.message,
-            repeat=result.kind != "invalid_request",
+            repeat=result.kind != "invalid_request" and result.kind not in HELD_BACK,
         )
     else:
         verdict = replace(_read(type, result), wait=retry_after(result.headers))

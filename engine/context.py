@@ -43,6 +43,10 @@ class Clock:
     pause: Callable[[float], float] = _any_part
     patience: float = 25.0  # a gunicorn sync worker is killed at 30
 
+    def seconds(self) -> float:
+        """The time in seconds since 1970."""
+        return self.now().timestamp()
+
 
 class KeyMaker(Protocol):
     """Makes the idempotency key of an operation: (scope, request type, operation) → text."""

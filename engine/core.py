@@ -13,18 +13,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from engine.budgets import RATE_BUDGET
 from engine.calls import ANYWHERE, CALL, INSTALLATION, Plan, operation_key
 from engine.catalog import Catalog
 from engine.context import Clock, Context, KeyMaker
 from engine.dispatcher import Dispatcher, Sender
 from engine.errors import Fault
 from engine.forms.submitting import Fields, Form, Forms, Submission
+from engine.gates import Gates
 from engine.inbox import EVENT, Inbox, check_secrets
 from engine.planning import plan
 from engine.reactions import REACTION, Handler, Reactions
 from engine.records import Change, Record, Scope
 from engine.recovery import Recovery
 from engine.reloading import Files
+from engine.request_types import RequestType
 from engine.seals import Sealer
 from engine.sending import Sending
 from engine.settings import Settings
@@ -32,9 +35,13 @@ from engine.settling import Result
 from engine.store import Order, Store
 from engine.store.opening import open_store
 
-OWN_TYPES = {type.name: type for type in (CALL, EVENT, REACTION, INSTALLATION)}
+OWN_TYPES = {type.name: type for type in (CALL, EVENT, REACTION, INSTALLATION, RATE_BUDGET)}
 
 _H = TypeVar("_H", bound=Handler)
+
+
+def _no_gate(_: RequestType) -> None:
+    """A stand-in for the dispatcher reaches no gateway, so no gateway's rate holds for it."""
 
 
 class Engine:
@@ -78,7 +85,8 @@ class Engine:
             clock=self.clock,
         )
         self._context = context
-        self._sending = Sending(context)
+        gates = Gates(self.store, self.clock, live=self.settings.live)
+        self._sending = Sending(context, gates.of if dispatcher is None else _no_gate)
         self.recovery = Recovery(context, self._sending)
         self._inbox = Inbox(context, self._sending.settling, self.recovery.settle_by_event)
         self._forms = Forms(self)

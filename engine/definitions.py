@@ -19,8 +19,9 @@ from urllib.parse import urlsplit
 from engine import bodies
 from engine.errors import Fault, did_you_mean
 from engine.records import SCOPE, RecordType
-from engine.request_types import READS, REQUEST_LIMIT, Gateway, Pages, RequestType
+from engine.request_types import READS, REQUEST_LIMIT, Gateway, Pages, Rate, RequestType
 from engine.schemas import Schema
+from engine.settings import MODES
 from engine.signatures import scheme_of
 from engine.template_checks import Source
 from engine.templates import Templates, is_template
@@ -115,12 +116,18 @@ def read_gateway(name: str, file: YamlFile, templates: Templates, look: Look) ->
         renamed=value.get("renamed", {}),
         live_key=value.get("live_key"),
         version=value.get("version"),
-        rate=value.get("rate", {}),
+        rate=_rate(value["rate"]) if "rate" in value else None,
         browser=value.get("browser", {}),
         webhook=value.get("webhook"),
         read_event=templates.structure(*event, f"{file.name}#webhook"),
         read_release=templates.structure(*release, f"{file.name}#release"),
     )
+
+
+def _rate(value: Mapping[str, Any]) -> Rate:
+    allowed = value.get("per_second")
+    by_mode = allowed if isinstance(allowed, Mapping) else dict.fromkeys(MODES, allowed)
+    return Rate(by_mode.get("test"), by_mode.get("live"), value.get("in_flight"))
 
 
 def _leaves(file: YamlFile, *parts: str) -> tuple[dict[str, Any], dict[str, Mark]]:

@@ -45,6 +45,18 @@ class Pages:
 
 
 @dataclass(frozen=True, slots=True)
+class Rate:
+    """What a gateway allows: calls begun in a second, by mode, and calls under way at once in one process.
+
+    None: as many as one likes.
+    """
+
+    test: float | None
+    live: float | None
+    in_flight: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Gateway:
     """What a gateway's `_gateway.yml` says beside what its request types share."""
 
@@ -54,7 +66,7 @@ class Gateway:
     renamed: Mapping[str, str]
     live_key: str | None
     version: str | None
-    rate: Mapping[str, int]
+    rate: Rate | None
     browser: Mapping[str, list[str]]
     webhook: Mapping[str, Any] | None
     read_event: Callable[[Mapping[str, Any]], Any]
@@ -110,6 +122,11 @@ class RequestType:
     sealed: tuple[str, ...]
     answer_limit: int | None
     request_limit: int
+
+    @property
+    def rate(self) -> Rate | None:
+        """What the gateway allows; it says nothing about whoever stands in its place."""
+        return None if self.redirected else self.gateway.rate
 
     @property
     def journaled(self) -> bool:

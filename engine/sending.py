@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from engine import calls
@@ -20,6 +21,7 @@ from engine.context import Context
 from engine.credentials import credentials
 from engine.dispatcher import Answer, Failure
 from engine.errors import Conflict, EngineError, MappingError, SettingError, SignatureError, UnknownNameError
+from engine.gates import Gate, Sent
 from engine.pages import read_pages
 from engine.planning import plan
 from engine.records import Record
@@ -35,10 +37,10 @@ log = logging.getLogger("engine")
 
 
 class Sending:
-    """Sends calls: those that somebody waits for, and those that are due."""
+    """Sends calls: those that somebody waits for, and those that are due. `gate` is what a type's requests pass."""
 
-    def __init__(self, context: Context) -> None:
-        self._with = context
+    def __init__(self, context: Context, gate: Callable[[RequestType], Gate | None]) -> None:
+        self._with, self._gate = context, gate
         self.settling = Settling(context)
 
     def send(self, name: str, data: Mapping[str, Any], operation: str | None = None) -> Result:
@@ -118,19 +120,13 @@ class Sending:
         self, type: RequestType, request: Request, call: Record | None, first: bool, deadline: float
     ) -> Exchange:
         """Send `request` until there is a verdict, the retries are used up, or the deadline is near."""
-        clock, proof = self._with.clock, credentials(type, self._with.settings)
+        clock, gate = self._with.clock, self._gate(type)
+        send = partial(self._send_once, type, request, call, credentials(type, self._with.settings), deadline)
         attempts: list[dict[str, Any]] = list(call.get("attempts") or []) if call else []
         hide = self.settling.hiding(type, call) if call else str
-        moved = _moved(type, call) if call and not same_origin(type, call) else None
         for tries in range(RETRIES + 1):
-            sent_at = clock.now()
-            result = self._masked(
-                moved
-                or self._with.dispatcher.send(
-                    request, credentials=proof, deadline=deadline, answer_limit=type.answer_limit
-                ),
-                hide,
-            )
+            sent_at, result = gate.send(deadline, send) if gate else send()
+            result = self._masked(result, hide)
             verdict = judge(type, result, first=first)
             verdict = replace(verdict, message=hide(verdict.message))
             attempts.append(calls.attempt(result, verdict.kind, type.request_id, sent_at))
@@ -143,6 +139,15 @@ class Sending:
             if call and not first and not may_resend(type, call, clock.now()):
                 break  # however long the pause was meant to be: a machine may sleep for days in it
         return Exchange(result, verdict, attempts, instant(sent_at))
+
+    def _send_once(
+        self, type: RequestType, request: Request, call: Record | None, proof: Mapping[str, str], deadline: float
+    ) -> Sent:
+        now = self._with.clock.now()
+        if call and (unfit := _unfit(type, call, now)):
+            return now, unfit
+        send = self._with.dispatcher.send
+        return now, send(request, credentials=proof, deadline=deadline, answer_limit=type.answer_limit)
 
     def _wait(self, verdict: Verdict, tries: int) -> float:
         """Seconds before the next attempt: what the gateway asks for, or a growing time with full jitter."""
@@ -182,10 +187,20 @@ class Sending:
         return self.settling.result(None, type, response, records)
 
 
-def _moved(type: RequestType, call: Record) -> Failure:
-    """What becomes of a call that was written down for another place: our credentials are not sent there."""
-    message = f"{call['request']['url']} is not at {type.base_url}, where {type.gateway.name} is now; it was not sent"
-    return Failure("invalid_request", sent=False, message=message, seconds=0.0)
+def _unfit(type: RequestType, call: Record, now: datetime) -> Failure | None:
+    """What becomes of a call that was written down for another place, or waited with until its lease ended.
+
+    Our credentials are not sent there; and another process may be sending it by now.
+    """
+    if not same_origin(type, call):
+        where = f"is not at {type.base_url}, where {type.gateway.name} is now"
+        return Failure(
+            "invalid_request", sent=False, message=f"{call['request']['url']} {where}; it was not sent", seconds=0.0
+        )
+    if call["lease"] <= instant(now):
+        message = f"{type.gateway.name} was waited for until the lease of this call ended; it was not sent"
+        return Failure("lease_lost", sent=False, message=message, seconds=0.0)
+    return None
 
 
 def _may_repeat(type: RequestType, verdict: Verdict) -> bool:

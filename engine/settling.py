@@ -19,7 +19,7 @@ from engine.answers import Verdict, judge
 from engine.calls import Plan, instant
 from engine.changes import FollowUp
 from engine.context import Context
-from engine.dispatcher import Answer, Failure
+from engine.dispatcher import HELD_BACK, Answer, Failure
 from engine.errors import (
     CallError,
     Conflict,
@@ -243,8 +243,8 @@ class Settling:
         due = None
         if state == "unknown":
             due = comes_back(type, call, now)
-        elif call.get("queued") and verdict.repeat and tries <= len(LATER):
-            state, due = "prepared", now + timedelta(seconds=LATER[tries - 1])
+        elif call.get("queued") and (verdict.kind in HELD_BACK or (verdict.repeat and tries <= len(LATER))):
+            state, due = "prepared", now + timedelta(seconds=LATER[min(tries, len(LATER)) - 1])
         end = calls.moved(call, **{**facts, "state": state, "tries": tries, "due": instant(due) if due else None})
         return self._with.commit([end])[0]
 

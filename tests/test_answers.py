@@ -33,13 +33,15 @@ def html(status: int, body: bytes = b"<h1>Bad Gateway</h1>", kind: str = "text/h
     return Answer(status, {"content-type": kind} if kind else {}, body, 0.01)
 
 
+OURS = {"invalid_request", "busy", "rate_limited", "circuit_open", "lease_lost"}  # the gateway was not even asked
+
 # What is certain of a first attempt: result → outcome, kind, whether the same bytes may help again.
 TABLE: dict[str, tuple[Answer | Failure, str, str, bool]] = {
     **{
-        f"{kind}, not sent": (failure(kind, sent=False), "not_done", kind, kind != "invalid_request")
+        f"{kind}, not sent": (failure(kind, sent=False), "not_done", kind, kind not in OURS)
         for kind in get_args(Kind)
     },
-    **{f"{kind}, sent": (failure(kind), "unknown", kind, kind != "invalid_request") for kind in get_args(Kind)},
+    **{f"{kind}, sent": (failure(kind), "unknown", kind, kind not in OURS) for kind in get_args(Kind)},
     "200 as declared": (ok(GOOD), "succeeded", "ok", False),
     "200 with more than declared": (ok({**GOOD, "new": [1]}), "succeeded", "ok", False),
     "200 in problem+json's family": (

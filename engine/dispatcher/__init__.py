@@ -23,12 +23,12 @@ import httpx
 
 from engine.dispatcher.addresses import Addresses, LookUp, system_look_up
 from engine.dispatcher.line import Line
-from engine.dispatcher.outcomes import Answer, Failure, Kind, Trouble
+from engine.dispatcher.outcomes import HELD_BACK, Answer, Failure, Kind, Trouble
 from engine.dispatcher.outgoing import host_and_port, outgoing
 from engine.dispatcher.pool import Pool
 from engine.request_types import Request
 
-__all__ = ["Answer", "Dispatcher", "Failure", "Kind", "Sender"]
+__all__ = ["HELD_BACK", "Answer", "Dispatcher", "Failure", "Kind", "Sender"]
 
 
 class Sender(Protocol):

@@ -30,7 +30,14 @@ Kind = Literal[
     "encoding",  # the answer is compressed, though we asked for none
     "deadline",  # the time for the whole exchange was up
     "unexpected",  # a bug here; the message names its class
+    "busy",  # as many calls to this gateway are under way here as its file allows
+    "rate_limited",  # all turns before the deadline were others'
+    "circuit_open",  # the gateway failed again and again, and is left alone for a while
+    "lease_lost",  # the call was waited with for so long that it may be another process's by now
 ]
+
+HELD_BACK: frozenset[Kind] = frozenset({"busy", "rate_limited", "circuit_open", "lease_lost"})
+"""The kinds in which the gateway was not even called: it is this side that waits."""
 
 
 @dataclass(frozen=True, slots=True)
