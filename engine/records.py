@@ -13,7 +13,7 @@ import re
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -103,14 +103,22 @@ class RecordType:
         absent = [name for name in self.required if name not in properties] if created else []
         return [*self._schema.problems(properties), *(Problem(f"/{name}", "is required") for name in absent)]
 
-    def keys(self, scope: Scope, properties: Mapping[str, Any]) -> dict[str, str]:
-        """The unique keys of a record: name of the key → text that no other record of any type may have."""
+    def keys(self, record: Record) -> dict[str, str]:
+        """The unique keys of a record: text that no other record of any type may have → name of the key."""
+        return self.keys_of(record.scope, record.properties)
+
+    def keys_of(self, scope: Scope, properties: Mapping[str, Any]) -> dict[str, str]:
+        """The unique keys of a record with `properties`, as `keys` has them."""
         inside = [getattr(scope, name) for name in self.within]
         return {
-            ",".join(key): _digest([self.name, ",".join(key), *inside, *(properties[name] for name in key)])
-            for key in self.unique
-            if all(properties.get(name) is not None for name in key)
+            _digest([self.name, name, *inside, *values]): name
+            for name, key in self._key_names
+            if None not in (values := [properties.get(one) for one in key])
         }
+
+    @cached_property
+    def _key_names(self) -> list[tuple[str, tuple[str, ...]]]:
+        return [(",".join(key), key) for key in self.unique]
 
     def entries(self, properties: Mapping[str, Any]) -> set[tuple[str, str]]:
         """What an index holds of a record: names of indexed properties with the texts that their values sort by."""
@@ -118,7 +126,8 @@ class RecordType:
 
     def complete(self, record: Record) -> Record:
         """`record` with every declared property, None where it was never set."""
-        return replace(record, properties={**dict.fromkeys(self.properties), **record.properties})
+        properties = {**dict.fromkeys(self.properties), **record.properties}
+        return Record(record.type, record.id, record.scope, properties, record.as_of)
 
     def check_searchable(self, names: Iterable[str]) -> None:
         """Raise UnknownNameError for the first name that has no index."""
@@ -129,6 +138,17 @@ class RecordType:
 
 
 @dataclass(frozen=True, slots=True)
+class Lookup:
+    """How a store finds the one record that a change means: by its id, or by unique keys, any of which finds it.
+
+    `keys` are texts of RecordType.keys. Where there is neither, the change has to search.
+    """
+
+    id: str | None
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Change:
     """One change to one record (with `limit`: to up to so many).
 
@@ -161,20 +181,21 @@ class Change:
         named = {name: value for name, value in self.where.items() if name in self.type.properties}
         return _without_none({**named, **self.set})
 
-    def lookup(self) -> tuple[str | None, dict[str, str]]:
-        """How a store finds the one record meant: its id, and unique keys, any of which finds it."""
+    @cached_property
+    def lookup(self) -> Lookup:
+        """How the one record meant is found."""
         single = {name: value for name, value in self.where.items() if not isinstance(value, Mapping | list | tuple)}
         if self.verb == "insert":
-            return single.get("id"), self.type.keys(self.scope, self.new_properties)
+            return Lookup(single.get("id"), tuple(self.type.keys_of(self.scope, self.new_properties)))
         if "id" in single:
-            return str(single["id"]), {}
-        keys = self.type.keys(self.scope, single)
-        return None, {name: text for name, text in keys.items() if set(name.split(",")) == set(self.where)}
+            return Lookup(str(single["id"]), ())
+        keys = self.type.keys_of(self.scope, single)
+        return Lookup(None, tuple(text for text, name in keys.items() if set(name.split(",")) == self.where.keys()))
 
-    @property
+    @cached_property
     def searches(self) -> bool:
         """Whether `where` names no record, so that a store has to look for those that fit: up to `limit`, else one."""
-        return self.verb != "insert" and self.lookup() == (None, {})
+        return self.verb != "insert" and self.lookup == Lookup(None, ())
 
     def means(self, record: Record) -> bool:
         """Whether `where` names `record`; an id and a unique key do so only within the scope.
@@ -218,7 +239,7 @@ def resulting(change: Change, current: Record | None) -> Record | None:
     renamed = named if change.verb == "upsert" else {}
     properties = _without_none({**current.properties, **renamed, **change.set})
     _demand_valid(change, properties, created=False)
-    return replace(current, properties=properties, as_of=change.as_of or current.as_of)
+    return Record(current.type, current.id, current.scope, properties, change.as_of or current.as_of)
 
 
 def _created(change: Change) -> Record | None:

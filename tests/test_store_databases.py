@@ -47,8 +47,8 @@ from engine.records import Change, Record, RecordType
 from engine.store import migrations
 from engine.store.group import Group, Job
 from engine.store.migrations import VERSION_TABLE
+from engine.store.searches import by_id, by_key, page
 from engine.store.searches import claim as claim_statement
-from engine.store.searches import page
 from engine.store.sql import SqlStore
 from engine.store.sqlite import durability
 from engine.store.tables import COLUMNS, METADATA, SCHEMA, shelf
@@ -184,9 +184,9 @@ class TestOwnTypes:
             page("payment", {"state": "paid"}, "-id", 10, "id"),
             page("payment", {"gateway_id": "ch_1", "live": False}, "-id", 10, None),
             page("payment", {"id": ["a", "b"]}, "-id", 10, None),
-            (shelf("payment").hold_ids, {"ids": ["a", "b"]}),
-            (shelf("payment").hold_keys, {"texts": ["a", "b"]}),
-            (shelf("call").hold_keys, {"texts": ["a", "b"]}),
+            by_id("payment", ["a", "b"]),
+            by_key("payment", ["a", "b"]),
+            by_key("call", ["a", "b"]),
         ]
         plans: list[str] = []
 

@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from engine.errors import Conflict, StoreError
 from engine.records import Record, RecordType
+from engine.store.statements import run
 from engine.store.tables import INDEX, INDEXED, KEY, shelf
 
 T = TypeVar("T")
@@ -33,8 +34,7 @@ def keys(type: RecordType, record: Record | None) -> set[SideRow]:
     """The rows of KEY that belong to `record`."""
     if record is None:
         return set()
-    texts = type.keys(record.scope, record.properties)
-    return {(text, type.name, name, record.id) for name, text in texts.items()}
+    return {(text, type.name, name, record.id) for text, name in type.keys(record).items()}
 
 
 def entries(type: RecordType, record: Record | None) -> set[SideRow]:
@@ -42,6 +42,8 @@ def entries(type: RecordType, record: Record | None) -> set[SideRow]:
     if record is None:
         return set()
     columns = shelf(type.name).columns
+    if type.indexed.issubset(columns):
+        return set()
     return {(type.name, name, text, record.id) for name, text in type.entries(record.properties) if name not in columns}
 
 
@@ -50,9 +52,9 @@ def exchange(connection: Connection, table: Table, old: set[SideRow], new: set[S
     add, drop = _STATEMENTS[table]
     names = table.c.keys()
     if gone := old - new:
-        connection.execute(drop, [{f"this_{name}": row[place] for place, name in enumerate(names)} for row in gone])
+        run(connection, drop, [{f"this_{name}": row[place] for place, name in enumerate(names)} for row in gone])
     if come := new - old:
-        connection.execute(add, [{name: row[place] for place, name in enumerate(names)} for row in sorted(come)])
+        run(connection, add, [{name: row[place] for place, name in enumerate(names)} for row in sorted(come)])
 
 
 class Taken(Conflict):
@@ -164,7 +166,7 @@ def _fill(type: RecordType, missing: set[str], after: str, connection: Connectio
     place = shelf(type.name)
     id, names = place.table.c.id, _key_names(missing)
     rows = connection.execute(
-        select(place.table).where(place.mine, id > after).order_by(id).limit(_BATCH).with_for_update()
+        select(*place.kept).where(place.mine, id > after).order_by(id).limit(_BATCH).with_for_update()
     ).all()
     records = [place.record(row) for row in rows]
     by_key = {row for record in records for row in keys(type, record) if row[2] in names}
@@ -175,4 +177,4 @@ def _fill(type: RecordType, missing: set[str], after: str, connection: Connectio
             exchange(connection, table, set(), side_rows)
     except IntegrityError:
         raise Conflict(f"two records of {type.name} have the same {' or '.join(sorted(names))}") from None
-    return rows[-1].id if rows else None
+    return records[-1].id if records else None

@@ -1,20 +1,21 @@
 """A store in memory: for tests, and to try things out. Everything is gone with the process.
 
-Hides: how a list of changes is undone when one of them fails.
+Hides: that nobody outside can reach into what is kept.
 """
 
 from __future__ import annotations
 
 import json
+import marshal
 import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from engine.errors import Conflict
-from engine.records import Change, Record, matches, outcomes
+from engine.records import Change, Record, matches
 from engine.store import Order
+from engine.store.drafts import Draft, Write
 
 
 class MemoryStore:
@@ -24,17 +25,15 @@ class MemoryStore:
         self._lock = threading.Lock()
         self._records: dict[str, dict[str, Record]] = defaultdict(dict)
         self._keys: dict[str, str] = {}
-        self._undo: list[tuple[dict[str, Any], str, Any]] = []
 
     def apply(self, changes: Sequence[Change]) -> list[Record]:
         with self._lock:
-            self._undo = []
-            try:
-                return [_copy(record) for change in changes for record in self._make(change)]
-            except BaseException:
-                for mapping, key, value in reversed(self._undo):
-                    _set(mapping, key, value)
-                raise
+            draft = Draft()
+            for change in changes:
+                self._hold(draft, change)
+            touched = [record for change in changes for record in draft.make(change, self._candidates(draft, change))]
+            self._keep(draft.writes())
+            return touched
 
     def find(
         self,
@@ -51,50 +50,45 @@ class MemoryStore:
         found.sort(key=lambda record: record.id, reverse=order == "-id")
         return [_copy(record) for record in found[:limit]]
 
-    def _make(self, change: Change) -> list[Record]:
-        made = []
-        for current, record in outcomes(change, self._candidates(change)):
-            for text in change.type.keys(current.scope, current.properties).values() if current else ():
-                self._put(self._keys, text, None)
-            if change.verb == "delete":
-                self._put(self._records[record.type], record.id, None)
-                made.append(record)
-                continue
-            for text in change.type.keys(record.scope, record.properties).values():
-                if text in self._keys:
-                    raise Conflict(f"{change}: another record has the unique key {text}")
-                self._put(self._keys, text, record.id)
-            made.append(replace(record, properties=json.loads(record.to_json())))  # as a database keeps it
-            self._put(self._records[record.type], record.id, made[-1])
-        return made
-
-    def _candidates(self, change: Change) -> list[Record]:
+    def _hold(self, draft: Draft, change: Change) -> None:
+        """Take in hand what `change` names; a key that no record has yet may get one by a change before it."""
         records = self._records[change.type.name]
-        if change.searches:
-            found = filter(change.means, records.values())
-            return sorted(found, key=lambda record: (record.get("due") or "", record.id))[: change.limit or 1]
-        id, keys = change.lookup()
-        ids = {id, *(self._keys.get(text) for text in keys.values())}
-        return [records[one] for one in ids if one in records]
+        found = {text: self._keys[text] for text in change.lookup.keys if text in self._keys}
+        for id in {change.lookup.id, *found.values()} & records.keys():
+            draft.hold(_copy(records[id]), [text for text, owner in found.items() if owner == id])
 
-    def _put(self, mapping: dict[str, Any], key: str, value: Any) -> None:
-        self._undo.append((mapping, key, mapping.get(key)))
-        _set(mapping, key, value)
+    def _candidates(self, draft: Draft, change: Change) -> list[Record]:
+        if not change.searches:
+            return draft.meant(change)
+        found = filter(change.means, draft.over(change.type.name, self._records[change.type.name]))
+        first = sorted(found, key=lambda record: (record.get("due") or "", record.id))
+        return [_copy(record) for record in first[: change.limit or 1]]
+
+    def _keep(self, writes: Sequence[Write]) -> None:
+        """All of them, or none: whatever can fail does so before the first is kept."""
+        gone = {text for write in writes if write.old for text in write.type.keys(write.old)}
+        come = [(text, write) for write in writes if write.new for text in write.type.keys(write.new)]
+        given = set[str]()
+        for text, write in come:
+            if text in given or (text in self._keys and text not in gone):
+                raise Conflict(f"{write}: another record has the unique key {text}")
+            given.add(text)
+        kept = [(write, write.new and _as_kept(write.new)) for write in writes]
+        for text in gone:
+            del self._keys[text]
+        self._keys |= {text: write.new.id for text, write in come if write.new}
+        for write, record in kept:
+            if record is not None:
+                self._records[record.type][record.id] = record
+            elif write.old is not None:
+                del self._records[write.old.type][write.old.id]
 
 
-def _set(mapping: dict[str, Any], key: str, value: Any) -> None:
-    if value is None:
-        mapping.pop(key, None)
-    else:
-        mapping[key] = value
+def _as_kept(record: Record) -> Record:
+    """As a database keeps it."""
+    return Record(record.type, record.id, record.scope, json.loads(record.to_json()), record.as_of)
 
 
 def _copy(record: Record) -> Record:
-    """Nobody outside can reach into what is kept."""
-    return replace(record, properties=_apart(record.properties))
-
-
-def _apart(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _apart(part) for key, part in value.items()}
-    return [_apart(part) for part in value] if isinstance(value, list) else value
+    properties = marshal.loads(marshal.dumps(record.properties))  # noqa: S302 - JSON values of our own, never foreign bytes
+    return Record(record.type, record.id, record.scope, properties, record.as_of)

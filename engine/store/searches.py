@@ -6,25 +6,25 @@ Hides: that building a statement costs ten times what running it does, so each s
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
-from sqlalchemy import Boolean, ColumnElement, FromClause, Select, Text, and_, bindparam, or_, select, true
+from sqlalchemy import Boolean, ColumnElement, FromClause, Select, Text, and_, bindparam, false, or_, select, true
+from sqlalchemy.types import TypeEngine
 
 from engine.comparison import RANGES, bounds, fits, sortable
 from engine.store import Order
-from engine.store.tables import INDEX, Shelf, shelf
+from engine.store.tables import INDEX, KEY, Shelf, shelf
 
 _ONE = (str, int, float)
 _DIRECT = frozenset({"id", "gateway", "account", "live"})
-_SIGNS: dict[str, Callable[[Any, Any], ColumnElement[bool]]] = {
-    "eq": operator.eq,
-    "in": lambda column, values: column.in_(values),
-    **RANGES,
-}
+_SIGNS: dict[str, Callable[[Any, Any], ColumnElement[bool]]] = {"eq": operator.eq, **RANGES}
 
-Shape = tuple[tuple[str, tuple[tuple[str, ...], ...]], ...]  # names, each with the signs of its alternatives
+Signs = tuple[tuple[str, int], ...]  # each with the number of values it is compared with
+Shape = tuple[tuple[str, tuple[Signs, ...]], ...]  # names, each with the signs of its alternatives
+Question = tuple[Select[Any], dict[str, Any]]
+"""A statement and its parameters. Its rows are for `Shelf.record`."""
 
 
 def through_index(place: Shelf, where: Mapping[str, Any]) -> set[str]:
@@ -32,16 +32,24 @@ def through_index(place: Shelf, where: Mapping[str, Any]) -> set[str]:
     return where.keys() - _DIRECT - set(place.columns)
 
 
-def page(
-    type: str, where: Mapping[str, Any], order: Order, limit: int, after: str | None
-) -> tuple[Select[Any], dict[str, Any]]:
-    """The statement and its parameters for one page of the records that `where` asks for."""
+def by_id(type: str, ids: Collection[str]) -> Question:
+    """Lock the records with `ids`, in one order everywhere: so no two transactions wait for each other."""
+    return _by_id(type, len(ids)), _numbered("id", sorted(ids))
+
+
+def by_key(type: str, keys: Collection[str]) -> Question:
+    """Lock the records that have the unique `keys`, in the same order; each row has the key as its last value."""
+    return _by_key(type, len(keys)), _numbered("key", sorted(keys))
+
+
+def page(type: str, where: Mapping[str, Any], order: Order, limit: int, after: str | None) -> Question:
+    """One page of the records that `where` asks for."""
     shape, parameters = _asked(where)
     return _page(type, shape, order, after is not None), {**parameters, "limit": limit, "after": after}
 
 
-def claim(type: str, where: Mapping[str, Any], limit: int | None) -> tuple[Select[Any], dict[str, Any]]:
-    """The statement and its parameters that lock the first records that `where` asks for, those longest due first.
+def claim(type: str, where: Mapping[str, Any], limit: int | None) -> Question:
+    """Lock the first records that `where` asks for, those longest due first.
 
     With a `limit`, records that somebody else holds are passed over; without, the one record meant is waited for.
     """
@@ -53,10 +61,22 @@ def _asked(where: Mapping[str, Any]) -> tuple[Shape, dict[str, Any]]:
     shape, parameters = [], dict[str, Any]()
     for place, (name, wanted) in enumerate(where.items()):
         alternatives = _truths(wanted) if name == "live" else _alternatives(wanted)
-        shape.append((name, tuple(tuple(alternative) for alternative in alternatives)))
+        signs = []
         for number, alternative in enumerate(alternatives):
-            parameters |= {f"{sign}_{place}_{number}": value for sign, value in alternative.items()}
+            lists = {sign: value if sign == "in" else [value] for sign, value in alternative.items()}
+            signs.append(tuple((sign, len(values)) for sign, values in lists.items()))
+            for sign, values in lists.items():
+                parameters |= _numbered(f"{sign}_{place}_{number}", values)
+        shape.append((name, tuple(signs)))
     return tuple(shape), parameters
+
+
+def _numbered(name: str, values: Sequence[Any]) -> dict[str, Any]:
+    return {f"{name}_{number}": value for number, value in enumerate(values)}
+
+
+def _parameters(name: str, number: int, kind: TypeEngine[Any] | None = None) -> list[Any]:
+    return [bindparam(each, type_=kind or Text()) for each in _numbered(name, range(number))]
 
 
 def _alternatives(wanted: Any) -> list[dict[str, Any]]:
@@ -74,6 +94,23 @@ def _alternatives(wanted: Any) -> list[dict[str, Any]]:
 
 def _truths(wanted: Any) -> list[dict[str, Any]]:
     return [{"in": [truth for truth in (False, True) if fits(wanted, truth)]}]
+
+
+@lru_cache(maxsize=1000)
+def _by_id(type: str, number: int) -> Select[Any]:
+    place = shelf(type)
+    id = place.table.c.id
+    return select(*place.kept).where(place.mine, id.in_(_parameters("id", number))).order_by(id).with_for_update()
+
+
+@lru_cache(maxsize=1000)
+def _by_key(type: str, number: int) -> Select[Any]:
+    place = shelf(type)
+    id = place.table.c.id
+    both = place.table.join(KEY, KEY.c.record_id == id)
+    asked = KEY.c.text.in_(_parameters("key", number))
+    rows = select(*place.kept, KEY.c.text).select_from(both).where(place.mine, asked)
+    return rows.order_by(id).with_for_update(of=place.table)
 
 
 @lru_cache(maxsize=1000)
@@ -109,15 +146,15 @@ def _search(place: Shelf, shape: Shape, walks: str | None = None) -> tuple[Selec
     ids, conditions = [], [place.mine]
     for number, (name, alternatives) in enumerate(shape):
         column = _column(place, name, walks)
-        if column is None and alternatives == (("eq",),):
+        if column is None and alternatives == ((("eq", 1),),):
             entry = INDEX.alias()
             ids.append(entry.c.record_id)
-            is_meant = and_(_entries(entry, place, name), _compared(entry.c.value, ("eq",), f"{number}_0"))
+            is_meant = and_(_entries(entry, place, name), _compared(entry.c.value, alternatives[0], f"{number}_0"))
             source = source.join(entry, and_(entry.c.record_id == id, is_meant))
         else:
             tests = (_test(place, name, column, signs, f"{number}_{one}") for one, signs in enumerate(alternatives))
             conditions.append(or_(*tests))
-    return select(table).select_from(source).where(*conditions), next(iter(ids), id)
+    return select(*place.kept).select_from(source).where(*conditions), next(iter(ids), id)
 
 
 def _column(place: Shelf, name: str, walks: str | None) -> ColumnElement[Any] | None:
@@ -130,7 +167,7 @@ def _column(place: Shelf, name: str, walks: str | None) -> ColumnElement[Any] | 
 
 
 def _test(
-    place: Shelf, name: str, column: ColumnElement[Any] | None, signs: tuple[str, ...], suffix: str
+    place: Shelf, name: str, column: ColumnElement[Any] | None, signs: Signs, suffix: str
 ) -> ColumnElement[bool]:
     if column is not None:
         return _compared(column, signs, suffix) if signs else column.is_(None)
@@ -144,7 +181,10 @@ def _entries(index: FromClause, place: Shelf, name: str) -> ColumnElement[bool]:
     return and_(index.c.type == place.type, index.c.name == name)
 
 
-def _compared(column: ColumnElement[Any], signs: tuple[str, ...], suffix: str) -> ColumnElement[bool]:
-    kind = column.type if isinstance(column.type, Boolean) else Text()
-    tests = (_SIGNS[sign](column, bindparam(f"{sign}_{suffix}", type_=kind, expanding=sign == "in")) for sign in signs)
+def _compared(column: ColumnElement[Any], signs: Signs, suffix: str) -> ColumnElement[bool]:
+    kind = column.type if isinstance(column.type, Boolean) else None
+    tests = []
+    for sign, number in signs:
+        values = _parameters(f"{sign}_{suffix}", number, kind)
+        tests.append(_SIGNS[sign](column, values[0]) if sign in _SIGNS else column.in_(values) if values else false())
     return and_(true(), *tests)

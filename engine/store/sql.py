@@ -24,6 +24,7 @@ from engine.store.postgres import PostgresDatabase
 from engine.store.rows import Work
 from engine.store.searches import page, through_index
 from engine.store.sqlite import SqliteDatabase
+from engine.store.statements import run
 from engine.store.tables import shelf
 
 Inside = Callable[[Connection, Sequence[Change]], None]
@@ -79,7 +80,7 @@ class SqlStore:
 
         def rows(connection: Connection) -> list[Record]:
             self._indexes.demand(connection, type, through_index(place, wanted))
-            return [place.record(row) for row in connection.execute(statement, parameters)]
+            return [place.record(row) for row in run(connection, statement, parameters)]
 
         with self._told():
             return self._opened().read(rows)

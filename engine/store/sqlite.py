@@ -44,7 +44,9 @@ class SqliteDatabase:
         except OSError as error:
             raise StoreError(f"the store {url.database} cannot be opened: {error.strerror}") from None
         options = {"check_same_thread": False} | ({} if "timeout" in url.query else {"timeout": BUSY})
-        self.engine = create_engine(url, connect_args=options, max_overflow=-1, hide_parameters=True)
+        self.engine = create_engine(
+            url, connect_args=options, max_overflow=-1, hide_parameters=True, paramstyle="named"
+        )
         event.listen(self.engine, "connect", _prepare)
         self._group = Group(self._transact)
 

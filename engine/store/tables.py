@@ -8,6 +8,7 @@ A column repeats a property, as an index does: the JSON is the record.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
@@ -22,17 +23,12 @@ from sqlalchemy import (
     Integer,
     MetaData,
     PrimaryKeyConstraint,
-    Row,
-    Select,
     Table,
     Text,
-    Update,
     bindparam,
     delete,
     insert,
-    select,
     true,
-    update,
 )
 
 from engine.comparison import texts
@@ -104,7 +100,7 @@ _OWN = {type: _own(type, columns) for type, columns in COLUMNS.items()}
 class Shelf:
     """Where the records of one type stand: `table`, all of it or the rows that are `mine`.
 
-    Its statements are built once. They take the parameters ids, texts and this_id, and a row.
+    Building a statement costs more than running it, so each is built once.
     """
 
     type: str
@@ -115,29 +111,14 @@ class Shelf:
     def mine(self) -> ColumnElement[bool]:
         return self.table.c.type == self.type if "type" in self.table.c else true()
 
-    @cached_property
-    def hold_ids(self) -> Select[Any]:
-        """The rows with `ids`, locked in one order everywhere, so that no two wait for each other."""
-        id = self.table.c.id
-        asked = id.in_(bindparam("ids", expanding=True))
-        return select(self.table).where(self.mine, asked).order_by(id).with_for_update()
-
-    @cached_property
-    def hold_keys(self) -> Select[Any]:
-        """The rows that have the unique keys `texts`, each with the text as `held_by`, locked in the same order."""
-        id = self.table.c.id
-        both = self.table.join(KEY, KEY.c.record_id == id)
-        asked = KEY.c.text.in_(bindparam("texts", expanding=True))
-        rows = select(KEY.c.text.label("held_by"), self.table).select_from(both).where(self.mine, asked)
-        return rows.order_by(id).with_for_update(of=self.table)
+    @property
+    def kept(self) -> tuple[Column[Any], ...]:
+        """What `record` reads, in this order."""
+        return tuple(self.table.c[name] for name in ("id", *SCOPE, "as_of", "properties"))
 
     @cached_property
     def insert(self) -> Insert:
         return insert(self.table)
-
-    @cached_property
-    def update(self) -> Update:
-        return update(self.table).where(self.mine, self.table.c.id == bindparam("this_id"))
 
     @cached_property
     def delete(self) -> Delete:
@@ -151,10 +132,10 @@ class Shelf:
         scope = {name: getattr(record.scope, name) for name in SCOPE}
         return {**row, **scope, "id": record.id, "as_of": record.as_of, "properties": record.to_json()}
 
-    def record(self, row: Row[Any]) -> Record:
-        """The record that `row` keeps."""
-        scope = Scope(row.gateway, row.account, bool(row.live))
-        return Record(self.type, row.id, scope, json.loads(row.properties), row.as_of)
+    def record(self, row: Sequence[Any]) -> Record:
+        """The record that `row` keeps, which begins with the columns `kept`."""
+        id, gateway, account, live, as_of, properties = row[:6]
+        return Record(self.type, id, Scope(gateway, account, bool(live)), json.loads(properties), as_of)
 
 
 @cache

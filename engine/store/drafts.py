@@ -1,0 +1,79 @@
+"""What one `apply` makes of the records it has in hand, before anything is written.
+
+Hides: that many changes to one record are one write, and that every change sees what those before it did.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from engine.records import Change, Record, RecordType, outcomes
+
+Place = tuple[str, str]
+"""Type and id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One record to be written: as it is stored (None: not yet), and as it is to be (None: no more)."""
+
+    type: RecordType
+    old: Record | None
+    new: Record | None
+
+    def __str__(self) -> str:
+        record = self.new or self.old
+        names = (name for key in self.type.unique for name in key)
+        return f"{self.type.name} {json.dumps({name: record.get(name) for name in names} if record else {})}"
+
+
+class Draft:
+    """Holds the records found, makes changes of them, and says what there is to write."""
+
+    def __init__(self) -> None:
+        self._held: dict[Place, Record] = {}
+        self._keys: dict[str, str] = {}
+        self._stored: dict[Place, tuple[RecordType, Record | None]] = {}
+
+    def hold(self, record: Record, keys: Iterable[str] = ()) -> None:
+        """Take a stored record in hand, as it is stored, which was looked up by the unique `keys`."""
+        self._held[record.type, record.id] = record
+        self._keys |= dict.fromkeys(keys, record.id)
+
+    def meant(self, change: Change) -> list[Record]:
+        """The records in hand that `change` names."""
+        ids = {change.lookup.id, *map(self._keys.get, change.lookup.keys)}
+        places = [(change.type.name, id) for id in ids if id is not None]
+        return [self._held[place] for place in places if place in self._held]
+
+    def over(self, type: str, stored: Mapping[str, Record]) -> Iterator[Record]:
+        """All records of `type`: the `stored` ones, by id, and in their place what changes have made of them."""
+        yield from (record for id, record in stored.items() if (type, id) not in self._stored)
+        yield from (self._held[place] for place in self._stored if place[0] == type and place in self._held)
+
+    def make(self, change: Change, candidates: Sequence[Record]) -> list[Record]:
+        """Change those of the `candidates` that `change` means; returns the records touched."""
+        made = outcomes(change, candidates)
+        for current, record in made:
+            if change.verb == "delete":
+                self._put(change.type, record.id, record, None)
+            elif record != current:
+                self._put(change.type, record.id, current, record)
+        return [record for _, record in made]
+
+    def _put(self, type: RecordType, id: str, current: Record | None, new: Record | None) -> None:
+        self._stored.setdefault((type.name, id), (type, current))
+        self._held.pop((type.name, id), None)
+        for text in type.keys(current) if current else ():
+            self._keys.pop(text, None)
+        if new is not None:
+            self._held[type.name, id] = new
+            self._keys |= dict.fromkeys(type.keys(new), id)
+
+    def writes(self) -> list[Write]:
+        """What there is to write since this was last asked, in the order in which the records were first changed."""
+        stored, self._stored = self._stored, {}
+        ended = (Write(type, old, self._held.get(place)) for place, (type, old) in stored.items())
+        return [write for write in ended if write.old != write.new]
