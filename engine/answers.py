@@ -50,10 +50,11 @@ def judge(type: RequestType, result: Answer | Failure, *, first: bool) -> Verdic
             repeat=result.kind != "invalid_request" and result.kind not in HELD_BACK,
         )
     else:
-        verdict = replace(_read(type, result), wait=retry_after(result.headers))
-        asked = result.headers.get((type.retry_header or "").lower())
-        if asked in {"true", "false"} and verdict.outcome in {"unknown", "not_done"}:
-            verdict = replace(verdict, repeat=asked == "true")
+        verdict = _read(type, result)
+        if verdict.outcome in {"unknown", "not_done"}:
+            asked = result.headers.get((type.retry_header or "").lower())
+            repeat = asked == "true" if asked in {"true", "false"} else verdict.repeat
+            verdict = replace(verdict, repeat=repeat, wait=retry_after(result.headers))
     return verdict if first else _after_unknown(type, verdict)
 
 

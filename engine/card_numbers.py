@@ -25,6 +25,11 @@ _ISSUED = re.compile(
 )
 
 
+def may_hold_card_number(text: str) -> bool:
+    """Whether JSON `text` has as many digits in a row as a card number: if not, nothing in it holds one."""
+    return _DIGITS.search(text) is not None
+
+
 def card_numbers(value: Any, pointer: str = "") -> Iterator[Problem]:
     """A problem for every text, number or key in `value` that holds a card number; never with the number."""
     if isinstance(value, Mapping):

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from engine.calls import Plan, instant
-from engine.card_numbers import card_numbers
+from engine.card_numbers import card_numbers, may_hold_card_number
 from engine.context import Context
 from engine.errors import DataError, Problem
 from engine.redaction import MASK, hidden
@@ -35,7 +35,7 @@ def plan(
     type = context.catalog().request_type(name)
     checked = type.check(data if parent is None else _handed_on(context, type, data))
     given = checked.pop("idempotency_key", None) if type.journaled else None
-    if problems := [*card_numbers(checked), *_secrets(context, checked)]:
+    if problems := _what_must_not_be_kept(context, checked):
         raise DataError(name, problems)
     call_id = context.clock.new_id()
     names: dict[str, Any] = {
@@ -57,10 +57,13 @@ def plan(
     return Plan(type, call_id, named, key, checked, request, shown, scope, parent, depth, context.sealer)
 
 
-def _secrets(context: Context, data: Mapping[str, Any]) -> list[Problem]:
-    """What is sent is kept as it was sent, so a secret of this host must not be in it."""
+def _what_must_not_be_kept(context: Context, data: Mapping[str, Any]) -> list[Problem]:
+    """What is sent is kept as it was sent, so no card number and no secret of this host may be in it."""
     text = json.dumps(data)
-    return [] if context.settings.redact(text) == text else [Problem("", "holds a secret of this host; take it out")]
+    problems = list(card_numbers(data)) if may_hold_card_number(text) else []
+    if context.settings.redact(text) != text:
+        problems.append(Problem("", "holds a secret of this host; take it out"))
+    return problems
 
 
 def _handed_on(context: Context, type: RequestType, data: Mapping[str, Any]) -> dict[str, Any]:

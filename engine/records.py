@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 from engine.comparison import fits, texts
@@ -109,9 +109,9 @@ class RecordType:
 
     def keys_of(self, scope: Scope, properties: Mapping[str, Any]) -> dict[str, str]:
         """The unique keys of a record with `properties`, as `keys` has them."""
-        inside = [getattr(scope, name) for name in self.within]
+        inside = tuple(getattr(scope, name) for name in self.within)
         return {
-            _digest([self.name, name, *inside, *values]): name
+            _key_text(self.name, name, inside, values): name
             for name, key in self._key_names
             if None not in (values := [properties.get(one) for one in key])
         }
@@ -283,9 +283,15 @@ def _without_none(properties: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in properties.items() if value is not None}
 
 
-def _digest(parts: list[Any]) -> str:
-    text = _json(parts)
+def _key_text(type: str, name: str, inside: tuple[Any, ...], values: list[Any]) -> str:
+    """The JSON list of all this, or its digest where it is long."""
+    text = ",".join([_begun(type, name, inside), *map(_json, values)]) + "]"
     return text if len(text) <= 200 else hashlib.sha256(text.encode()).hexdigest()
+
+
+@lru_cache(maxsize=1000)
+def _begun(type: str, name: str, inside: tuple[Any, ...]) -> str:
+    return _json([type, name, *inside])[:-1]
 
 
 _LAST = [0, 0]

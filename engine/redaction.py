@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -17,9 +17,9 @@ MASK = "***"
 SHORTEST = 8  # characters; a shorter text stands in too many places by chance
 
 
-def redacted(text: str, secrets: Iterable[str]) -> str:
+def redacted(text: str, secrets: frozenset[str]) -> str:
     """`text` with every secret masked, whichever way it is written."""
-    for form in sorted({form for secret in secrets for form in _forms(secret)}, key=len, reverse=True):
+    for form in _all_forms(secrets):
         if form in text:
             text = text.replace(form, MASK)
     return text
@@ -27,7 +27,7 @@ def redacted(text: str, secrets: Iterable[str]) -> str:
 
 def hidden(text: str, values: Sequence[str]) -> str:
     """`text` with every one of `values` masked as a secret; a short one where no letter or digit is next to it."""
-    text = redacted(text, values)
+    text = redacted(text, frozenset(values))
     for form in (form for value in values if 0 < len(value) < SHORTEST for form in _written(value)):
         text = re.sub(rf"(?:(?<![0-9A-Za-z])|(?<=%[0-9A-Fa-f]{{2}})){re.escape(form)}(?![0-9A-Za-z])", MASK, text)
     return text
@@ -47,6 +47,11 @@ def hidden_within(value: Any, values: Sequence[str]) -> Any:
 
 
 @lru_cache(maxsize=256)
+def _all_forms(secrets: frozenset[str]) -> tuple[str, ...]:
+    """The longest first: one may be a part of another."""
+    return tuple(sorted({form for secret in secrets for form in _forms(secret)}, key=len, reverse=True))
+
+
 def _forms(secret: str) -> frozenset[str]:
     """The ways in which `secret` may be written: plain, escaped, percent-encoded, hexadecimal, in base64."""
     if len(secret) < SHORTEST:

@@ -164,8 +164,13 @@ class Sending:
         redact = self._with.settings.redact
         if isinstance(result, Failure):
             return replace(result, message=hide(redact(result.message)))
-        headers = {name: hide(redact(value)) for name, value in result.headers.items()}
-        return replace(result, headers=headers, body=calls.as_bytes(redact(calls.as_text(result.body))))
+        values = "\n".join(result.headers.values())
+        masked = hide(redact(values))
+        body = calls.as_text(result.body)
+        if (masked, masked_body := redact(body)) == (values, body):
+            return result
+        headers = dict(zip(result.headers, masked.split("\n"), strict=True))
+        return replace(result, headers=headers, body=calls.as_bytes(masked_body))
 
     def read(self, planned: Plan) -> Result:
         """A GET is not journaled: every page of a list, then one commit where a mapper keeps records."""

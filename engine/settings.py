@@ -34,7 +34,7 @@ class Settings:
         if self.mode not in MODES:
             raise SettingError("CALLSHEET_MODE", f"must be test or live{did_you_mean(self.mode, MODES)}")
         self.live = self.mode == "live"
-        self._shown: set[str] = set()
+        self._shown = frozenset[str]()
         _ALIVE.add(self)
 
     def __repr__(self) -> str:
@@ -60,7 +60,7 @@ class Settings:
             raise SettingError(name, "holds white space or characters that cannot be sent; copy it again")
         if live_key and re.search(live_key, value) and not self.live:
             raise SettingError(name, "is a key for live money; set CALLSHEET_MODE=live, or use a test key")
-        self._shown.add(value)
+        self._shown |= {value}
         return value
 
     def redact(self, text: str) -> str:
@@ -75,7 +75,7 @@ class Settings:
     def keys(self, name: str) -> tuple[str, ...]:
         """The keys in a comma-separated setting: the first is used, the others still accepted."""
         found = tuple(part.strip() for part in (self._values.get(name) or "").split(",") if part.strip())
-        self._shown.update(found)
+        self._shown |= {*found}
         return found
 
 

@@ -35,14 +35,17 @@ FORMS: dict[str, Callable[[str], str]] = {
 def test_a_secret_is_masked(form: str, secret: str, before: str, after: str) -> None:
     """However a secret is written, what is left of it cannot be read."""
     written = FORMS[form](secret)
-    shown = redacted(before + written + after, [secret])
+    shown = redacted(before + written + after, frozenset([secret]))
     assert MASK in shown
     assert written not in shown.replace(MASK, "")
 
 
 def test_what_is_no_secret_stays() -> None:
     """Masking changes nothing else, and a text too short to be a secret masks nothing."""
-    assert redacted("amount=500&currency=usd", ["sk_test_4eC39HqLyjWDarjtT1zdp7dc", "usd"]) == "amount=500&currency=usd"
+    assert (
+        redacted("amount=500&currency=usd", frozenset(["sk_test_4eC39HqLyjWDarjtT1zdp7dc", "usd"]))
+        == "amount=500&currency=usd"
+    )
 
 
 def test_the_log_holds_no_secret(caplog: pytest.LogCaptureFixture) -> None:

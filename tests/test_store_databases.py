@@ -50,8 +50,8 @@ from engine.store.migrations import VERSION_TABLE
 from engine.store.searches import by_id, by_key, page
 from engine.store.searches import claim as claim_statement
 from engine.store.sql import SqlStore
-from engine.store.sqlite import durability
-from engine.store.tables import COLUMNS, METADATA, SCHEMA, shelf
+from engine.store.sqlite import driver, durability
+from engine.store.tables import COLUMNS, METADATA, SCHEMA
 
 
 class TestSchema:
@@ -335,7 +335,7 @@ class TestSqliteFile:
             found.extend(connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names)
 
         SqlStore(sqlite_store_url, inside=inside).apply([upsert("ch_1")])
-        journal, synchronous = durability(sqlite3.sqlite_version_info)
+        journal, synchronous = durability(driver().sqlite_version_info)
         assert found == [journal.lower(), {"FULL": 2, "EXTRA": 3}[synchronous], 1, 10_000]
 
     def test_it_is_made_for_its_owner_only(self, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 import httpx
 
@@ -43,7 +44,9 @@ def host_and_port(url: str) -> str:
     return f"{match['host']}:{match['port'] or {'https': 443, 'http': 80}[match['scheme']]}"
 
 
+@lru_cache(maxsize=256)
 def _url(text: str) -> httpx.URL:
+    """The URL, which takes httpx long to read; those that create something are the same every time."""
     match = _URL.fullmatch(text)
     if not match:
         raise _invalid("was given a URL that is not https://host/path in plain ASCII")

@@ -54,7 +54,8 @@ class MemoryStore:
         """Take in hand what `change` names; a key that no record has yet may get one by a change before it."""
         records = self._records[change.type.name]
         found = {text: self._keys[text] for text in change.lookup.keys if text in self._keys}
-        for id in {change.lookup.id, *found.values()} & records.keys():
+        ids = [id for id in {change.lookup.id, *found.values()} if id is not None and id in records]
+        for id in ids:
             draft.hold(_copy(records[id]), [text for text, owner in found.items() if owner == id])
 
     def _candidates(self, draft: Draft, change: Change) -> list[Record]:
@@ -90,5 +91,5 @@ def _as_kept(record: Record) -> Record:
 
 
 def _copy(record: Record) -> Record:
-    properties = marshal.loads(marshal.dumps(record.properties))  # noqa: S302 - JSON values of our own, never foreign bytes
+    properties = marshal.loads(marshal.dumps(dict(record.properties)))  # noqa: S302 - never foreign bytes
     return Record(record.type, record.id, record.scope, properties, record.as_of)

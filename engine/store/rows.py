@@ -82,5 +82,5 @@ class Work:
 def _setting(type: str, names: tuple[str, ...]) -> Update:
     """Sets the columns `names` alone, for the index of every other one would be written again."""
     place = shelf(type)
-    values = {name: bindparam(name) for name in names}
+    values = {name: bindparam[str | None](name) for name in names}
     return update(place.table).where(place.mine, place.table.c.id == bindparam("this_id")).values(values)

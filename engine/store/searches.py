@@ -166,9 +166,7 @@ def _column(place: Shelf, name: str, walks: str | None) -> ColumnElement[Any] | 
     return column.concat("") if in_the_way else column  # of no use to an index any more
 
 
-def _test(
-    place: Shelf, name: str, column: ColumnElement[Any] | None, signs: Signs, suffix: str
-) -> ColumnElement[bool]:
+def _test(place: Shelf, name: str, column: ColumnElement[Any] | None, signs: Signs, suffix: str) -> ColumnElement[bool]:
     if column is not None:
         return _compared(column, signs, suffix) if signs else column.is_(None)
     entries = select(INDEX.c.record_id).where(_entries(INDEX, place, name))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, create_engine, event
@@ -19,6 +20,15 @@ from engine.store.group import Group, Job
 T = TypeVar("T")
 
 BUSY = 10  # seconds to wait for another process's write
+
+
+def driver() -> ModuleType:
+    """Python's own `sqlite3`, or pysqlite3 where that brings a newer SQLite along."""
+    try:
+        from pysqlite3 import dbapi2 as packaged
+    except ImportError:
+        return sqlite3
+    return packaged if packaged.sqlite_version_info > sqlite3.sqlite_version_info else sqlite3
 
 
 def durability(version: tuple[int, ...]) -> tuple[str, str]:
@@ -45,7 +55,7 @@ class SqliteDatabase:
             raise StoreError(f"the store {url.database} cannot be opened: {error.strerror}") from None
         options = {"check_same_thread": False} | ({} if "timeout" in url.query else {"timeout": BUSY})
         self.engine = create_engine(
-            url, connect_args=options, max_overflow=-1, hide_parameters=True, paramstyle="named"
+            url, module=driver(), connect_args=options, max_overflow=-1, hide_parameters=True, paramstyle="named"
         )
         event.listen(self.engine, "connect", _prepare)
         self._group = Group(self._transact)
@@ -91,7 +101,7 @@ def _ran(job: Job, connection: Connection) -> bool:
     return True
 
 
-def _prepare(connection: sqlite3.Connection, _: Any) -> None:
-    journal, synchronous = durability(sqlite3.sqlite_version_info)
+def _prepare(connection: Any, _: Any) -> None:
+    journal, synchronous = durability(driver().sqlite_version_info)
     for name, value in (("journal_mode", journal), ("synchronous", synchronous), ("foreign_keys", "ON")):
         connection.execute(f"PRAGMA {name} = {value}").close()

@@ -26,12 +26,15 @@ def run(connection: Connection, statement: Executable, values: Values | Sequence
     if constants:
         values = {**constants, **values} if isinstance(values, Mapping) else [{**constants, **each} for each in values]
     if connection.dialect.name != "sqlite":  # on the network, what SQLAlchemy makes of a lost connection is worth it
-        result = connection.exec_driver_sql(text, values)  # type: ignore[arg-type]
+        result = connection.exec_driver_sql(text, values)
         return result.all() if result.returns_rows else ()
     driver = connection.dialect.loaded_dbapi
     cursor = connection.connection.cursor()
     try:
-        (cursor.execute if isinstance(values, Mapping) else cursor.executemany)(text, values)
+        if isinstance(values, Mapping):
+            cursor.execute(text, values)
+        else:
+            cursor.executemany(text, values)
         return cursor.fetchall() if cursor.description else ()
     except driver.Error as error:
         raise DBAPIError.instance(text, None, error, driver.Error, hide_parameters=True) from error

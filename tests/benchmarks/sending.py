@@ -5,7 +5,6 @@ All of them reuse their connection and call the same server. The last row is wha
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,7 @@ from engine import Engine
 from engine.store import Store
 from engine.store.memory import MemoryStore
 from engine.store.sql import SqlStore
-from engine.store.sqlite import durability
+from engine.store.sqlite import driver, durability
 
 from .contests import Contest, Contestant, Row
 from .gateway import gateway
@@ -90,8 +89,8 @@ def _stripe(origin: str) -> Callable[[], object]:
 
 def _commits(path: Path) -> Callable[[], object]:
     """Two durable commits of one row of 4 KB each, in the journal mode that the engine uses on this SQLite."""
-    connection = sqlite3.connect(path, isolation_level=None)
-    journal, synchronous = durability(sqlite3.sqlite_version_info)
+    connection = driver().connect(path, isolation_level=None)
+    journal, synchronous = durability(driver().sqlite_version_info)
     connection.execute(f"PRAGMA journal_mode = {journal}")
     connection.execute(f"PRAGMA synchronous = {synchronous}")
     connection.execute("CREATE TABLE kept (number INTEGER PRIMARY KEY, text TEXT)")
