@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 from sqlalchemy import Connection, Update, bindparam, update
 from sqlalchemy.exc import IntegrityError
@@ -82,5 +83,5 @@ class Work:
 def _setting(type: str, names: tuple[str, ...]) -> Update:
     """Sets the columns `names` alone, for the index of every other one would be written again."""
     place = shelf(type)
-    values = {name: bindparam[str | None](name) for name in names}
+    values: dict[str, Any] = {name: bindparam(name) for name in names}
     return update(place.table).where(place.mine, place.table.c.id == bindparam("this_id")).values(values)
