@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
@@ -69,7 +70,16 @@ def postgres_store_url(postgres_master: str) -> str:
     return postgres_master
 
 
-@pytest.fixture(params=["sqlite_store_url", "postgres_store_url"])
+@pytest.fixture
+def wal_store_url(sqlite_store_url: str) -> str:
+    """The same in a write-ahead log, by the SQLite that pysqlite3 brings along."""
+    return sqlite_store_url.replace("sqlite:", "sqlite+pysqlite3:")
+
+
+_WAL = ["wal_store_url"] if find_spec("pysqlite3") else []  # there are no wheels for some platforms
+
+
+@pytest.fixture(params=["sqlite_store_url", *_WAL, "postgres_store_url"])
 def store_url(request: pytest.FixtureRequest) -> str:
     """A database with empty tables, on each system."""
     found: str = request.getfixturevalue(request.param)

@@ -173,8 +173,8 @@ def _place(here: Opening) -> str:
     setting = here.engine.settings.get("CALLSHEET_STORE")
     if setting is None:
         return str(here.root / FILE)
-    if setting.startswith("sqlite:///"):
-        return setting.removeprefix("sqlite:///")
+    if setting.startswith("sqlite"):
+        return setting.partition(":///")[2] or setting
     if "://" not in setting:
         return setting
     from urllib.parse import urlsplit

@@ -33,7 +33,7 @@ Inside = Callable[[Connection, Sequence[Change]], None]
 class SqlStore:
     """Keeps the `Store` protocol in a database.
 
-    `url` is the path of an SQLite file, `sqlite:///PATH`, or `postgresql://…` (or `postgres://…`). `inside` is called
+    `url` is the path of an SQLite file, `sqlite:///PATH`, `sqlite+pysqlite3:///PATH`, or `postgresql://…`. `inside` is called
     with the connection and the changes before each commit, to write to other tables of the same database; where it
     raises, nothing is stored. It may be called again for the same changes, after a try that was undone, and on another
     thread than the one that waits in `apply`, though in a copy of its context.
@@ -146,13 +146,19 @@ def _parsed(url: str | Path) -> URL:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         raise StoreError("the store's URL cannot be read; it looks like postgresql://user:password@host/name") from None
-    scheme = parsed.drivername.partition("+")[0]
-    if scheme not in _SCHEMES:
+    scheme = parsed.drivername
+    known = _SCHEMES.get(scheme) or _SCHEMES.get(scheme.partition("+")[0])
+    if known is None:
         raise StoreError(f"a store cannot be kept in {scheme}://; use {', '.join(f'{one}://' for one in _SCHEMES)}")
-    return parsed.set(drivername=_SCHEMES[scheme])
+    return parsed.set(drivername=known)
 
 
-_SCHEMES = {"sqlite": "sqlite", "postgresql": "postgresql", "postgres": "postgresql"}
+_SCHEMES = {
+    "sqlite": "sqlite",
+    "sqlite+pysqlite3": "sqlite+pysqlite3",
+    "postgresql": "postgresql",
+    "postgres": "postgresql",
+}
 
 
 def _safe(url: URL) -> str:

@@ -22,22 +22,28 @@ T = TypeVar("T")
 BUSY = 10  # seconds to wait for another process's write
 
 
-def driver() -> ModuleType:
-    """Python's own `sqlite3`, or pysqlite3 where that brings a newer SQLite along."""
-    try:
-        from pysqlite3 import dbapi2 as packaged
-    except ImportError:
+def driver(name: str) -> ModuleType:
+    """Python's own `sqlite3`, or the `pysqlite3` that a URL asks for, which brings its own SQLite along.
+
+    Never chosen by itself: a file that one process opens by two copies of SQLite is locked by neither against the other
+    ("How To Corrupt An SQLite Database File", 2.2.1), and a host may open it too.
+    """
+    if name != "pysqlite3":
         return sqlite3
-    return packaged if packaged.sqlite_version_info > sqlite3.sqlite_version_info else sqlite3
+    try:
+        from pysqlite3 import dbapi2
+    except ImportError:
+        raise StoreError("sqlite+pysqlite3:// needs pysqlite3: pip install 'callsheet[fast]'") from None
+    return dbapi2
 
 
 def durability(version: tuple[int, ...]) -> tuple[str, str]:
     """The journal mode and `synchronous` for a version of SQLite, both safe against a power cut.
 
-    Below 3.51.3 a write-ahead log that several connections write to can corrupt the file, so the journal is rolled
-    back instead; EXTRA syncs its folder too, without which the last commit can come undone.
+    Below 3.51.3 a write-ahead log that several connections write to can corrupt the file, so changes are rolled back
+    from a journal instead. Its head is overwritten at a commit and synced: there is no folder to sync as with DELETE.
     """
-    return ("WAL", "FULL") if version >= (3, 51, 3) else ("DELETE", "EXTRA")
+    return ("WAL" if version >= (3, 51, 3) else "PERSIST"), "FULL"
 
 
 class SqliteDatabase:
@@ -55,7 +61,12 @@ class SqliteDatabase:
             raise StoreError(f"the store {url.database} cannot be opened: {error.strerror}") from None
         options = {"check_same_thread": False} | ({} if "timeout" in url.query else {"timeout": BUSY})
         self.engine = create_engine(
-            url, module=driver(), connect_args=options, max_overflow=-1, hide_parameters=True, paramstyle="named"
+            url.set(drivername="sqlite"),
+            module=driver(url.drivername.partition("+")[2]),
+            connect_args=options,
+            hide_parameters=True,
+            max_overflow=-1,
+            paramstyle="named",
         )
         event.listen(self.engine, "connect", _prepare)
         self._group = Group(self._transact)
@@ -102,6 +113,7 @@ def _ran(job: Job, connection: Connection) -> bool:
 
 
 def _prepare(connection: Any, _: Any) -> None:
-    journal, synchronous = durability(driver().sqlite_version_info)
+    version: str = connection.execute("SELECT sqlite_version()").fetchone()[0]
+    journal, synchronous = durability(tuple(map(int, version.split("."))))
     for name, value in (("journal_mode", journal), ("synchronous", synchronous), ("foreign_keys", "ON")):
         connection.execute(f"PRAGMA {name} = {value}").close()
