@@ -33,10 +33,10 @@ Inside = Callable[[Connection, Sequence[Change]], None]
 class SqlStore:
     """Keeps the `Store` protocol in a database.
 
-    `url` is the path of an SQLite file, `sqlite:///PATH`, `sqlite+pysqlite3:///PATH`, or `postgresql://…`. `inside` is called
-    with the connection and the changes before each commit, to write to other tables of the same database; where it
-    raises, nothing is stored. It may be called again for the same changes, after a try that was undone, and on another
-    thread than the one that waits in `apply`, though in a copy of its context.
+    `url` is the path of an SQLite file, `sqlite:///PATH`, `sqlite+pysqlite3:///PATH`, or `postgresql://…`. `inside` is
+    called with the connection and the changes before each commit, to write to other tables of the same database; where
+    it raises, nothing is stored. It may be called again for the same changes, after a try that was undone, and on
+    another thread than the one that waits in `apply`, though in a copy of its context.
 
     Nothing is opened before the first use, which also brings the tables up to date.
     """

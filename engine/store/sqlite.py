@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -31,10 +32,9 @@ def driver(name: str) -> ModuleType:
     if name != "pysqlite3":
         return sqlite3
     try:
-        from pysqlite3 import dbapi2
+        return import_module("pysqlite3.dbapi2")
     except ImportError:
         raise StoreError("sqlite+pysqlite3:// needs pysqlite3: pip install 'callsheet[fast]'") from None
-    return dbapi2
 
 
 def durability(version: tuple[int, ...]) -> tuple[str, str]:
