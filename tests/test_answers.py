@@ -37,10 +37,7 @@ OURS = {"invalid_request", "busy", "rate_limited", "circuit_open", "lease_lost"}
 
 # What is certain of a first attempt: result → outcome, kind, whether the same bytes may help again.
 TABLE: dict[str, tuple[Answer | Failure, str, str, bool]] = {
-    **{
-        f"{kind}, not sent": (failure(kind, sent=False), "not_done", kind, kind not in OURS)
-        for kind in get_args(Kind)
-    },
+    **{f"{kind}, not sent": (failure(kind, sent=False), "not_done", kind, kind not in OURS) for kind in get_args(Kind)},
     **{f"{kind}, sent": (failure(kind), "unknown", kind, kind not in OURS) for kind in get_args(Kind)},
     "200 as declared": (ok(GOOD), "succeeded", "ok", False),
     "200 with more than declared": (ok({**GOOD, "new": [1]}), "succeeded", "ok", False),
