@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from engine import bodies
+from engine.catalog import Catalog
 from engine.context import Clock
 from engine.core import OWN_TYPES, Engine
 from engine.definitions import file_schema
@@ -145,14 +146,18 @@ class CaseRunner:
     def environment(self, gateways: Iterable[str]) -> dict[str, str]:
         """Test values for every secret and setting that the gateways' files name."""
         catalog = self._files.catalog()
-        names: list[str] = []
-        for gateway in (catalog.gateways[name] for name in gateways):
-            webhook = gateway.webhook or {}
-            names += [*webhook.get("secrets", []), *gateway.settings.values()]
-            names += [name for endpoint in webhook.get("endpoints", {}).values() for name in endpoint["secrets"]]
-            auth = [type.auth for type in catalog.request_types.values() if type.gateway is gateway]
-            names += [name for one in auth for name in _named(one)]
+        names = [name for gateway in gateways for name in secrets_of(catalog, gateway)]
         return {"CALLSHEET_ENCRYPTION_KEY": _SEALS, **{name: f"{name.lower()}_{SECRET}" for name in names}}
+
+
+def secrets_of(catalog: Catalog, gateway: str) -> list[str]:
+    """The name of every secret and setting that the files of a gateway name."""
+    known = catalog.gateway(gateway)
+    webhook = known.webhook or {}
+    names = [*webhook.get("secrets", []), *known.settings.values()]
+    names += [name for endpoint in webhook.get("endpoints", {}).values() for name in endpoint["secrets"]]
+    auth = [type.auth for type in catalog.request_types.values() if type.gateway is known]
+    return list(dict.fromkeys([*names, *(name for one in auth for name in _named(one))]))
 
 
 def _named(auth: Any) -> list[str]:

@@ -26,6 +26,7 @@ from engine.forms.markup import check_form, check_frame
 from engine.known_files import KnownFiles, digest
 from engine.records import RecordType, iter_documents
 from engine.request_types import Gateway, RequestType
+from engine.sandbox_files import SandboxFile, read_sandbox
 from engine.template_checks import Names, Source
 from engine.templates import Templates
 from engine.yaml_files import YamlFile
@@ -53,7 +54,7 @@ def shipped() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """All definitions by name: "stripe/create_refund", "stripe/account.updated", "payment"."""
+    """All definitions by name: "stripe/create_refund", "stripe/account.updated", "payment"; sandboxes by gateway."""
 
     gateways: Mapping[str, Gateway] = field(default_factory=dict)
     request_types: Mapping[str, RequestType] = field(default_factory=dict)
@@ -61,6 +62,7 @@ class Catalog:
     processors: Mapping[str, Mapper] = field(default_factory=dict)
     record_types: Mapping[str, RecordType] = field(default_factory=dict)
     forms: Mapping[str, Source] = field(default_factory=dict)
+    sandboxes: Mapping[str, SandboxFile] = field(default_factory=dict)
 
     def request_type(self, name: str) -> RequestType:
         """Raises UnknownNameError."""
@@ -180,10 +182,11 @@ class _Loading:
         processors = self._mappers("webhook_processors", record_types, schemas)
         self._cross_check(request_types, schemas, mappers)
         forms = self._forms(gateways, schemas, record_types)
+        sandboxes = self._sandboxes(gateways)
         self._known.keep()
         if self._faults:
             raise DefinitionError(self._faults)
-        return Catalog(gateways, request_types, mappers, processors, record_types, forms)
+        return Catalog(gateways, request_types, mappers, processors, record_types, forms, sandboxes)
 
     def _files(self, kind: str, suffix: str) -> Iterator[tuple[str, Source]]:
         """The files of a kind that stand for themselves, by the name that callers use."""
@@ -240,6 +243,15 @@ class _Loading:
                 gateways[name] = gateway
                 shared[name] = Shared(gateway, file, self._templates, self._base_urls.get(name))
         return gateways, shared
+
+    def _sandboxes(self, gateways: Mapping[str, Gateway]) -> dict[str, SandboxFile]:
+        sandboxes = {}
+        for name in gateways:
+            source = self._found["request_types"].get(f"{name}/_sandbox.yml")
+            file = self._parsed(source) if source else None
+            if source and file and (kept := self._kept(read_sandbox(file, self._templates, self._look(source)))):
+                sandboxes[name] = kept
+        return sandboxes
 
     def _request_types(self, gateways: Mapping[str, Gateway], shared: Mapping[str, Shared]) -> dict[str, RequestType]:
         types = {}

@@ -24,8 +24,10 @@ from engine.schemas import Schema
 from engine.settings import MODES
 from engine.signatures import scheme_of
 from engine.template_checks import Source
-from engine.templates import Templates, is_template
+from engine.templates import Templates, placed
 from engine.yaml_files import Mark, YamlFile
+
+KINDS = ("gateway", "request_type", "record_type", "case", "sandbox")
 
 _LASTS = {"m": 60, "h": 3600, "d": 86_400}
 _EVENT = ("id", "type", "time", "live", "account", "key", "version", "reference", "object")
@@ -33,16 +35,14 @@ _EVENT = ("id", "type", "time", "live", "account", "key", "version", "reference"
 
 @cache
 def file_schema(kind: str) -> Schema:
-    """The JSON Schema of a kind of file: "gateway", "request_type", "record_type" or "case". Editors use the same."""
+    """The JSON Schema of a kind of file: one of KINDS. Editors use the same."""
     folder = files("engine") / "file_schemas"
-    documents = {
-        name: json.loads((folder / f"{name}.schema.json").read_text("utf-8"))
-        for name in ("gateway", "request_type", "record_type", "case")
-    }
+    documents = {name: json.loads((folder / f"{name}.schema.json").read_text("utf-8")) for name in KINDS}
     return Schema(documents[kind], references=documents.values())
 
 
-def _check_file(file: YamlFile, kind: str) -> list[Fault]:
+def check_file(file: YamlFile, kind: str) -> list[Fault]:
+    """What keeps `file` from being of `kind`, as the kind's JSON Schema has it."""
     value = {} if file.value is None else file.value
     return [
         file.fault(problem.pointer, _said(problem.pointer, problem.message))
@@ -75,7 +75,7 @@ def _unique(value: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
 
 
 def _record_type_faults(file: YamlFile) -> list[Fault]:
-    faults = _check_file(file, "record_type")
+    faults = check_file(file, "record_type")
     if faults:
         return faults
     value = file.value
@@ -138,7 +138,7 @@ def _leaves(file: YamlFile, *parts: str) -> tuple[dict[str, Any], dict[str, Mark
 
 
 def _gateway_faults(file: YamlFile, templates: Templates) -> list[Fault]:
-    faults = _check_file(file, "gateway")
+    faults = check_file(file, "gateway")
     if faults:
         return faults
     value = file.value
@@ -177,7 +177,7 @@ def read_request_type(name: str, file: YamlFile, shared: Shared, look: Look) -> 
         merged = YamlFile(file.name, _merged(below, file.value) | own, marks)
         return _Reader(name, merged, shared.gateway, shared.templates)
 
-    faults = look(lambda: _check_file(file, "request_type") or list(reader().faults()))
+    faults = look(lambda: check_file(file, "request_type") or list(reader().faults()))
     return faults or reader().request_type(shared.base_url)
 
 
@@ -253,15 +253,16 @@ class _Reader:
         expected = self.file.value.get("expect", {}).get("body")
         for problem in Schema(expected).verify() if expected else []:
             yield self.file.fault(f"/expect/body{problem.pointer}", f"not JSON Schema: {problem.message}")
+        check = partial(self.templates.check_structure, self.file.name)
         names: dict[str, Any] = {"data": self._data, "settings": {"properties": self.gateway.settings}}
         names |= dict.fromkeys(("now", "call_id", *(["version"] if self.gateway.version else [])))
-        yield from self._leaf_faults(self._sending(), self.file.marks, "", {**names, "account": None})
+        yield from check(self._sending(), self.file.marks, "", {**names, "account": None})
         if "account" in self.file.value:
-            yield from self._leaf_faults(self.file.value["account"], self.file.marks, "/account", names)
-        yield from self._leaf_faults(*self._reading(), "", {"response": None, "status": None})
+            yield from check(self.file.value["account"], self.file.marks, "/account", names)
+        yield from check(*self._reading(), "", {"response": None, "status": None})
         if "found" in self.file.value:
             known = {"response": None, "data": self._data}
-            yield from self._leaf_faults(self.file.value["found"], self.file.marks, "/found", known)
+            yield from check(self.file.value["found"], self.file.marks, "/found", known)
         if self._is_document:
             source = Source.at(self.file.value["body"], self.file.marks["/body"])
             yield from self.templates.check_document(source, names)
@@ -269,26 +270,6 @@ class _Reader:
             yield self.file.fault("/base_url", f"'base_url' {unfit}")
         yield from self._promise_faults()
         yield from self._write_only_faults()
-
-    def _leaf_faults(
-        self, value: Any, marks: Mapping[str, Mark], pointer: str, names: Mapping[str, Any]
-    ) -> Iterator[Fault]:
-        for leaf, mark in self._leaves(value, marks, pointer):
-            if mark.folded:
-                message = "a folded text (>) moves its lines; write it as a block (|)"
-                yield Fault(mark.file, mark.line, mark.column, message)
-            yield from self.templates.check_leaf(Source.at(leaf, mark), names)
-
-    def _leaves(self, value: Any, marks: Mapping[str, Mark], pointer: str) -> Iterator[tuple[str, Mark]]:
-        """Every template in a structure, with where it stands."""
-        if isinstance(value, Mapping):
-            for key, part in value.items():
-                yield from self._leaves(part, marks, f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}")
-        elif isinstance(value, list):
-            for number, part in enumerate(value):
-                yield from self._leaves(part, marks, f"{pointer}/{number}")
-        elif isinstance(value, str) and is_template(value):
-            yield value, marks.get(pointer) or Mark(self.file.name, 1, 1, 1)
 
     def _write_only_faults(self) -> Iterator[Fault]:
         """What is writeOnly may stand in a body only: all else of a call is kept in the clear."""
@@ -301,7 +282,7 @@ class _Reader:
         if self._data.get("writeOnly") is True:
             yield self.file.fault("/data/writeOnly", "mark properties writeOnly; the data as a whole cannot be")
         seen = {key: self.file.value[key] for key in ("url", "headers", "query", "account") if key in self.file.value}
-        for leaf, mark in self._leaves(seen, self.file.marks, ""):
+        for leaf, mark in placed(self.file.name, seen, self.file.marks, ""):
             yield from self.templates.check_shown(Source.at(leaf, mark), {"data": self._data})
 
     def _promise_faults(self) -> Iterator[Fault]:
@@ -334,6 +315,7 @@ class _Reader:
             name=self.name,
             file=file,
             gateway=self.gateway,
+            written=value,
             summary=value["summary"],
             docs=value.get("docs"),
             method=value["method"],

@@ -85,7 +85,7 @@ class Gateway:
 
 @dataclass(frozen=True)
 class RequestType:
-    """One request type.
+    """One request type. `written` is its file as it stands, laid over the gateway's.
 
     `parts` renders url, headers, query and body, `account` the account it acts in, `reading` what an answer says:
     error, mismatch, redirect, more and next. `key_lasts` is in seconds, the limits in bytes. `redirected`: base_url
@@ -95,6 +95,7 @@ class RequestType:
     name: str
     file: str
     gateway: Gateway
+    written: Mapping[str, Any]
     summary: str
     docs: str | None
     method: str

@@ -84,6 +84,16 @@ class Templates:
                 faults += self.check_document(fragment, {**names, **dict.fromkeys(check.assigned)})
         return faults
 
+    def check_structure(
+        self, file: str, value: Any, marks: Mapping[str, Mark], pointer: str, names: Names
+    ) -> Iterator[Fault]:
+        """What is wrong with the leaves of a structure of `file`, whose part `value` stands at `pointer`."""
+        for leaf, mark in placed(file, value, marks, pointer):
+            if mark.folded:
+                message = "a folded text (>) moves its lines; write it as a block (|)"
+                yield Fault(mark.file, mark.line, mark.column, message)
+            yield from self.check_leaf(Source.at(leaf, mark), names)
+
     def included(self, source: Source) -> list[str]:
         """The names of the fragments that a document without faults includes."""
         constants = [include.template for include in _includes(self._document(source))]
@@ -232,6 +242,12 @@ def _leaves(value: Any, pointer: str) -> Iterator[tuple[str, str]]:
             yield from _leaves(part, f"{pointer}/{number}")
     elif isinstance(value, str) and is_template(value):
         yield pointer, value
+
+
+def placed(file: str, value: Any, marks: Mapping[str, Mark], pointer: str) -> Iterator[tuple[str, Mark]]:
+    """Every template in a structure of `file` whose part `value` stands at `pointer`, with where it stands."""
+    for place, leaf in _leaves(value, pointer):
+        yield leaf, marks.get(place) or Mark(file, 1, 1, 1)
 
 
 def is_template(text: str) -> bool:

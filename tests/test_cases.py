@@ -16,7 +16,7 @@ from engine.bundled import bundled_engine
 from engine.cases import Case, CaseRunner, is_refusal, read_case, read_cases
 from engine.catalog import Catalog, shipped
 from engine.core import Engine
-from engine.definitions import file_schema
+from engine.definitions import KINDS, file_schema
 from engine.errors import DefinitionError, TransportError
 from engine.reloading import Files
 
@@ -198,7 +198,7 @@ def test_what_is_not_json_is_refused(tmp_path: Path) -> None:
 
 def test_the_schema_of_cases_is_one() -> None:
     """The file schemas are JSON Schemas themselves, so editors can use them."""
-    for kind in ("case", "gateway", "record_type", "request_type"):
+    for kind in KINDS:
         assert file_schema(kind).verify() == []
 
 

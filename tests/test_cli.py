@@ -21,7 +21,7 @@ def test_help_names_every_command_and_imports_nothing_heavy(tmp_path: Path) -> N
     code = "import sys; from engine.cli import group; group(['--help'], standalone_mode=False); print(*sys.modules)"
     with process("-c", code, cwd=tmp_path) as running:
         shown = running.communicate()[0]
-    for command in "init list show new check send records calls events webhooks serve test db demo".split():
+    for command in "init list show new check send records calls events webhooks serve sandbox test db demo".split():
         assert f"\n  {command} " in shown
     loaded = shown.splitlines()[-1].split()
     assert not {"httpx", "sqlalchemy", "jinja2", "jsonschema", "flask", "yaml", "engine.core"} & set(loaded)

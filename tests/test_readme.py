@@ -51,7 +51,7 @@ def commands(command: click.Command, path: str) -> Iterator[str]:
         yield path
 
 
-@pytest.mark.parametrize("kind", ["request_type", "gateway", "record_type", "case"])
+@pytest.mark.parametrize("kind", ["request_type", "gateway", "record_type", "case", "sandbox"])
 def test_every_key_of_a_file_is_explained(kind: str) -> None:
     """Each key that a schema knows stands in the README."""
     assert named(*keys_of(kind)) == []

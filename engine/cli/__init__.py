@@ -14,6 +14,7 @@
     history     records, calls, events
     webhooks    webhooks register, list, remove
     operating   recover, remap, resolve, cancel, replay, worker
+    sandbox     sandbox, and what makes a host use one
     running     serve, test, db
     demo        demo
 
@@ -39,6 +40,7 @@ from engine.cli.new import new
 from engine.cli.opening import Opening
 from engine.cli.operating import cancel, recover, remap, replay, resolve, worker
 from engine.cli.running import db, serve, test
+from engine.cli.sandbox import sandbox
 from engine.cli.send import send
 from engine.cli.webhooks import webhooks
 
@@ -100,7 +102,7 @@ def group(ctx: click.Context, root: Path | None) -> None:
 _FILES = (init, list_files, show, new, check)
 _CALLS = (send, records, calls, events, webhooks)
 _OPEN = (recover, remap, resolve, cancel, replay, worker)
-_REST = (serve, test, db, demo)
+_REST = (serve, sandbox, test, db, demo)
 
 for _command in (*_FILES, *_CALLS, *_OPEN, *_REST):
     group.add_command(_command)

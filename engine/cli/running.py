@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,21 +12,38 @@ import click
 
 from engine.cli import tables
 from engine.cli.opening import Opening, as_json, opening, print_json
+from engine.cli.sandbox import sandboxed, tell_host
 
 if TYPE_CHECKING:
     from flask import Flask
+
+    from engine.sandbox import Sandbox
 
 
 @click.command(short_help="Serve the host's Flask app, or a bare one.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 is any free one.")
 @click.option("--reload", is_flag=True, help="A dropped or edited file works on the next call; for development.")
+@click.option("--sandbox", is_flag=True, help="With a stand-in for the gateways: no keys are needed, no money moves.")
 @opening
-def serve(here: Opening, host: str, port: int, reload: bool) -> None:
+def serve(here: Opening, host: str, port: int, reload: bool, sandbox: bool) -> None:
     """Serve the Flask app in app.py of the host's folder; without one, forms and webhooks of its files.
 
-    A change of Python code needs a restart; --reload is about the files of the four folders.
+    A change of Python code needs a restart; --reload is about the files of the four folders. With --sandbox, records
+    are kept in .callsheet/sandbox.sqlite3; remove it to begin anew.
     """
+    if not sandbox:
+        return _serve(here, host, port, reload=reload)
+    if here.app is not None:
+        raise click.UsageError("`callsheet serve --sandbox` makes the app itself; it is no command of `flask`")
+    with tempfile.TemporaryDirectory(prefix="callsheet-") as folder:
+        if not here.is_host:
+            here = Opening(Path(folder))
+        with sandboxed(here, here.root, port) as box:
+            return _serve(here, host, port, reload=reload, box=box)
+
+
+def _serve(here: Opening, host: str, port: int, *, reload: bool, box: Sandbox | None = None) -> None:
     import waitress  # type: ignore[import-untyped]
 
     app = served_app(here, reload=reload)
@@ -35,6 +53,10 @@ def serve(here: Opening, host: str, port: int, reload: bool) -> None:
         raise click.UsageError(f"cannot listen on {host}:{port}: {error.strerror}") from None
     shown = f"[{host}]" if ":" in host else host
     click.echo(f"serving {here.root} at http://{shown}:{server.effective_port} (Ctrl-C stops)")
+    if box is not None:
+        tell_host(box, f"http://127.0.0.1:{server.effective_port}")
+        gateways = ", ".join(f"{name} is {url}" for name, url in box.base_urls(os.environ["CALLSHEET_SANDBOX"]).items())
+        click.echo(f"a sandbox stands in, no money moves: {gateways}")
     try:
         server.run()
     finally:

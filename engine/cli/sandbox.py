@@ -1,0 +1,102 @@
+"""`callsheet sandbox`, and what makes a host use one: `serve --sandbox` and the demo.
+
+Hides: that a host is told by its environment alone, and where a sandbox keeps what it remembers.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from engine.cli.opening import Opening, opening
+
+if TYPE_CHECKING:
+    from engine.sandbox import Sandbox
+
+FILE = ".callsheet/sandbox.sqlite3"
+WEBHOOKS = "/callsheet/webhooks"
+
+
+@click.command(short_help="A stand-in for gateways, on this machine.")
+@click.argument("gateway", required=False)
+@click.option("--port", type=click.IntRange(0, 65535), default=12111, show_default=True, help="0 is any free one.")
+@click.option("--webhook", "host", metavar="URL", help="Where events go: http://127.0.0.1:8000/callsheet/webhooks")
+@opening
+def sandbox(here: Opening, gateway: str | None, port: int, host: str | None) -> None:
+    """Stand in for GATEWAY, or for all there are files of, until Ctrl-C; what it remembers is gone then.
+
+    It answers as the cases show, with fresh ids and what was sent. Prints the settings with which a host uses it.
+    """
+    import threading
+
+    from engine.sandbox import Sandbox, known_cases
+    from engine.sandbox.serving import Served
+
+    catalog = here.catalog
+    names = [catalog.gateway(gateway).name] if gateway else list(catalog.gateways)
+    box = Sandbox(catalog, known_cases(here.root if here.is_host else None), gateways=names)
+    if host:
+        box.hosts.update({name: _webhook(host, name) for name in names})
+    try:
+        served = Served(box, port)
+    except OSError as error:
+        raise click.UsageError(f"cannot listen on port {port}: {error.strerror}") from None
+    with served:
+        click.echo(f"standing in for {', '.join(names)} (Ctrl-C stops); for a host's environment:")
+        for name, value in settings(box, served.url).items():
+            click.echo(f"  {name}={value}")
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            click.echo("\nstopped")
+
+
+def _webhook(url: str, gateway: str) -> str:
+    return url if url.rstrip("/").rpartition("/")[2] == gateway else f"{url.rstrip('/')}/{gateway}"
+
+
+def settings(box: Sandbox, origin: str) -> dict[str, str]:
+    """What a host's environment must hold to use a sandbox that is served at `origin`."""
+    urls = {f"CALLSHEET_{name.upper()}_BASE_URL": url for name, url in box.base_urls(origin).items()}
+    return {"CALLSHEET_SANDBOX": origin, **urls, **box.secrets}
+
+
+@contextmanager
+def sandboxed(here: Opening, root: Path, near: int) -> Iterator[Sandbox]:
+    """A sandbox for the host in `root`, whose environment is this process's from now on; on a port after `near`.
+
+    Raises UsageError in live mode.
+    """
+    from engine.sandbox import Sandbox, known_cases
+    from engine.sandbox.serving import Served
+    from engine.settings import Settings
+    from engine.store.sql import SqlStore
+
+    kept = Settings(root)
+    if kept.live:
+        raise click.UsageError("CALLSHEET_MODE is live: a sandbox is for test mode only")
+    file = root / FILE
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    url = f"sqlite:///{file.resolve()}"
+    box = Sandbox(here.catalog, known_cases(here.root if here.is_host else None), store=SqlStore(url))
+    key = base64.urlsafe_b64encode(hashlib.sha256(f"sandbox {root.resolve()}".encode()).digest()).decode()
+    own = {name: key for name in ("CALLSHEET_SECRET_KEY", "CALLSHEET_ENCRYPTION_KEY") if not kept.get(name)}
+    try:
+        served = Served(box, near + 1 if near else 0)
+    except OSError:
+        served = Served(box)
+    with served:
+        os.environ.update({"CALLSHEET_STORE": url, **own, **settings(box, served.url)})
+        yield box
+
+
+def tell_host(box: Sandbox, origin: str) -> None:
+    """Have the events of `box` posted to the host at `origin`."""
+    box.hosts.update({name: f"{origin}{WEBHOOKS}/{name}" for name in box.standins})

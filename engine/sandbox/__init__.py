@@ -1,0 +1,180 @@
+"""A stand-in for gateways, made of the same files: what the cases show, with what was sent, remembered.
+
+    sandbox = Sandbox(catalog, cases)          a WSGI application; every gateway is below /NAME
+    Engine(base_urls=sandbox.base_urls("http://127.0.0.1:12111"), environment=sandbox.secrets)
+
+    asked        a request as a gateway reads it
+    routes       which requests there are, and what the cases show of each
+    sent         what the files say of what is sent
+    analogies    an answer made after a case's
+    objects      what is remembered
+    lists        pages
+    refusals     how a gateway says no
+    scenarios    what can be made to go wrong
+    events       events, signed
+    delivering   and posted
+    work         one request carried out
+    standin      one gateway
+    serving      a server on this machine
+
+Hides: that there is no gateway.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from engine.cases import Case, read_cases, secrets_of
+from engine.catalog import Catalog, shipped
+from engine.dispatcher import Answer, Failure
+from engine.request_types import Gateway, Request
+from engine.sandbox.asked import Answered, AnswerLost, Asked, nested
+from engine.sandbox.delivering import Deliverer, Poster
+from engine.sandbox.standin import StandIn, World
+from engine.sandbox_files import Part, SandboxFile
+from engine.settings import Settings
+from engine.signatures import scheme_of
+from engine.store import Store
+from engine.store.memory import MemoryStore
+
+__all__ = ["AnswerLost", "Sandbox", "known_cases", "made_up"]
+
+LIMIT = 8 << 20  # bytes of a request
+
+
+def known_cases(root: Path | None) -> list[Case]:
+    """The cases of a host's folder and the shipped ones. Raises DefinitionError."""
+    folders = [root, shipped()] if root and root.resolve() != shipped().resolve() else [shipped()]
+    return [case for folder in folders for case in read_cases(folder / "tests" / "cases")]
+
+
+def made_up(catalog: Catalog, gateways: Iterable[str]) -> dict[str, str]:
+    """A value for every secret and setting that the files of `gateways` name; they open nothing but a sandbox."""
+    found: dict[str, str] = {}
+    for name in gateways:
+        gateway = catalog.gateway(name)
+        file = catalog.sandboxes.get(name)
+        found |= {one: _made_up(one, gateway) for one in secrets_of(catalog, name)}
+        found |= dict(file.settings) if file else {}
+    return found
+
+
+def _made_up(name: str, gateway: Gateway) -> str:
+    webhook = gateway.webhook or {}
+    named = [
+        *webhook.get("secrets", []),
+        *(one for end in webhook.get("endpoints", {}).values() for one in end["secrets"]),
+    ]
+    digest = hashlib.sha256(name.encode()).digest()
+    if name in named and (scheme := scheme_of(webhook["scheme"])).key_encoding == "base64":
+        return scheme.key_prefix + base64.b64encode(digest).decode()
+    return f"sandbox_{name.lower()}_{digest.hex()[:16]}"
+
+
+class Sandbox:
+    """Stand-ins for `gateways` (all of the catalog where none are named), as a WSGI application and as a Sender.
+
+    `secrets` are what callers must authenticate with and what events are signed with. `hosts` says where the events of
+    a gateway go: gateway → URL of its webhooks, behind which another endpoint's name is put. `store` remembers.
+    """
+
+    def __init__(  # noqa: PLR0913 - all but the first two are for tests
+        self,
+        catalog: Catalog,
+        cases: Sequence[Case],
+        *,
+        gateways: Iterable[str] | None = None,
+        secrets: Mapping[str, str] | None = None,
+        hosts: Mapping[str, str] | None = None,
+        store: Store | None = None,
+        deliverer: Deliverer | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        names = list(gateways) if gateways is not None else list(catalog.gateways)
+        self.secrets: Mapping[str, str] = secrets if secrets is not None else made_up(catalog, names)
+        self.deliverer = deliverer or Poster()
+        self._gateways = {name: catalog.gateway(name) for name in names}
+        self.hosts = dict(hosts or {})
+        world = World(Settings(None, self.secrets), store or MemoryStore(), self.deliverer, now, sleep, self.hosts)
+        self.standins = {
+            name: StandIn(
+                gateway,
+                [type for type in catalog.request_types.values() if type.gateway.name == name],
+                [case for case in cases if case.gateway == name],
+                _rules(catalog.sandboxes.get(name)),
+                world,
+            )
+            for name, gateway in self._gateways.items()
+        }
+
+    def base_urls(self, origin: str) -> dict[str, str]:
+        """The base URL of every gateway, where the sandbox is served at `origin`."""
+        return {name: f"{origin}/{name}{self._base(name)}" for name in self._gateways}
+
+    def _base(self, name: str) -> str:
+        return urlsplit(self._gateways[name].base_url).path.rstrip("/")
+
+    def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Answered:
+        """The answer to one request for the path and query `target`. Raises AnswerLost."""
+        parts = urlsplit(target)
+        name, _, rest = parts.path.lstrip("/").partition("/")
+        standin = self.standins.get(name)
+        if standin is None:
+            known = ", ".join(f"/{one}" for one in self.standins)
+            return Answered(404, {"message": f"There is no gateway /{name} in this sandbox; there is {known}."})
+        path = f"/{rest}".removeprefix(self._base(name))
+        query = nested(parse_qsl(parts.query, keep_blank_values=True))
+        return standin.answer(Asked(method, path or "/", query, headers, body))
+
+    def __call__(self, environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """As WSGI (PEP 3333) says."""
+        path = environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace")
+        headers = {key[5:].replace("_", "-").lower(): text for key, text in environ.items() if key.startswith("HTTP_")}
+        headers["content-type"] = environ.get("CONTENT_TYPE", "")
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        raw = environ["wsgi.input"].read(min(length, LIMIT)) if length else b""
+        target = f"{path}?{query}" if (query := environ.get("QUERY_STRING", "")) else path
+        answered = self.answer(environ["REQUEST_METHOD"], target, headers, raw)
+        body = answered.raw()
+        named = {"Content-Type": "application/json", "Content-Length": str(len(body)), **answered.headers}
+        start_response(f"{answered.status} {_REASONS.get(answered.status, 'Answer')}", list(named.items()))
+        return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
+
+    def send(
+        self, request: Request, *, credentials: Mapping[str, str], deadline: float, answer_limit: int | None = None
+    ) -> Answer | Failure:
+        """Answer an engine of this process directly, as a Sender; the request may be for the gateway's own address."""
+        del deadline, answer_limit
+        name = next((one for one in self._gateways if self._leads_to(one, request.url)), None)
+        if name is None:
+            return Failure("connect", sent=False, message=f"no sandbox stands in for {request.url}", seconds=0.0)
+        parts = urlsplit(request.url)
+        headers = {key.lower(): value for key, value in (*request.headers, *credentials.items())}
+        target = f"/{name}{parts.path}" + (f"?{parts.query}" if parts.query else "")
+        try:
+            answered = self.answer(request.method, target, headers, request.body)
+        except AnswerLost as error:
+            return Failure("closed", sent=True, message=str(error), seconds=0.0)
+        named = {key.lower(): value for key, value in answered.headers.items()}
+        return Answer(answered.status, {"content-type": "application/json", **named}, answered.raw(), 0.0)
+
+    def _leads_to(self, name: str, url: str) -> bool:
+        origins = {urlsplit(one.base_url).netloc for one in self.standins[name].types}
+        return urlsplit(url).netloc in {urlsplit(self._gateways[name].base_url).netloc, *origins}
+
+
+_REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 402: "Payment Required", 403: "Forbidden"}
+_REASONS |= {404: "Not Found", 409: "Conflict", 422: "Unprocessable Content", 429: "Too Many Requests"}
+_REASONS |= {500: "Internal Server Error"}
+
+
+def _rules(file: SandboxFile | None) -> Part:
+    return file.top if file else Part.nothing()

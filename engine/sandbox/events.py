@@ -1,0 +1,135 @@
+"""Events as the gateway sends them: a case's event with the object put in, signed by the gateway's own scheme.
+
+Hides: where in an event its id, time, account and object stand, which is where the gateway's file looks for them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from engine.cases import Case
+from engine.records import new_id
+from engine.request_types import Gateway
+from engine.sandbox.analogies import fresh_id, merged
+from engine.signatures import scheme_of, sign
+
+_CHAIN = re.compile(r"\bevent((?:\.[A-Za-z_]\w*)+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One event on its way: to be posted to `url` in so many seconds."""
+
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+    type: str
+    wait: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where events are sent to, which (None: all), and with which secret they are signed."""
+
+    url: str
+    secret: str
+    endpoint: str
+    types: frozenset[str] | None = None
+
+    def takes(self, type: str, endpoint: str) -> bool:
+        """Whether it gets such an event."""
+        return endpoint == self.endpoint and (self.types is None or not self.types.isdisjoint({type, "*"}))
+
+
+class Events:
+    """Makes the events of one gateway."""
+
+    def __init__(self, gateway: Gateway, cases: Sequence[Case]) -> None:
+        self._webhook: Mapping[str, Any] = gateway.webhook or {}
+        self._shown: dict[str, Mapping[str, Any]] = {}
+        for case in cases:
+            if case.kind == "webhook_processors" and case.gateway == gateway.name and "event" in case.told:
+                name, event = case.subject.partition("/")[2], case.told["event"]
+                if len(json.dumps(event)) > len(json.dumps(self._shown.get(name, {}))):
+                    self._shown[name] = event
+
+    @property
+    def endpoints(self) -> list[str]:
+        """The gateway's endpoints by name; "" is the first."""
+        return ["", *self._webhook.get("endpoints", {})]
+
+    def secret_name(self, endpoint: str) -> str | None:
+        """The name of the secret that events to an endpoint are signed with."""
+        named = self._webhook["endpoints"][endpoint] if endpoint else self._webhook
+        return next(iter(named.get("secrets", [])), None)
+
+    def made(
+        self, type: str, thing: Any, account: str | None, key: str | None, further: Mapping[str, Any], now: datetime
+    ) -> dict[str, Any]:
+        """An event of `type` about `thing`."""
+        like = self._shown.get(type) or next(iter(self._shown.values()), {})
+        event = dict(like)
+        said: dict[str, Any] = {"id": fresh_id(self._at(like, "id") or "evt_"), "type": type, "key": key}
+        said |= {"time": self._time(like, now), "account": account or None}
+        for part, value in said.items():
+            if place := self._place(part):
+                event = _with(event, place, value)
+        if place := self._object_place(like):
+            event = _with(event, place, thing)
+        return merged(event, further)
+
+    def _time(self, like: Mapping[str, Any], now: datetime) -> Any:
+        if isinstance(self._at(like, "time"), str):
+            return now.isoformat(timespec="seconds").replace("+00:00", "Z")
+        return int(now.timestamp())
+
+    def _place(self, part: str) -> list[str] | None:
+        found = _CHAIN.search(str(self._webhook.get(part, "")))
+        return found[1][1:].split(".") if found else None
+
+    def _at(self, event: Mapping[str, Any], part: str) -> Any:
+        value: Any = event
+        for name in self._place(part) or ["\0"]:
+            value = value.get(name) if isinstance(value, Mapping) else None
+        return value
+
+    def _object_place(self, event: Mapping[str, Any]) -> list[str] | None:
+        return self._place("object") or _thing_in(event)
+
+    def delivery(self, event: Mapping[str, Any], target: Target, now: datetime) -> Delivery:
+        """The event as it is posted to a target."""
+        body = json.dumps(event).encode()
+        signed = sign(scheme_of(self._webhook["scheme"]), target.secret, body, now.timestamp(), f"msg_{new_id()}")
+        headers = {"Content-Type": "application/json", **signed}
+        return Delivery(target.url, headers, body, str(self._at(event, "type")))
+
+
+def _thing_in(event: Any, place: tuple[str, ...] = ()) -> list[str] | None:
+    """Where the first mapping with an id of its own stands within an event."""
+    for name, part in event.items() if isinstance(event, Mapping) else ():
+        if isinstance(part, Mapping):
+            if "id" in part:
+                return [*place, name]
+            if found := _thing_in(part, (*place, name)):
+                return found
+    return None
+
+
+def _with(body: Mapping[str, Any], place: Sequence[str], value: Any) -> dict[str, Any]:
+    inner = body.get(place[0])
+    part = _with(inner if isinstance(inner, Mapping) else {}, place[1:], value) if place[1:] else value
+    result = {**body, place[0]: part}
+    if part is None and place[0] not in body:
+        del result[place[0]]
+    return result
+
+
+def is_here(url: str) -> bool:
+    """Whether an address is on this machine."""
+    return urlsplit(url).hostname in {"localhost", "127.0.0.1", "::1"}

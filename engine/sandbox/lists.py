@@ -1,0 +1,153 @@
+"""A page of a list, in the frame that the gateway's cases show, continued where its `pages:` says how.
+
+Hides: what becomes of the frame: the case's own page with more after it, or its last page, with other items in it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine.request_types import RequestType
+from engine.sandbox.analogies import as_type, fresh_id
+from engine.sandbox.routes import Route, Shown
+
+_CHAIN = re.compile(r"\{\{\s*response((?:\.\w+)+)\s*\}\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """How a gateway frames a list: the request type that reads it, the pages its cases show, where the items are."""
+
+    type: RequestType | None
+    pages: Sequence[Shown]
+    items: tuple[str, ...]
+
+    def says(self, body: Any) -> Mapping[str, Any]:
+        """Whether there is more after a page, and which parameters lead to it."""
+        if self.type is None or "pages" not in self.type.written:
+            return {"more": isinstance(body, Mapping) and body.get("has_more")}
+        said: Mapping[str, Any] = self.type.reading({"response": body, "status": 200})
+        return said
+
+    @property
+    def leads_on(self) -> frozenset[str]:
+        """The parameters that lead to a later page."""
+        return frozenset((self.type.written.get("pages") or {}).get("next", {})) if self.type else frozenset()
+
+
+PLAIN = Frame(None, (), ("data",))
+
+
+def frame_of(route: Route) -> Frame | None:
+    """The frame in which the cases of a route show a list, or None where they show none."""
+    for type in route.types:
+        if type.pages:
+            return Frame(type, route.successes, tuple(type.pages.items.strip("/").split("/")))
+    for shown in route.successes:
+        if (place := _items_in(shown.answer)) is not None:
+            return Frame(route.types[0] if route.types else None, route.successes, place)
+    return None
+
+
+def _items_in(answer: Any) -> tuple[str, ...] | None:
+    if isinstance(answer, list):
+        return ()
+    if not isinstance(answer, Mapping) or "id" in answer:
+        return None
+    return next(((name,) for name, part in answer.items() if isinstance(part, list)), None)
+
+
+class Pages:
+    """Cuts lists into pages, and knows the marks that it gave out for the next ones."""
+
+    def __init__(self, size: str, usual: int, id: str) -> None:
+        self._size, self._usual, self._id = size, usual, id
+        self._marks: dict[tuple[str, str, str], int] = {}
+
+    def page(self, items: Sequence[Mapping[str, Any]], frame: Frame, path: str, query: Mapping[str, Any]) -> Any:
+        """The page of `items` that `query` asks for."""
+        fitting = [item for item in items if self._fits(item, query, frame)]
+        size = int(query[self._size]) if str(query.get(self._size, "")).isdigit() else self._usual
+        start = self._start(fitting, frame, path, query)
+        end = start + max(size, 1)
+        return self._framed(fitting[start:end], frame, path, query, end if end < len(fitting) else None)
+
+    def _fits(self, item: Mapping[str, Any], query: Mapping[str, Any], frame: Frame) -> bool:
+        """Whether an item has what the query names; a parameter that is no property of it names nothing."""
+        named = {name: value for name, value in query.items() if name in item and name not in frame.leads_on}
+        return all(_equal(item[name], value) for name, value in named.items())
+
+    def _start(self, items: Sequence[Mapping[str, Any]], frame: Frame, path: str, query: Mapping[str, Any]) -> int:
+        ids = [str(item.get(self._id)) for item in items]
+        for name in frame.leads_on & query.keys():
+            value = str(query[name])
+            if value in ids:
+                return ids.index(value) + 1
+            return self._marks.get((path, name, value), 0)
+        return 0
+
+    def _framed(self, items: list[Any], frame: Frame, path: str, query: Mapping[str, Any], further: int | None) -> Any:
+        body = self._empty(frame, path, query, more=further is not None)
+        if not frame.items:
+            return items
+        body = _with(body, frame.items, items)
+        if further is None:
+            return body
+        for name, value in (frame.says(body).get("next") or {}).items():
+            marked = value
+            if isinstance(value, str) and value in body.values():  # a mark that the case gave out is good once
+                marked = fresh_id(value)
+                body = {key: marked if part == value else part for key, part in body.items()}
+            self._marks[path, name, str(marked)] = further
+        return body
+
+    def _empty(self, frame: Frame, path: str, query: Mapping[str, Any], *, more: bool) -> dict[str, Any]:
+        shown = [one for one in frame.pages if isinstance(one.answer, Mapping)]
+        alike = [one for one in shown if bool(frame.says(one.answer).get("more")) == more]
+        if not shown:
+            return {"has_more": more}
+        body = {
+            name: as_type(query[name], part) if name in query else part
+            for name, part in (alike or shown)[0].answer.items()
+        }
+        if isinstance(url := body.get("url"), str):
+            body["url"] = url[: url.index("/", 1)] + path if url.startswith("/") and url.count("/") > 1 else url
+        return body if alike else self._turned(frame, body, more=more)
+
+    def _turned(self, frame: Frame, body: dict[str, Any], *, more: bool) -> dict[str, Any]:
+        """A frame that says the other thing about more."""
+        leaf = str((frame.type.written.get("pages") or {}).get("more", "")) if frame.type else ""
+        place = found[1][1:].split(".") if (found := _CHAIN.fullmatch(leaf)) else ["has_more"]
+        before: Any = body
+        for name in place:
+            before = before.get(name) if isinstance(before, Mapping) else None
+        if before is None or isinstance(before, str):
+            return _with(body, place, fresh_id("next_") if more else None)
+        return _with(body, place, more)
+
+
+def _with(body: Mapping[str, Any], place: Sequence[str], value: Any) -> dict[str, Any]:
+    inner = body.get(place[0])
+    part = _with(inner if isinstance(inner, Mapping) else {}, place[1:], value) if place[1:] else value
+    return {**body, place[0]: part}
+
+
+_ORDERS = {
+    "gte": lambda mine, theirs: mine >= theirs,
+    "gt": lambda mine, theirs: mine > theirs,
+    "lte": lambda mine, theirs: mine <= theirs,
+    "lt": lambda mine, theirs: mine < theirs,
+}
+
+
+def _equal(mine: Any, wanted: Any) -> bool:
+    if isinstance(wanted, Mapping) and wanted.keys() <= _ORDERS.keys():
+        return all(_ORDERS[order](mine, as_type(value, mine)) for order, value in wanted.items())
+    if isinstance(wanted, Mapping) and isinstance(mine, Mapping):
+        return all(name in mine and _equal(mine[name], part) for name, part in wanted.items())
+    text = mine if isinstance(mine, str) else json.dumps(mine)
+    return bool(text == (wanted if isinstance(wanted, str) else json.dumps(wanted)))

@@ -1,0 +1,168 @@
+"""What a `_sandbox.yml` says: how a gateway's stand-in differs from what the gateway's cases show.
+
+    tokens, let        what test tokens stand for; names for all rules
+    refusals           how the gateway words a refusal
+    event, registered  what all events share; which objects are webhook endpoints
+    routes             what a request refuses, makes, sets, changes and sends events of
+
+Hides: how its leaves are found, checked and compiled. They are the same confined templates as everywhere else; nothing
+of it is compiled before a sandbox asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.confined import ABSENT
+from engine.definitions import Look, check_file
+from engine.errors import Fault, did_you_mean
+from engine.template_checks import Names
+from engine.templates import Templates, is_template
+from engine.yaml_files import YamlFile
+
+NAMES = ("request", "query", "path", "object", "objects", "lists", "tokens", "fresh", "account", "key", "now")
+REFUSALS: Mapping[str, int] = {
+    "unauthorized": 401,
+    "missing": 404,
+    "invalid": 400,
+    "mismatch": 400,
+    "in_progress": 409,
+    "rate_limited": 429,
+    "broken": 500,
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the file at the JSON pointer `pointer`: rendered as a whole, or looked into."""
+
+    value: Any
+    pointer: str
+    _file: YamlFile
+    _templates: Templates | None
+    _compiled: dict[str, Callable[[Names], Any]] = field(default_factory=dict)
+
+    @classmethod
+    def nothing(cls) -> Part:
+        """Of a gateway without such a file."""
+        return cls(None, "", YamlFile("", None, {}), None)
+
+    def get(self, *names: str) -> Part:
+        """The part below; one whose value is None where there is none."""
+        value, pointer = self.value, self.pointer
+        for name in names:
+            value = value.get(name) if isinstance(value, Mapping) else None
+            pointer = f"{pointer}/{name.replace('~', '~0').replace('/', '~1')}"
+        return Part(value, pointer, self._file, self._templates, self._compiled)
+
+    def parts(self) -> dict[str, Part]:
+        """The parts of a mapping by name, of a list by number; nothing where there is none."""
+        named = self.value if isinstance(self.value, Mapping) else dict(enumerate(self.value or []))
+        found = {}
+        for name, value in named.items():
+            pointer = f"{self.pointer}/{str(name).replace('~', '~0').replace('/', '~1')}"
+            found[str(name)] = Part(value, pointer, self._file, self._templates, self._compiled)
+        return found
+
+    def render(self, names: Names) -> Any:
+        """The value with its leaves rendered, what is absent left out; ABSENT where nothing is left."""
+        if self.value is None or self._templates is None:
+            return ABSENT
+        if self.pointer not in self._compiled:
+            top = self.pointer
+            marks = {
+                f"/value{place.removeprefix(top)}": self._file.marks[place]
+                for place in self._file.marks
+                if f"{place}/".startswith(f"{top}/")
+            }
+            structure = self._templates.structure({"value": self.value}, marks, f"{self._file.name}#{top}")
+            self._compiled[self.pointer] = structure
+        return self._compiled[self.pointer](names).get("value", ABSENT)
+
+    def holds(self, names: Names) -> bool:
+        """Whether the condition holds; no condition does."""
+        return self.value is None or bool(self.render(names))
+
+
+@dataclass(frozen=True)
+class SandboxFile:
+    """One gateway's `_sandbox.yml`."""
+
+    top: Part
+
+    @property
+    def tokens(self) -> Mapping[str, Mapping[str, Any]]:
+        """Test tokens, each with what it stands for."""
+        tokens: Mapping[str, Mapping[str, Any]] = self.top.get("tokens").value or {}
+        return tokens
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """Secrets and settings in sandbox mode, as far as the file names them."""
+        settings: Mapping[str, str] = self.top.get("settings").value or {}
+        return settings
+
+
+def read_sandbox(file: YamlFile, templates: Templates, look: Look) -> SandboxFile | list[Fault]:
+    """What a `_sandbox.yml` says, or its faults."""
+    faults = look(lambda: check_file(file, "sandbox") or list(_Check(file, templates).faults()))
+    return faults or SandboxFile(Part(file.value or {}, "", file, templates))
+
+
+@dataclass(frozen=True)
+class _Check:
+    """Finds names that are not in reach, and refusals that are not there."""
+
+    file: YamlFile
+    templates: Templates
+
+    def faults(self) -> Iterator[Fault]:
+        top = self.file.value or {}
+        names = dict.fromkeys(NAMES)
+        yield from self._let(top.get("let"), "/let", names)
+        for name, refusal in top.get("refusals", {}).items():
+            known = {**names, "given": None}
+            yield from self._leaves(refusal, f"/refusals/{name}", known)
+        yield from self._leaves(top.get("event"), "/event", {**names, "event": None})
+        yield from self._leaves(top.get("registered", {}).get("endpoint"), "/registered/endpoint", {"object": None})
+        for key, route in top.get("routes", {}).items():
+            pointer = f"/routes/{key.replace('~', '~0').replace('/', '~1')}"
+            yield from self._route(route, pointer, dict(names))
+
+    def _route(self, route: Mapping[str, Any], pointer: str, names: dict[str, None]) -> Iterator[Fault]:
+        yield from self._let(route.get("let"), f"{pointer}/let", names)
+        known = {*REFUSALS, *(self.file.value.get("refusals") or {})}
+        for number, refusal in enumerate(route.get("refuse", [])):
+            at = f"{pointer}/refuse/{number}"
+            inner = dict(names)
+            yield from self._leaves(refusal["when"], f"{at}/when", names)
+            yield from self._effects(refusal, at, inner)
+            yield from self._leaves(refusal.get("given"), f"{at}/given", inner)
+            yield from self._events(refusal, at, inner)
+            if not is_template(refusal["as"]) and refusal["as"] not in known:
+                guess = did_you_mean(refusal["as"], known)
+                yield self.file.fault(f"{at}/as", f"there is no refusal {refusal['as']!r} in refusals:{guess}")
+        for part in ("like", "items"):
+            yield from self._leaves(route.get(part), f"{pointer}/{part}", names)
+        yield from self._effects(route, pointer, names)
+        yield from self._leaves(route.get("set"), f"{pointer}/set", names)
+        yield from self._events(route, pointer, names)
+
+    def _let(self, let: Mapping[str, Any] | None, pointer: str, names: dict[str, None]) -> Iterator[Fault]:
+        for name, value in (let or {}).items():
+            yield from self._leaves(value, f"{pointer}/{name}", names)
+            names[name] = None
+
+    def _effects(self, route: Mapping[str, Any], pointer: str, names: dict[str, None]) -> Iterator[Fault]:
+        for name, made in route.get("make", {}).items():
+            yield from self._leaves(made, f"{pointer}/make/{name}", names)
+            names[name] = None
+        yield from self._leaves(route.get("change"), f"{pointer}/change", names)
+
+    def _events(self, route: Mapping[str, Any], pointer: str, names: dict[str, None]) -> Iterator[Fault]:
+        yield from self._leaves(route.get("events"), f"{pointer}/events", {**names, "event": None})
+
+    def _leaves(self, value: Any, pointer: str, names: Names) -> Iterator[Fault]:
+        return self.templates.check_structure(self.file.name, value, self.file.marks, pointer, names)
