@@ -190,22 +190,24 @@ def was_not_done(call: Record) -> bool:
     return bool(ended == "not_done")
 
 
-def due(now: datetime, limit: int) -> Change:
-    """The change that claims prepared calls whose time has come."""
+def due(now: datetime, limit: int, id: str | None = None) -> Change:
+    """The change that claims prepared calls whose time has come; with an `id` that call alone."""
     where = {"state": ["prepared"], "due": {"lte": instant(now)}}
-    return Change("update", CALL, ANYWHERE, where, _held(now) | {"first_sent_at": instant(now)}, limit=limit)
+    return _claim(where, _held(now) | {"first_sent_at": instant(now)}, limit, id)
 
 
-def unsettled(now: datetime, limit: int) -> Change:
-    """The change that claims unknown calls whose time has come."""
-    where = {"state": ["unknown"], "due": {"lte": instant(now)}}
-    return Change("update", CALL, ANYWHERE, where, _held(now), limit=limit)
+def unsettled(now: datetime, limit: int, id: str | None = None) -> Change:
+    """The change that claims unknown calls whose time has come; with an `id` that call alone."""
+    return _claim({"state": ["unknown"], "due": {"lte": instant(now)}}, _held(now), limit, id)
 
 
-def abandoned(now: datetime, limit: int) -> Change:
+def abandoned(now: datetime, limit: int, id: str | None = None) -> Change:
     """The change that claims calls whose holder died or froze: whatever it did, perhaps it sent."""
-    where = {"state": ["sending"], "lease": {"lte": instant(now)}}
-    return Change("update", CALL, ANYWHERE, where, _held(now), limit=limit)
+    return _claim({"state": ["sending"], "lease": {"lte": instant(now)}}, _held(now), limit, id)
+
+
+def _claim(where: Mapping[str, Any], held: Mapping[str, Any], limit: int, id: str | None) -> Change:
+    return Change("update", CALL, ANYWHERE, {**where, **({"id": id} if id else {})}, held, limit=limit)
 
 
 def audited(call: Record, now: datetime, who: str, what: str, why: str) -> list[Any]:

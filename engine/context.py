@@ -48,6 +48,18 @@ class Clock:
         return self.now().timestamp()
 
 
+Task = Callable[[], object]
+"""What is to be done with a row that was claimed: at once, for a claim does not last."""
+
+
+class Backlog(Protocol):
+    """Rows of one kind that wait for a worker."""
+
+    def take(self, limit: int, id: str | None = None) -> list[Task]:
+        """Claim up to `limit` rows whose time has come (only `id`, where given), those longest due first."""
+        ...
+
+
 class KeyMaker(Protocol):
     """Makes the idempotency key of an operation: (scope, request type, operation) → text."""
 

@@ -10,13 +10,14 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
 from engine.budgets import RATE_BUDGET
 from engine.calls import ANYWHERE, CALL, INSTALLATION, Plan, operation_key
 from engine.catalog import Catalog
-from engine.context import Clock, Context, KeyMaker
+from engine.context import Backlog, Clock, Context, KeyMaker, Task
 from engine.dispatcher import Dispatcher, Sender
 from engine.errors import Fault
 from engine.forms.submitting import Fields, Form, Forms, Submission
@@ -27,6 +28,7 @@ from engine.reactions import REACTION, Handler, Reactions
 from engine.records import Change, Record, Scope
 from engine.recovery import Recovery
 from engine.reloading import Files
+from engine.replays import REPLAY, Replays
 from engine.request_types import RequestType
 from engine.seals import Sealer
 from engine.sending import Sending
@@ -35,7 +37,7 @@ from engine.settling import Result
 from engine.store import Order, Store
 from engine.store.opening import open_store
 
-OWN_TYPES = {type.name: type for type in (CALL, EVENT, REACTION, INSTALLATION, RATE_BUDGET)}
+OWN_TYPES = {type.name: type for type in (CALL, EVENT, REACTION, REPLAY, INSTALLATION, RATE_BUDGET)}
 
 _H = TypeVar("_H", bound=Handler)
 
@@ -71,7 +73,9 @@ class Engine:
         self.settings = Settings(self.root, environment)
         self._files = files or Files(self.root, {**self.settings.base_urls(), **(base_urls or {})}, reload=reload)
         self.clock = clock or Clock()
-        self.store = store or open_store(self.settings.get("CALLSHEET_STORE"), self.root)
+        self.store = store or open_store(self.settings.get("CALLSHEET_STORE"), self.root, live=self.settings.live)
+        if self.settings.live and (demand := getattr(self.store, "demand_durable", None)):
+            demand()
         self.sealer = Sealer(self.settings.keys("CALLSHEET_ENCRYPTION_KEY"))
         self._reactions = Reactions(self.store, self.clock.now, lambda: self.catalog.record_types)
         context = Context(
@@ -89,6 +93,14 @@ class Engine:
         self._sending = Sending(context, gates.of if dispatcher is None else _no_gate)
         self.recovery = Recovery(context, self._sending)
         self._inbox = Inbox(context, self._sending.settling, self.recovery.settle_by_event)
+        self.replays = Replays(context, self._inbox)
+        self._backlogs: dict[str, tuple[Backlog, ...]] = {
+            CALL.name: (self._sending, self.recovery),
+            EVENT.name: (self._inbox,),
+            REPLAY.name: (self.replays,),
+            REACTION.name: (self._reactions,),
+        }
+        self._turns = count()
         self._forms = Forms(self)
         self._due = threading.local()
         self.wake: Callable[[], object] | None = None  # a host's worker; without one, follow-ups are sent at once
@@ -155,9 +167,25 @@ class Engine:
             self._go_on()
 
     def run_due(self, limit: int = 10) -> int:
-        """Do what is due: queued and open calls, waiting events, reactions. Returns how many there were of them."""
-        parts = (self._sending, self.recovery, self._inbox, self._reactions)
-        return sum(part.run_due(limit) for part in parts)
+        """Do what is due, one after the other: queued and open calls, waiting events, slices of replays, reactions.
+
+        Returns how many there were of them, up to `limit` of each kind.
+        """
+        return sum(_one_by_one(part, limit) for parts in self._backlogs.values() for part in parts)
+
+    def run_row(self, type: str, id: str) -> bool:
+        """Do what is due of one call, event, replay or reaction; returns whether anything was."""
+        return any(_one_by_one(part, 1, id) for part in self._backlogs[type])
+
+    def take_due(self, limit: int) -> list[Task]:
+        """Claim up to `limit` of what is due, to be done at once by as many threads. Every kind has its turn."""
+        parts = [part for parts in self._backlogs.values() for part in parts]
+        turn = next(self._turns) % len(parts)
+        tasks: list[Task] = []
+        for part in parts[turn:] + parts[:turn]:
+            if len(tasks) < limit:
+                tasks += part.take(limit - len(tasks))
+        return tasks
 
     def on(self, type: str) -> Callable[[_H], _H]:
         """Decorate a function to be called with every record of `type` after a commit changed it, at least once."""
@@ -247,3 +275,14 @@ class Engine:
         self.store.apply([Change("insert", INSTALLATION, ANYWHERE, {}, made)])
         value: str = self.store.find("installation", where={"name": "salt"}, limit=1)[0]["value"]
         return value
+
+
+def _one_by_one(backlog: Backlog, limit: int, id: str | None = None) -> int:
+    """Claim and do up to `limit` rows. None is claimed before its turn: a claimed row looks as if it was begun."""
+    for done in range(limit):
+        tasks = backlog.take(1, id)
+        if not tasks:
+            return done
+        for task in tasks:
+            task()
+    return limit

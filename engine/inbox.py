@@ -14,11 +14,13 @@ import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
+from engine import calls
 from engine.answers import parse_json
-from engine.calls import LEASE, as_bytes, as_text, instant
-from engine.context import Context
+from engine.calls import as_bytes, as_text, instant
+from engine.context import Context, Task
 from engine.errors import Conflict, DataError, SettingError, StoreError, UnknownNameError
 from engine.records import Change, Record, RecordType, Scope
 from engine.request_types import Gateway
@@ -160,15 +162,13 @@ class Inbox:
         except Exception as error:  # noqa: BLE001 - one event must not stop those behind it
             return self._end(record, [], self._failed(record, error))
 
-    def run_due(self, limit: int) -> int:
-        """Claim up to `limit` events whose time has come and process them; returns how many there were."""
+    def take(self, limit: int, id: str | None = None) -> list[Task]:
+        """Claim up to `limit` events whose time has come (only `id`, where given), each to be processed at once."""
         now = self._with.clock.now()
-        where = {"state": ["received", "failed"], "due": {"lte": instant(now)}}
-        held = {"due": instant(now + timedelta(seconds=LEASE))}
+        where = {"state": ["received", "failed"], "due": {"lte": instant(now)}, **({"id": id} if id else {})}
+        held = {"due": instant(now + timedelta(seconds=calls.LEASE))}
         taken = self._with.store.apply([Change("update", EVENT, Scope(""), where, held, limit=limit)])
-        for record in taken:
-            self.process(record)
-        return len(taken)
+        return [partial(self.process, record) for record in taken]
 
     def _end(self, record: Record, changes: list[Change], properties: dict[str, Any]) -> Record:
         end = {"due": None, **properties}

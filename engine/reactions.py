@@ -6,11 +6,13 @@ Hides: that a reaction is a row of its own, written in the commit that changes t
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
-from engine.calls import LEASE, instant
+from engine import calls
+from engine.calls import instant
+from engine.context import Task
 from engine.records import Change, Record, RecordType, Scope
 from engine.store import Store
 
@@ -46,11 +48,11 @@ class Reactions:
         self, store: Store, now: Callable[[], datetime], types: Callable[[], Mapping[str, RecordType]]
     ) -> None:
         self._store, self._now, self._types = store, now, types
-        self._handlers: dict[str, list[Handler]] = defaultdict(list)
+        self._handlers: dict[str, list[Handler]] = {}
 
     def on(self, type: str, handler: Handler) -> None:
         """Call `handler` with every record of `type` after it changed."""
-        self._handlers[type].append(handler)
+        self._handlers.setdefault(type, []).append(handler)
 
     def rows(self, changes: Sequence[Change]) -> list[Change]:
         """The rows to be committed with `changes`."""
@@ -73,23 +75,29 @@ class Reactions:
             for change in heard
         ]
 
-    def run_due(self, limit: int) -> int:
-        """Claim up to `limit` rows whose time has come and call their handlers; returns how many there were."""
+    def take(self, limit: int, id: str | None = None) -> list[Task]:
+        """Claim up to `limit` rows whose time has come (only `id`, where given), each to be reacted to at once.
+
+        Where nothing is listened to, they are left to the processes that do listen.
+        """
+        if not self._handlers:
+            return []
         now = self._now()
-        where = {"state": ["pending"], "due": {"lte": instant(now)}}
-        held = {"due": instant(now + timedelta(seconds=LEASE))}
+        where = {"state": ["pending"], "due": {"lte": instant(now)}, **({"id": id} if id else {})}
+        held = {"due": instant(now + timedelta(seconds=calls.LEASE))}
         taken = self._store.apply([Change("update", REACTION, Scope(""), where, held, limit=limit)])
-        for row in taken:
-            self._react(row)
-        return len(taken)
+        return [partial(self._react, row) for row in taken]
 
     def _react(self, row: Record) -> None:
         type = row["record_type"]
         try:
             inside = {name: getattr(row.scope, name) for name in self._types()[type].within}
             where = {**row["where"], **inside}
+            handlers = self._handlers.get(type)
+            if not handlers:
+                raise LookupError(f"no function of this process listens to {type}")
             for record in self._store.find(type, where=where, limit=1):
-                for handler in self._handlers[type]:
+                for handler in handlers:
                     handler(self._types()[type].complete(record))
         except Exception as error:  # noqa: BLE001 - the host's own code may raise anything, and is tried again
             self._later(row, error)

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from engine import calls
 from engine.answers import Verdict, judge
 from engine.calls import instant
-from engine.context import Context
+from engine.context import Context, Task
 from engine.dispatcher import Answer
 from engine.errors import Conflict, EngineError, SettingError, SignatureError, UnknownNameError
 from engine.records import Record
 from engine.request_types import RequestType
-from engine.sending import Sending
+from engine.sending import Sending, unattended
 from engine.settling import Exchange, Result
 from engine.windows import LOOK_UPS, has_settled, may_resend
 
@@ -32,16 +34,13 @@ class Recovery:
     def __init__(self, context: Context, sending: Sending) -> None:
         self._with, self._sending, self._settling = context, sending, sending.settling
 
-    def run_due(self, limit: int) -> int:
-        """Take up to `limit` abandoned and `limit` unknown calls up again; returns how many there were."""
-        now = self._with.clock.now()
-        taken = self._with.store.apply([calls.abandoned(now, limit), calls.unsettled(now, limit)])
-        for call in taken:
-            try:
-                self._take_up(call)
-            except EngineError as error:
-                log.warning("%s %s: %s", call["request_type"], call.id, error)
-        return len(taken)
+    def take(self, limit: int, id: str | None = None) -> list[Task]:
+        """Claim up to `limit` abandoned and unknown calls (only `id`, where given), each to be taken up at once."""
+        now, taken = self._with.clock.now(), list[Record]()
+        for claim in (calls.abandoned, calls.unsettled):
+            if len(taken) < limit:
+                taken += self._with.store.apply([claim(now, limit - len(taken), id)])
+        return [partial(unattended, self._take_up, call) for call in taken]
 
     def _take_up(self, call: Record) -> Result | None:
         """A call in the state sending, of which an earlier attempt may have been carried out."""
@@ -152,10 +151,12 @@ class Recovery:
 
     # What a person may do ---------------------------------------------------------------------------------------------
 
-    def remap(self, call: Record) -> Result:
+    def remap(self, call: Record, who: str = "a program", reason: str = "its mapper was mended") -> Result:
         """Map the kept answer of an unmapped call again; nothing is sent. Raises MappingError where it still fails."""
         _demand(call, {"unmapped"}, "map again")
         type = self._with.catalog().request_type(call["request_type"])
+        audit = calls.audited(call, self._with.clock.now(), who, "mapped again", reason)
+        call = self._with.commit([calls.moved(call, audit=audit)])[0]
         return self._settling.settle(call, type, self._kept(type, call, call["answer"]))
 
     def _kept(self, type: RequestType, call: Record, kept: Any) -> Exchange:
@@ -176,6 +177,21 @@ class Recovery:
         now = self._with.clock.now()
         audit = calls.audited(call, now, who, "taken up", reason)
         return self._with.commit([calls.moved(call, due=instant(now), audit=audit)])[0]
+
+    def look_up(self, call: Record, who: str, reason: str) -> Record:
+        """Ask the gateway now whether an unknown call was carried out; nothing is sent again.
+
+        Raises Conflict where its type names no look-up, and RejectedError and MappingError where that is what it was.
+        """
+        _demand(call, {"unknown"}, "be looked up")
+        now, type = self._with.clock.now(), self._with.catalog().request_type(call["request_type"])
+        if not type.lookup:
+            raise Conflict(f"{type.name} names no look-up; resolve the call {call.id} when you know what became of it")
+        audit = calls.audited(call, now, who, "looked up", reason)
+        taken = calls.taken(call, now)
+        held = self._with.commit([replace(taken, set={**taken.set, "audit": audit})])[0]
+        self._look_up(held, type)
+        return self._settling.as_it_is(held)
 
     def cancel(self, call: Record, who: str, reason: str) -> Record:
         """Keep a prepared call from ever being sent."""

@@ -17,7 +17,7 @@ from typing import Any
 from engine import calls
 from engine.answers import Verdict, judge
 from engine.calls import Plan, instant
-from engine.context import Context
+from engine.context import Context, Task
 from engine.credentials import credentials
 from engine.dispatcher import Answer, Failure
 from engine.errors import Conflict, EngineError, MappingError, SettingError, SignatureError, UnknownNameError
@@ -66,15 +66,10 @@ class Sending:
         planned.demand_same(call)
         return call
 
-    def run_due(self, limit: int) -> int:
-        """Claim up to `limit` prepared calls whose time has come and send them; returns how many there were."""
-        taken = self._with.store.apply([calls.due(self._with.clock.now(), limit)])
-        for call in taken:
-            try:
-                self._send_queued(call)
-            except EngineError as error:
-                log.warning("%s %s: %s", call["request_type"], call.id, error)
-        return len(taken)
+    def take(self, limit: int, id: str | None = None) -> list[Task]:
+        """Claim up to `limit` prepared calls whose time has come (only `id`, where given), each to be sent at once."""
+        taken = self._with.store.apply([calls.due(self._with.clock.now(), limit, id)])
+        return [partial(unattended, self._send_queued, call) for call in taken]
 
     def _send_queued(self, call: Record) -> None:
         try:
@@ -83,8 +78,8 @@ class Sending:
             self._thawed(type, call)
         except (UnknownNameError, SettingError, SignatureError) as error:
             self.settling.put_off(call, str(error))
-            return
-        self.carry_out(call, type, first=True)
+        else:
+            self.carry_out(call, type, first=True)
 
     def _thawed(self, type: RequestType, call: Record) -> Request:
         """The frozen request. Raises SettingError and SignatureError where it, or its answer, needs a key not here."""
@@ -190,6 +185,14 @@ class Sending:
         except (ValueError, Conflict) as error:
             raise MappingError(f"{type.name} was read, but its answer could not be mapped: {error}") from None
         return self.settling.result(None, type, response, records)
+
+
+def unattended(do: Callable[[Record], object], call: Record) -> None:
+    """Do what a worker does with a call. Nobody waits for it: what goes wrong is in the log, and in the call's row."""
+    try:
+        do(call)
+    except EngineError as error:
+        log.warning("%s %s: %s", call["request_type"], call.id, error)
 
 
 def _unfit(type: RequestType, call: Record, now: datetime) -> Failure | None:

@@ -51,15 +51,16 @@ class Settings:
     def secret(self, name: str, *, live_key: str | None = None) -> str:
         """The secret, fit to stand in a header. Raises SettingError, never with the value.
 
-        `live_key` is the pattern of keys for live money, which are refused outside live mode.
+        `live_key` is the pattern of keys for live money, which are refused outside live mode, and all others in it.
         """
         value = self._values.get(name)
         if not value:
             raise SettingError(name, "is not set; put it into the environment or into .env")
         if not re.fullmatch(r"[\x21-\x7e]+", value):
             raise SettingError(name, "holds white space or characters that cannot be sent; copy it again")
-        if live_key and re.search(live_key, value) and not self.live:
-            raise SettingError(name, "is a key for live money; set CALLSHEET_MODE=live, or use a test key")
+        if live_key and (is_live := bool(re.search(live_key, value))) != self.live:
+            wrong = "is a key for live money; set CALLSHEET_MODE=live, or use a test key"
+            raise SettingError(name, wrong if is_live else "is no key for live money, and CALLSHEET_MODE is live")
         self._shown |= {value}
         return value
 

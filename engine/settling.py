@@ -32,9 +32,10 @@ from engine.errors import (
     UnknownOutcome,
 )
 from engine.planning import plan
-from engine.records import Change, Record, Scope
+from engine.records import Change, Record, RecordType, Scope
 from engine.redaction import hidden
 from engine.request_types import RequestType
+from engine.store import Store
 from engine.windows import LATER, comes_back
 from engine.write_only import texts
 
@@ -187,7 +188,9 @@ class Settling:
         if state == "unmapped":
             raise MappingError(call["message"], call)
         if state == "succeeded":
-            return self.result(call, type, verdict.response, self._changed(call))
+            return self.result(
+                call, type, verdict.response, changed_by(self._with.store, self._with.catalog().record_types, call)
+            )
         outcome = state if state in {"declined", "not_done"} else "unknown"
         said = self.hiding(type, call)(verdict.message)
         raise error_of(type, call, replace(verdict, outcome=outcome, message=said))
@@ -261,15 +264,16 @@ class Settling:
         end = calls.moved(call, state="unmapped", **{**facts, "message": said})
         return MappingError(said, self._with.commit([end])[0])
 
-    def _changed(self, call: Record) -> list[Record]:
-        types, find = self._with.catalog().record_types, self._with.store.find
-        changed = [one for one in call.get("changed") or [] if one["type"] in types]
-        inside = [{name: getattr(call.scope, name) for name in types[one["type"]].within} for one in changed]
-        return [
-            record
-            for one, scope in zip(changed, inside, strict=True)
-            for record in find(one["type"], where={**one["where"], **scope}, limit=1)
-        ]
+
+def changed_by(store: Store, types: Mapping[str, RecordType], row: Record) -> list[Record]:
+    """The records that a call or an event changed, as they are now; those that are gone since are left out."""
+    changed = [one for one in row.get("changed") or [] if one["type"] in types]
+    inside = [{name: getattr(row.scope, name) for name in types[one["type"]].within} for one in changed]
+    return [
+        record
+        for one, scope in zip(changed, inside, strict=True)
+        for record in store.find(one["type"], where={**one["where"], **scope}, limit=1)
+    ]
 
 
 def _not_written(call: Record, type: RequestType, exchange: Exchange, error: StoreError) -> UnknownOutcome:

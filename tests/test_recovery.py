@@ -464,3 +464,33 @@ def test_a_machine_that_slept_between_two_attempts_does_not_send_again(root: Pat
     with pytest.raises(UnknownOutcome):
         engine.send("acme/pay", {"amount": 5})
     assert len(gateway.sent) == 1
+
+
+def test_a_person_may_have_the_gateway_asked_now(root: Path, time: Time) -> None:
+    """In the key's window a worker would send again; a person who would rather know first has it looked up."""
+    engine, gateway = left_unknown(root, time, ok(items=[{"id": "p_9", "amount": 5}]))
+    assert engine.recovery.look_up(the_call(engine), "ann", "before it is sent again")["state"] == "succeeded"
+    assert [request.method for request in gateway.sent] == ["POST"] * 3 + ["GET"]
+    assert [(line["who"], line["what"]) for line in the_call(engine)["audit"]] == [("ann", "looked up")]
+    with pytest.raises(Conflict, match="only one that is unknown can be looked up"):
+        engine.recovery.look_up(the_call(engine), "ann", "again")
+
+
+def test_what_has_no_look_up_is_not_looked_up(root: Path, time: Time) -> None:
+    engine = engine_of(root, time, Gateway(LOST))
+    with pytest.raises(UnknownOutcome):
+        engine.send("acme/pay_once", {"amount": 5})
+    with pytest.raises(Conflict, match="acme/pay_once names no look-up"):
+        engine.recovery.look_up(the_call(engine), "ann", "to know")
+    assert the_call(engine)["state"] == "unknown"
+    assert not the_call(engine)["audit"]
+
+
+def test_who_mapped_a_call_again_is_kept_whether_it_helped_or_not(root: Path, time: Time) -> None:
+    engine = engine_of(root, time, Gateway(ok(id="p_1", amount="five")))
+    with pytest.raises(MappingError):
+        engine.send("acme/pay", {"amount": 5})
+    with pytest.raises(MappingError):
+        engine.recovery.remap(the_call(engine), "ann", "the file was mended")
+    assert [(line["who"], line["what"]) for line in the_call(engine)["audit"]] == [("ann", "mapped again")]
+    assert the_call(engine)["state"] == "unmapped"

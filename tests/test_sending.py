@@ -547,9 +547,11 @@ def test_a_secret_that_cannot_be_sent(tmp_path: Path, value: str) -> None:
 
 
 def test_a_live_key_needs_live_mode(tmp_path: Path) -> None:
-    """A key for live money is refused in test mode; in live mode it is used, and the records are live."""
+    """A key for live money is refused in test mode; in live mode only it is used, and the records are live."""
     with pytest.raises(SettingError, match="SHOP_KEY: is a key for live money; set CALLSHEET_MODE=live"):
         host(tmp_path / "a", SHOP_KEY="live_key").engine.send("shop/pay", {"amount": 5})
+    with pytest.raises(SettingError, match="SHOP_KEY: is no key for live money, and CALLSHEET_MODE is live"):
+        host(tmp_path / "c", CALLSHEET_MODE="live").engine.send("shop/pay", {"amount": 5})
     shop = host(tmp_path / "b", SHOP_KEY="live_key", CALLSHEET_MODE="live")
     shop.engine.send("shop/pay", {"amount": 5})
     assert [record["live"] for record in shop.find("sale")] == [True]

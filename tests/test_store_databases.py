@@ -42,15 +42,18 @@ from store_processes import first_use, in_processes
 import engine.calls
 import engine.inbox
 import engine.reactions
-from engine.errors import Conflict, StoreError
+from engine.core import Engine
+from engine.errors import Conflict, SettingError, StoreError
 from engine.records import Change, Record, RecordType
-from engine.store import migrations
+from engine.store import Durability, migrations
 from engine.store.group import Group, Job
 from engine.store.migrations import VERSION_TABLE
+from engine.store.mounts import network_file_system
+from engine.store.postgres import DURABLE
 from engine.store.searches import by_id, by_key, page
 from engine.store.searches import claim as claim_statement
 from engine.store.sql import SqlStore
-from engine.store.sqlite import durability
+from engine.store.sqlite import journal_for
 from engine.store.tables import COLUMNS, METADATA, SCHEMA
 
 
@@ -327,15 +330,15 @@ def commit_all(jobs: Sequence[Job]) -> None:
 
 class TestSqliteFile:
     def test_a_commit_survives_a_power_cut(self, sqlite_store_url: str) -> None:
-        assert durability((3, 40, 1)) == durability((3, 51, 2)) == ("PERSIST", "FULL")
-        assert durability((3, 51, 3)) == durability((3, 52, 0)) == ("WAL", "FULL")
+        assert journal_for((3, 40, 1)) == journal_for((3, 51, 2)) == ("PERSIST", "FULL")
+        assert journal_for((3, 51, 3)) == journal_for((3, 52, 0)) == ("WAL", "FULL")
         names, found = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout"), list[Any]()
 
         def inside(connection: Connection, _: Sequence[Change]) -> None:
             found.extend(connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names)
 
         SqlStore(sqlite_store_url, inside=inside).apply([upsert("ch_1")])
-        journal, _ = durability(sqlite3.sqlite_version_info)
+        journal, _ = journal_for(sqlite3.sqlite_version_info)
         assert found == [journal.lower(), 2, 1, 10_000]
 
     def test_a_newer_sqlite_is_used_where_it_is_asked_for(self, wal_store_url: str) -> None:
@@ -354,6 +357,46 @@ class TestSqliteFile:
         store.apply([upsert("ch_1")])
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert len(SqlStore(f"sqlite:///{path}").find("payment")) == 1
+
+    def test_what_it_says_of_itself(self, sqlite_store_url: str) -> None:
+        store = SqlStore(sqlite_store_url)
+        journal, synchronous = journal_for(sqlite3.sqlite_version_info)
+        said = f"SQLite {sqlite3.sqlite_version}, journal {journal.lower()}, synchronous {synchronous}"
+        assert store.durability() == Durability(said, ())
+        event.listen(
+            store._opened().engine,
+            "connect",
+            lambda connection, _: connection.execute("PRAGMA synchronous = NORMAL").close(),
+        )
+        store._opened().engine.dispose()
+        assert store.durability().weak == ("synchronous is NORMAL, so a power cut can undo commits",)
+
+    def test_live_money_needs_a_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        kept_nowhere = "sqlite:///file:x?mode=memory&cache=shared&uri=true"
+        SqlStore(kept_nowhere).upgrade()
+        engine = Engine(tmp_path, environment={"CALLSHEET_MODE": "live", "CALLSHEET_STORE": kept_nowhere})
+        with pytest.raises(StoreError, match="is refused with CALLSHEET_MODE=live: its journal is memory, so a crash"):
+            engine.find("payment", limit=1)
+        with pytest.raises(SettingError, match="CALLSHEET_STORE: memory: keeps nothing"):
+            Engine(tmp_path, environment={"CALLSHEET_MODE": "live", "CALLSHEET_STORE": "memory:"})
+        lasting = Engine(tmp_path, environment={"CALLSHEET_MODE": "live"})
+        assert lasting.find("payment", limit=1) == []
+
+    def test_network_file_systems_are_told(self, tmp_path: Path) -> None:
+        mounts = tmp_path / "mounts"
+        mounts.write_text(
+            "/dev/vda / ext4 rw 0 0\n"
+            "//nas/x /srv/the\\040shop cifs rw 0 0\n"
+            "/dev/vdb /srv/the\\040shop/here ext4 rw 0 0\n"
+        )
+        for path, kind in (
+            ("/srv/the shop/callsheet.sqlite3", "cifs"),
+            ("/srv/the shop/here/callsheet.sqlite3", None),
+            ("/srv/callsheet.sqlite3", None),
+        ):
+            assert network_file_system(Path(path), mounts) == kind
+        assert network_file_system(Path("/srv/the shop/x"), tmp_path / "none") is None
 
     def test_a_lock_held_by_somebody_else(self, sqlite_store_url: str) -> None:
         store = SqlStore(f"{sqlite_store_url}?timeout=0.1")
@@ -408,6 +451,26 @@ class TestPostgresServer:
 
         SqlStore(postgres_store_url.replace("postgresql://", "postgres://"), inside=inside).apply([upsert("ch_1")])
         assert found == ["15s", "5s", "30s", "read committed", "on", "callsheet"]
+
+    def test_what_it_says_of_itself(self, postgres_store_url: str) -> None:
+        found = SqlStore(postgres_store_url).durability()
+        with psycopg.connect(postgres_store_url) as connection:
+            shown = [connection.execute(f"SHOW {name}".encode()).fetchone() for name in DURABLE]
+        settings = dict(zip(DURABLE, (value for row in shown if row for value in row), strict=True))
+        assert found.said.startswith("PostgreSQL ")
+        assert found.said.endswith(", ".join(f"{name} {value}" for name, value in settings.items()))
+        assert [one.partition(" ")[0] for one in found.weak] == [name for name in DURABLE if settings[name] == "off"]
+
+    def test_live_money_needs_a_server_that_flushes(self, tmp_path: Path) -> None:
+        """A server of the tests does not, for it is to be fast."""
+        with running_server() as server:
+            SqlStore(server.url).upgrade()
+            live = {"CALLSHEET_MODE": "live", "CALLSHEET_STORE": server.url}
+            store = Engine(tmp_path, environment=live).store
+            for _ in range(2):
+                with pytest.raises(StoreError, match="is refused with CALLSHEET_MODE=live: fsync is off, so a power"):
+                    store.apply([upsert("ch_1")])
+            assert SqlStore(server.url).find("payment") == []
 
     def test_commits_are_durable_even_where_the_server_would_rather_not(self, postgres_url: str) -> None:
         with psycopg.connect(postgres_url, autocommit=True) as connection:

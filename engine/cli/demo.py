@@ -97,6 +97,7 @@ def _request(call: Record) -> str:
 
 def _received(engine: Engine, case: Case) -> str:
     from engine.signatures import scheme_of, sign
+    from engine.stories import changed
 
     gateway, endpoint = case.gateway, case.told.get("endpoint", "")
     webhook: Any = engine.catalog.gateway(gateway).webhook
@@ -113,7 +114,7 @@ def _received(engine: Engine, case: Case) -> str:
             ("event", f"{event['event_type']}  {tables.state(event['state'])}"),
             ("then sent", "\n".join(_request(call) for call in followed)),
             ("answered", "\n".join(stories.answer_of(call, brief=True) for call in followed)),
-            ("kept", stories.records(engine, [one for call in followed for one in stories.changed_by(engine, call)])),
+            ("kept", stories.records(engine, [one for call in followed for one in changed(engine, call)])),
         ],
         indent="   ",
     )

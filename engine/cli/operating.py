@@ -56,7 +56,7 @@ def remap(here: Opening, id: str | None, everything: bool) -> None:
     failed = 0
     for call in [one(here, "call", id)] if id else list(_all(engine, "call", state="unmapped")):
         try:
-            result = engine.recovery.remap(call)
+            result = engine.recovery.remap(call, getpass.getuser(), "its file was mended")
         except MappingError as error:
             failed += 1
             click.echo(f"{call.id}: {error}", err=True)

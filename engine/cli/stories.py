@@ -90,18 +90,10 @@ def records(engine: Engine, touched: Iterable[Record]) -> str:
     )
 
 
-def changed_by(engine: Engine, row: Record) -> list[Record]:
-    """The records that a call or an event changed, as they are now."""
-    types = engine.catalog.record_types
-    found: list[Record] = []
-    for one in row.get("changed") or []:
-        if one["type"] in types:
-            found += engine.store.find(one["type"], where=one["where"], limit=1)
-    return found
-
-
 def call(engine: Engine, row: Record) -> str:
     """A call's whole story."""
+    from engine.stories import changed
+
     followed = engine.find("call", parent=row.id, order="id")
     pairs = [
         ("call", f"{row.id}  {tables.text(row['request_type'])}"),
@@ -114,7 +106,7 @@ def call(engine: Engine, row: Record) -> str:
         ("sent", request_of(row)),
         ("attempts", attempts_of(row)),
         ("answered", answer_of(row)),
-        ("kept", records(engine, changed_by(engine, row))),
+        ("kept", records(engine, changed(engine, row))),
         ("then", "\n".join(f"{one.id}  {one['request_type']}  {tables.state(one['state'])}" for one in followed)),
     ]
     return tables.facts(pairs)
@@ -123,6 +115,7 @@ def call(engine: Engine, row: Record) -> str:
 def event(engine: Engine, row: Record) -> str:
     """An event's whole story."""
     from engine.calls import as_bytes
+    from engine.stories import changed
 
     followed = engine.find("call", parent=row.id, order="id")
     tries = f"{row['tries']}, the next at {row['due']}" if row["tries"] and row["due"] else str(row["tries"] or "")
@@ -137,7 +130,7 @@ def event(engine: Engine, row: Record) -> str:
         ("received", tables.text(row["received_at"])),
         ("failed", tries),
         ("body", requests.body(as_bytes(row["body"]), "application/json")),
-        ("kept", records(engine, changed_by(engine, row))),
+        ("kept", records(engine, changed(engine, row))),
         ("then", "\n".join(f"{one.id}  {one['request_type']}  {tables.state(one['state'])}" for one in followed)),
     ]
     return tables.facts(pairs)
@@ -160,22 +153,9 @@ def _short(value: str) -> str:
 
 
 def _state(row: Record) -> str:
-    meanings: Mapping[str, str] = {
-        "prepared": "waits to be sent",
-        "sending": "is being sent",
-        "succeeded": "was carried out",
-        "declined": "was refused, not carried out",
-        "not_done": "was not carried out",
-        "unknown": "was PERHAPS carried out",
-        "unmapped": "WAS CARRIED OUT; its answer is kept, no records could be made of it",
-        "received": "is kept and waits to be processed",
-        "processed": "its changes are made",
-        "ignored": "there is no processor of its name",
-        "failed": "will be tried again",
-        "dead": "was tried for the last time",
-        "quarantined": "is authentic, but not for this host",
-    }
-    return f"{tables.state(row['state'])}: {meanings.get(row['state'], '')}"
+    from engine.stories import MEANINGS
+
+    return f"{tables.state(row['state'])}: {MEANINGS.get(row['state'], '')}"
 
 
 def _mode(row: Record) -> str:

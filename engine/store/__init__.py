@@ -9,6 +9,7 @@ Import what you need from its module: `engine.store.memory` for tests, `engine.s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from engine.records import Change, Record
@@ -45,3 +46,11 @@ class Store(Protocol):
         "lte", "gt", "gte"). `after` is the id of the last record of the page before.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Durability:
+    """How a database keeps what is committed: `said` in a few words; `weak`: what could lose it, each a sentence."""
+
+    said: str
+    weak: tuple[str, ...]

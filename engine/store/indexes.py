@@ -134,6 +134,12 @@ def _incomplete(type: str, name: str) -> StoreError:
     return StoreError(f"the index of {type}.{name} does not hold all records yet; run `callsheet db upgrade`")
 
 
+def incomplete(type: RecordType, connection: Connection) -> list[str]:
+    """The indexes and unique keys of `type` that do not hold all of its records yet."""
+    names = _declared(type) - _complete(connection, type.name)
+    return sorted(names) if names and not _is_empty(connection, type.name) else []
+
+
 def _set_marks(type: RecordType, gone: set[str], come: set[str], connection: Connection) -> None:
     try:
         exchange(connection, INDEXED, {(type.name, mark) for mark in gone}, {(type.name, mark) for mark in come})

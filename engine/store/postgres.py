@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, create_engine, event, text
+from sqlalchemy import URL, Connection, create_engine, event, func, select, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from engine.errors import StoreError
+from engine.store import Durability
 from engine.store.indexes import Taken
 
 T = TypeVar("T")
@@ -28,7 +29,13 @@ _SETTINGS = text(
     " set_config('idle_in_transaction_session_timeout', '30s', false),"
     " set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), false)"
 )
+DURABLE = {
+    "fsync": "a power cut can corrupt the whole database",
+    "full_page_writes": "a power cut can corrupt the pages that were being written",
+    "synchronous_commit": "a crash can undo commits",
+}
 _NUMBER = text("SELECT pg_current_xact_id_if_assigned()::text")
+_SHOWN = select(*(func.current_setting(name) for name in ("server_version", *DURABLE)))
 _STATUS = text("SELECT pg_xact_status(cast(:number AS xid8))")
 
 
@@ -59,6 +66,13 @@ class PostgresDatabase:
             if not error.connection_invalidated:
                 raise
             return self._read(work)  # the server was restarted since the connection was used last
+
+    def durability(self) -> Durability:
+        """How commits are kept, as the server is set up now."""
+        version, *values = self.read(lambda connection: connection.execute(_SHOWN).one())
+        settings = dict(zip(DURABLE, values, strict=True))
+        weak = tuple(f"{name} is off, so {DURABLE[name]}" for name, value in settings.items() if value == "off")
+        return Durability(", ".join([f"PostgreSQL {version}", *map(" ".join, settings.items())]), weak)
 
     def _read(self, work: Callable[[Connection], T]) -> T:
         with self._autocommit.connect() as connection:

@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
@@ -18,8 +19,8 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from engine.errors import StoreError
 from engine.records import Change, Record, RecordType
-from engine.store import Order, migrations
-from engine.store.indexes import Indexes
+from engine.store import Durability, Order, migrations
+from engine.store.indexes import Indexes, incomplete
 from engine.store.postgres import PostgresDatabase
 from engine.store.rows import Work
 from engine.store.searches import page, through_index
@@ -41,6 +42,7 @@ class SqlStore:
     Nothing is opened before the first use, which also brings the tables up to date.
     """
 
+    _demanding = False
     _database: SqliteDatabase | PostgresDatabase | None = None
 
     def __init__(self, url: str | Path, *, inside: Inside | None = None) -> None:
@@ -85,6 +87,31 @@ class SqlStore:
         with self._told():
             return self._opened().read(rows)
 
+    def durability(self) -> Durability:
+        """How the database keeps what is committed."""
+        with self._told():
+            return self._opened().durability()
+
+    def demand_durable(self) -> None:
+        """Refuse all work from now on where the database could lose a commit: for live money."""
+        self._demanding = True
+        self.close()
+
+    @property
+    def file(self) -> Path | None:
+        """The file that an SQLite database is, None for a server."""
+        return Path(self._url.database) if self._url.get_backend_name() == "sqlite" and self._url.database else None
+
+    def __str__(self) -> str:
+        return str(self.file or _safe(self._url))
+
+    def incomplete(self, types: Iterable[RecordType]) -> dict[str, list[str]]:
+        """By record type, the indexes and unique keys that do not hold all records yet; `reindex` completes them."""
+        with self._told():
+            known = self._opened()
+            found = {type.name: known.read(partial(incomplete, type)) for type in types}
+        return {name: names for name, names in found.items() if names}
+
     def upgrade(self) -> None:
         """Bring the tables up to date, as the first use does. Raises StoreError where they are newer than this code."""
         with self._told():
@@ -122,6 +149,8 @@ class SqlStore:
                 new = PostgresDatabase if self._url.get_backend_name() == "postgresql" else SqliteDatabase
                 database = new(self._url)
                 try:
+                    if self._demanding and (weak := database.durability().weak):
+                        raise StoreError(f"the store {self} is refused with CALLSHEET_MODE=live: {'; '.join(weak)}")
                     migrations.upgrade(database)
                 except BaseException:
                     database.engine.dispose()

@@ -12,14 +12,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, create_engine, event
+from sqlalchemy import URL, Connection, QueuePool, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from engine.errors import StoreError
+from engine.store import Durability
 from engine.store.group import Group, Job
+from engine.store.mounts import network_file_system
 
 T = TypeVar("T")
 
+_SYNCHRONOUS = ("OFF", "NORMAL", "FULL", "EXTRA")
 BUSY = 10  # seconds to wait for another process's write
 
 
@@ -37,13 +40,16 @@ def driver(name: str) -> ModuleType:
         raise StoreError("sqlite+pysqlite3:// needs pysqlite3: pip install 'callsheet[fast]'") from None
 
 
-def durability(version: tuple[int, ...]) -> tuple[str, str]:
+SAFE_LOG = (3, 51, 3)  # before it, a write-ahead log that several connections write to can corrupt the file
+
+
+def journal_for(version: tuple[int, ...]) -> tuple[str, str]:
     """The journal mode and `synchronous` for a version of SQLite, both safe against a power cut.
 
-    Below 3.51.3 a write-ahead log that several connections write to can corrupt the file, so changes are rolled back
-    from a journal instead. Its head is overwritten at a commit and synced: there is no folder to sync as with DELETE.
+    Where a write-ahead log is not to be trusted, changes are rolled back from a journal instead. Its head is
+    overwritten at a commit and synced: there is no folder to sync as with DELETE.
     """
-    return ("WAL" if version >= (3, 51, 3) else "PERSIST"), "FULL"
+    return ("WAL" if version >= SAFE_LOG else "PERSIST"), "FULL"
 
 
 class SqliteDatabase:
@@ -53,10 +59,10 @@ class SqliteDatabase:
         if not url.database or url.database == ":memory:":
             raise StoreError("SQLite needs a file here; MemoryStore keeps records in memory")
         try:
-            path = Path(url.database)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if not path.exists():
-                path.touch(mode=0o600)
+            self.file = Path(url.database)
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            if not self.file.exists():
+                self.file.touch(mode=0o600)
         except OSError as error:
             raise StoreError(f"the store {url.database} cannot be opened: {error.strerror}") from None
         options = {"check_same_thread": False} | ({} if "timeout" in url.query else {"timeout": BUSY})
@@ -66,6 +72,7 @@ class SqliteDatabase:
             connect_args=options,
             hide_parameters=True,
             max_overflow=-1,
+            poolclass=QueuePool,
             paramstyle="named",
         )
         event.listen(self.engine, "connect", _prepare)
@@ -75,6 +82,21 @@ class SqliteDatabase:
         """What `work` finds."""
         with self.engine.connect() as connection:
             return work(connection)
+
+    def durability(self) -> Durability:
+        """How commits are kept, as the file is set up now."""
+        journal: str = self.read(lambda connection: connection.exec_driver_sql("PRAGMA journal_mode").scalar_one())
+        level: int = self.read(lambda connection: connection.exec_driver_sql("PRAGMA synchronous").scalar_one())
+        weak = []
+        if journal not in {"wal", "delete", "truncate", "persist"}:
+            weak.append(f"its journal is {journal}, so a crash can undo commits or leave half of one")
+        synchronous = _SYNCHRONOUS[level]
+        if synchronous not in {"FULL", "EXTRA"}:
+            weak.append(f"synchronous is {synchronous}, so a power cut can undo commits")
+        if kind := network_file_system(self.file):
+            weak.append(f"it lies on {kind}, a network file system, where locks and flushes cannot be trusted")
+        version: str = self.read(lambda connection: connection.exec_driver_sql("SELECT sqlite_version()").scalar_one())
+        return Durability(f"SQLite {version}, journal {journal}, synchronous {synchronous}", tuple(weak))
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in a transaction, perhaps together with other threads' work, and commit it."""
@@ -114,6 +136,6 @@ def _ran(job: Job, connection: Connection) -> bool:
 
 def _prepare(connection: Any, _: Any) -> None:
     version: str = connection.execute("SELECT sqlite_version()").fetchone()[0]
-    journal, synchronous = durability(tuple(map(int, version.split("."))))
+    journal, synchronous = journal_for(tuple(map(int, version.split("."))))
     for name, value in (("journal_mode", journal), ("synchronous", synchronous), ("foreign_keys", "ON")):
         connection.execute(f"PRAGMA {name} = {value}").close()

@@ -18,7 +18,7 @@ from engine import Engine
 from engine.store import Store
 from engine.store.memory import MemoryStore
 from engine.store.sql import SqlStore
-from engine.store.sqlite import driver, durability
+from engine.store.sqlite import driver, journal_for
 
 from .contests import Contest, Contestant, Row
 from .gateway import gateway
@@ -95,7 +95,7 @@ def _stripe(origin: str) -> Callable[[], object]:
 def _commits(path: Path, module: ModuleType) -> Callable[[], object]:
     """Two durable commits of one row of 4 KB each, in the journal mode that the engine uses on this SQLite."""
     connection = module.connect(path, isolation_level=None)
-    journal, synchronous = durability(module.sqlite_version_info)
+    journal, synchronous = journal_for(module.sqlite_version_info)
     connection.execute(f"PRAGMA journal_mode = {journal}")
     connection.execute(f"PRAGMA synchronous = {synchronous}")
     connection.execute("CREATE TABLE kept (number INTEGER PRIMARY KEY, text TEXT)")

@@ -200,7 +200,7 @@ class Till:
         if type == ONCE:
             self.engine.recovery.come_back(call, "a person", "to see that it is not sent again")
         with self._timed():
-            assert self.engine.recovery.run_due(10) == 1
+            assert self.engine.run_row("call", call.id)
         return _error_of(lambda: self.engine.outcome(self.engine.find("call")[0]))
 
     def send(self, type: str, size: int = 0) -> str | None:
