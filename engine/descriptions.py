@@ -6,7 +6,7 @@ Hides: how a JSON Schema and a mapper's text are read back for a person.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,11 @@ class Parameter:
     def kind(self) -> str:
         """Its type, or the values it may have."""
         return kind_of(self.schema)
+
+    @property
+    def limits(self) -> list[str]:
+        """What it must be beyond its kind."""
+        return list(limits(self.schema))
 
     @property
     def description(self) -> str:
@@ -72,6 +77,50 @@ def _branches(part: JsonSchema) -> list[JsonSchema]:
 
 def _written(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def limits(part: JsonSchema) -> Iterator[str]:
+    """What a value must be beyond its kind, a few words each; what there are no words for as JSON."""
+    for keyword, value in part.items():
+        if keyword in _LIMITS:
+            if said := _LIMITS[keyword](value):
+                yield said
+        elif keyword not in _KINDS:
+            yield json.dumps({keyword: value}, ensure_ascii=False)
+    if isinstance(items := part.get("items"), Mapping):
+        yield from (f"each item: {said}" for said in limits(items))
+    for branch in _branches(part):
+        yield from (f"as {kind_of(branch)}: {said}" for said in limits(branch))
+
+
+_KINDS = frozenset("type enum const properties required items anyOf oneOf title description $comment examples".split())
+
+
+def _of_each_value(schema: Any) -> str:
+    if not isinstance(schema, Mapping):
+        return "" if schema else "no other names"
+    return ", ".join([f"other names, each with {kind_of(schema)}", *limits(schema)])
+
+
+_LIMITS: Mapping[str, Callable[[Any], str]] = {
+    "minimum": "at least {}".format,
+    "maximum": "at most {}".format,
+    "exclusiveMinimum": "more than {}".format,
+    "exclusiveMaximum": "less than {}".format,
+    "multipleOf": "a multiple of {}".format,
+    "minLength": "at least {} characters".format,
+    "maxLength": "at most {} characters".format,
+    "pattern": "of the form {}".format,
+    "format": "in the format {}".format,
+    "minItems": "at least {} items".format,
+    "maxItems": "at most {} items".format,
+    "uniqueItems": lambda value: "no item twice" if value else "",
+    "minProperties": "at least {} names".format,
+    "maxProperties": "at most {} names".format,
+    "additionalProperties": _of_each_value,
+    "default": lambda value: f"{json.dumps(value, ensure_ascii=False)} where it is absent",
+    "readOnly": lambda value: "set by your code: no form offers it" if value else "",
+}
 
 
 def repeats(type: RequestType) -> str:

@@ -20,6 +20,11 @@ log = logging.getLogger("engine")
 Seen = frozenset[tuple[str, int, int]]
 
 
+def folders(root: Path | None) -> list[Path]:
+    """Where definitions are looked for: the host's folder first, then what is shipped."""
+    return [root, shipped()] if root and root.resolve() != shipped().resolve() else [shipped()]
+
+
 class Files:
     """The folders of a host and of the package. Raises DefinitionError where the first reading finds faults."""
 
@@ -27,7 +32,7 @@ class Files:
         for gateway, url in base_urls.items():
             if unfit := unfit_base_url(url):
                 raise SettingError(f"CALLSHEET_{gateway.upper()}_BASE_URL", unfit)
-        self._folders = [root, shipped()] if root and root.resolve() != shipped().resolve() else [shipped()]
+        self._folders = folders(root)
         self._base_urls, self._cache, self._reload = base_urls, code_cache(root), reload
         self._lock = threading.Lock()
         self._seen = self._look() if reload else frozenset()

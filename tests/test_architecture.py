@@ -23,7 +23,7 @@ ONLY = {  # who may import what of others
     "alembic": {"store"},
     "yaml": {"yaml_files"},
     "jsonschema": {"schemas"},
-    "jinja2": {"confined", "template_checks", "templates", "code_cache", "catalog", "forms"},
+    "jinja2": {"confined", "template_checks", "templates", "code_cache", "catalog", "forms", "reference"},
     "cryptography": {"seals"},
     "itsdangerous": {"seals"},
     "dotenv": {"settings"},

@@ -445,6 +445,8 @@ def test_every_route_and_every_page_with_a_form_carries_the_headers(site: Site) 
     routes = {rule.rule for rule in site.app.url_map.iter_rules() if rule.endpoint.startswith("callsheet.")}
     answers = {
         "/callsheet/": site.client.get("/callsheet/"),
+        "/callsheet/docs/": site.client.get("/callsheet/docs/"),
+        "/callsheet/docs/<path:path>": site.client.get("/callsheet/docs/records/sale.html"),
         "/callsheet/forms": site.post(site.form().token),
         "/callsheet/static/<path:filename>": site.client.get("/callsheet/static/forms.css", buffered=True),
         "/callsheet/webhooks/<gateway>": site.client.post(HOOK, data=event()),
@@ -537,6 +539,34 @@ def test_the_overview_is_for_development(site: Site) -> None:
     site.app.debug = True
     text = Page(site.client.get("/callsheet/").text).text
     assert all(word in text for word in ("shop/pay", "/callsheet/webhooks/shop/partners", "payment.refunded"))
+
+
+def test_the_reference_is_for_development(site: Site) -> None:
+    for path in ("/callsheet/docs/", "/callsheet/docs/records/sale.html"):
+        assert site.client.get(path).status_code == 404
+    site.app.debug = True
+    assert "/callsheet/docs/" in [link["href"] for link in Page(site.client.get("/callsheet/").text).all("a")]
+    shown = site.client.get("/callsheet/docs/")
+    assert (shown.mimetype, "shop/pay_once" in Page(shown.text).text) == ("text/html", True)
+    script = site.client.get("/callsheet/docs/search-index.js")
+    assert (script.mimetype, "shop/pay_once" in script.text) == ("text/javascript", True)
+    for path in ("records/none.html", "../forms", "%2e%2e/.env", "/etc/passwd"):
+        assert site.client.get(f"/callsheet/docs/{path}").status_code in {404, 308, 405}, path
+
+
+def test_the_reference_follows_the_files(tmp_path: Path) -> None:
+    write(tmp_path, SHOP)
+    app = Flask("shop", root_path=str(tmp_path))
+    app.debug = True
+    Callsheet(app, worker=False, store=MemoryStore(), environment={"CALLSHEET_SECRET_KEY": KEY})
+    page = "/callsheet/docs/request_types/shop/pay.html"
+    assert "Take a payment." in app.test_client().get(page).text
+    pay = SHOP["request_types/shop/pay.yml"].replace("Take a payment.", "Take more.")
+    write(tmp_path, {"request_types/shop/pay.yml": pay, "tests/cases/request_types/shop/pay/a.yml": "{claims: a}"})
+    faulty = app.test_client().get(page)
+    assert (faulty.status_code, "pay/a.yml" in faulty.text) == (500, True)
+    write(tmp_path, {"tests/cases/request_types/shop/pay/a.yml": "{claim: one pays}"})
+    assert "Take more." in app.test_client().get(page).text
 
 
 def test_the_overview_shows_a_broken_edit_and_serves_the_last_good_file(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@
     sandbox     sandbox, and what makes a host use one
     running     serve, test, db
     demo        demo
+    docs        docs
 
 Hides: how an error becomes one sentence and an exit code. Only click is imported before a command runs.
 """
@@ -33,6 +34,7 @@ import click
 
 from engine.cli import codes, tables
 from engine.cli.demo import demo
+from engine.cli.docs import docs
 from engine.cli.files import check, list_files, show
 from engine.cli.history import calls, events, records
 from engine.cli.init import init
@@ -102,7 +104,7 @@ def group(ctx: click.Context, root: Path | None) -> None:
 _FILES = (init, list_files, show, new, check)
 _CALLS = (send, records, calls, events, webhooks)
 _OPEN = (recover, remap, resolve, cancel, replay, worker)
-_REST = (serve, sandbox, test, db, demo)
+_REST = (serve, sandbox, docs, test, db, demo)
 
 for _command in (*_FILES, *_CALLS, *_OPEN, *_REST):
     group.add_command(_command)

@@ -38,6 +38,7 @@ _IGNORED = """\
 .env
 .callsheet/
 callsheet.sqlite3*
+callsheet-docs/
 .venv/
 __pycache__/
 .pytest_cache/

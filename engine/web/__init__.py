@@ -8,6 +8,7 @@ intake       a request's body, whole and no larger than allowed
 forms        POST /callsheet/forms
 webhooks     POST /callsheet/webhooks/<gateway>[/<endpoint>]
 overview     GET /callsheet/, while somebody develops
+reference    GET /callsheet/docs/, likewise
 """
 
 from engine.web.current import engine_of as engine_of

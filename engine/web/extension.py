@@ -24,6 +24,7 @@ from engine.records import Record
 from engine.store import Order
 from engine.web import forms, headers, overview, sessions, webhooks
 from engine.web.current import engine_of
+from engine.web.reference import Reference
 
 
 class Callsheet:
@@ -77,6 +78,9 @@ def _blueprint() -> Blueprint:
         "callsheet", "engine.web", url_prefix="/callsheet", static_folder="static", template_folder="templates"
     )
     blueprint.add_url_rule("/", "overview", overview.show)
+    reference = Reference()
+    blueprint.add_url_rule("/docs/", "docs", reference.show)
+    blueprint.add_url_rule("/docs/<path:path>", "docs", reference.show)
     blueprint.add_url_rule("/forms", "forms", forms.post, methods=["POST"])
     blueprint.add_url_rule("/webhooks/<gateway>", "webhooks", webhooks.post, methods=["POST"])
     blueprint.add_url_rule("/webhooks/<gateway>/<name>", "webhooks", webhooks.post, methods=["POST"])

@@ -27,7 +27,8 @@ SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 WIDTHS = (1280, 360)
 LOCAL = {"127.0.0.1", "localhost"}
 
-_ASK_AXE = "axe.run({resultTypes: ['violations']}).then(found => found.violations)"
+# Without preload: it would fetch stylesheets, which a page that was opened as a file may not.
+_ASK_AXE = "axe.run({resultTypes: ['violations'], preload: false}).then(found => found.violations)"
 
 
 @contextmanager
@@ -75,7 +76,7 @@ class Visit:
         stub = next((body for start, body in self.stubs.items() if url.startswith(start)), None)
         if stub is not None:
             route.fulfill(body=stub, content_type="text/javascript")
-        elif urlsplit(url).hostname in LOCAL:
+        elif urlsplit(url).hostname in LOCAL or urlsplit(url).scheme == "file":
             route.continue_()
         else:
             self.strays.append(url)
