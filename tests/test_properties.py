@@ -217,7 +217,14 @@ def test_data_decodes_back(drawn: tuple[str, dict[str, Any]]) -> None:
     except DataError:
         return
     assert data == given_data
-    names = {"data": plan.data, "call_id": plan.id, "settings": {}, "now": "2026-01-01T00:00:00.000Z"}
+    version = plan.type.gateway.version
+    names = {
+        "data": plan.data,
+        "call_id": plan.id,
+        "settings": {},
+        "now": "2026-01-01T00:00:00.000Z",
+        "version": version,
+    }
     part = "query" if plan.request.method == "GET" else "body"
     wanted = _present(_evaluated(_part(name, part), names))
     pairs = [] if isinstance(wanted, jinja2.Undefined) else list(_intended(wanted))
