@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from engine.cases import NOW, Case, CaseRunner, read_cases
+from engine.calls import given_answer
 from engine.catalog import Catalog, shipped
 from engine.context import Clock
 from engine.core import Engine
