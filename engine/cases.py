@@ -23,6 +23,7 @@ from engine import bodies
 from engine.catalog import Catalog
 from engine.context import Clock
 from engine.core import OWN_TYPES, Engine
+from engine.credentials import keys_of
 from engine.definitions import file_schema
 from engine.dispatcher import HELD_BACK, Answer, Failure
 from engine.errors import DefinitionError, EngineError, Fault, RejectedError
@@ -153,19 +154,7 @@ class CaseRunner:
 def secrets_of(catalog: Catalog, gateway: str) -> list[str]:
     """The name of every secret and setting that the files of a gateway name."""
     known = catalog.gateway(gateway)
-    webhook = known.webhook or {}
-    names = [*webhook.get("secrets", []), *known.settings.values()]
-    names += [name for endpoint in webhook.get("endpoints", {}).values() for name in endpoint["secrets"]]
-    auth = [type.auth for type in catalog.request_types.values() if type.gateway is known]
-    return list(dict.fromkeys([*names, *(name for one in auth for name in _named(one))]))
-
-
-def _named(auth: Any) -> list[str]:
-    """Every secret that an `auth` names, at any depth."""
-    if isinstance(auth, str):
-        return [auth]
-    parts = auth.values() if isinstance(auth, Mapping) else auth
-    return [name for part in parts for name in _named(part)]
+    return list(dict.fromkeys([*known.webhook_secrets, *known.settings.values(), *keys_of(catalog, gateway)]))
 
 
 def _existing(engine: Engine, case: Case, type: str, record: Mapping[str, Any]) -> Change:
@@ -177,9 +166,9 @@ def _existing(engine: Engine, case: Case, type: str, record: Mapping[str, Any]) 
 
 def _received(engine: Engine, case: Case) -> Record:
     endpoint, body = case.told.get("endpoint", ""), json.dumps(case.told["event"]).encode()
-    webhook = engine.catalog.gateway(case.gateway).webhook or {}
-    names = (webhook["endpoints"][endpoint] if endpoint else webhook)["secrets"]
-    headers = sign(scheme_of(webhook["scheme"]), engine.settings.secret(names[0]), body, NOW.timestamp())
+    gateway = engine.catalog.gateway(case.gateway)
+    secret = engine.settings.secret(gateway.endpoint_secrets[endpoint][0])
+    headers = sign(scheme_of((gateway.webhook or {})["scheme"]), secret, body, NOW.timestamp())
     return engine.receive(case.gateway, headers, body, endpoint=endpoint)
 
 

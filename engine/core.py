@@ -76,14 +76,15 @@ class Engine:
         self.store = store or open_store(self.settings.get("CALLSHEET_STORE"), self.root, live=self.settings.live)
         if self.settings.live and (demand := getattr(self.store, "demand_durable", None)):
             demand()
+        self.dispatcher = dispatcher or Dispatcher()
         self.sealer = Sealer(self.settings.keys("CALLSHEET_ENCRYPTION_KEY"))
-        self._reactions = Reactions(self.store, self.clock.now, lambda: self.catalog.record_types)
+        self.reactions = Reactions(self.store, self.clock.now, lambda: self.catalog.record_types)
         context = Context(
             store=self.store,
             commit=self._commit,
             catalog=self._files.catalog,
             settings=self.settings,
-            dispatcher=dispatcher or Dispatcher(),
+            dispatcher=self.dispatcher,
             sealer=self.sealer,
             key=key or self._key,
             clock=self.clock,
@@ -98,7 +99,7 @@ class Engine:
             CALL.name: (self._sending, self.recovery),
             EVENT.name: (self._inbox,),
             REPLAY.name: (self.replays,),
-            REACTION.name: (self._reactions,),
+            REACTION.name: (self.reactions,),
         }
         self._turns = count()
         self._forms = Forms(self)
@@ -192,7 +193,7 @@ class Engine:
         self.catalog.record_type(type)
 
         def register(handler: _H) -> _H:
-            self._reactions.on(type, handler)
+            self.reactions.on(type, handler)
             return handler
 
         return register
@@ -253,7 +254,7 @@ class Engine:
     # Parts ------------------------------------------------------------------------------------------------------------
 
     def _commit(self, changes: Sequence[Change]) -> list[Record]:
-        rows = self._reactions.rows(changes)
+        rows = self.reactions.rows(changes)
         records = self.store.apply([*rows, *changes])
         if rows or any(change.type is CALL and change.verb == "insert" for change in changes):
             self._due.waiting = True

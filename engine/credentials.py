@@ -5,10 +5,36 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
+from engine.catalog import KINDS, Catalog
 from engine.errors import SettingError
-from engine.request_types import RequestType
+from engine.request_types import Gateway, RequestType
 from engine.settings import Settings
+
+
+def secret_names(auth: Mapping[str, Any]) -> list[str]:
+    """The names of the secrets that an `auth` is made of."""
+    if "bearer" in auth:
+        return [auth["bearer"]]
+    return list(auth["basic"]) if "basic" in auth else list(auth.get("header", {}).values())
+
+
+def keys_of(catalog: Catalog, gateway: str) -> list[str]:
+    """The names of the secrets that prove who calls `gateway`."""
+    types = [type for type in catalog.request_types.values() if type.gateway.name == gateway]
+    return list(dict.fromkeys(name for type in types for name in secret_names(type.auth)))
+
+
+def in_use(catalog: Catalog, settings: Settings, root: Path) -> list[str]:
+    """The gateways that a host has to do with: one of their secrets is set, or the host's own files are about them."""
+
+    def is_used(gateway: Gateway) -> bool:
+        is_set = any(settings.get(name) for name in (*keys_of(catalog, gateway.name), *gateway.webhook_secrets))
+        return is_set or any((root / kind / gateway.name).is_dir() for kind in KINDS)
+
+    return [name for name, gateway in catalog.gateways.items() if is_used(gateway)]
 
 
 def credentials(type: RequestType, settings: Settings) -> Mapping[str, str]:

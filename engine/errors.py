@@ -64,10 +64,10 @@ class DefinitionError(EngineError):
 
 
 class SettingError(EngineError):
-    """The setting or secret `name` is missing or malformed. The text never holds its value."""
+    """The setting or secret `name` is missing or malformed. `message` says how, and never holds its value."""
 
     def __init__(self, name: str, message: str) -> None:
-        self.name = name
+        self.name, self.message = name, message
         super().__init__(f"{name}: {message}")
 
 

@@ -222,7 +222,7 @@ class Inbox:
     def _secrets(self, gateway: Gateway, endpoint: str) -> list[str]:
         """The secrets of an endpoint: those of the environment, and those kept sealed when it was registered."""
         settings = self._with.settings
-        names = _secret_names(gateway, endpoint)
+        names = gateway.endpoint_secrets[endpoint]
         found = [settings.secret(name) for name in names if settings.has(name)]
         found += [self._with.sealer.open(sealed) for sealed in self._registered(gateway, endpoint)]
         if not found:
@@ -243,16 +243,9 @@ class Inbox:
 def check_secrets(gateways: Mapping[str, Gateway], settings: Settings) -> None:
     """Raise SettingError where a webhook secret is set, but empty, blank or short: such a door would be open."""
     for gateway in gateways.values():
-        for endpoint in ("", *(gateway.webhook or {}).get("endpoints", {})):
-            for name in _secret_names(gateway, endpoint):
-                if settings.has(name):
-                    check_secret(name, settings.get(name) or "")
-
-
-def _secret_names(gateway: Gateway, endpoint: str) -> list[str]:
-    webhook = gateway.webhook or {}
-    names: list[str] = (webhook["endpoints"][endpoint] if endpoint else webhook).get("secrets", [])
-    return names
+        for name in gateway.webhook_secrets:
+            if settings.has(name):
+                check_secret(name, settings.get(name) or "")
 
 
 def _webhook(gateway: Gateway, endpoint: str) -> Mapping[str, Any]:

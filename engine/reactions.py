@@ -75,6 +75,11 @@ class Reactions:
             for change in heard
         ]
 
+    def revive(self, limit: int) -> int:
+        """Have up to `limit` dead ones tried again; returns how many there were."""
+        again = {"state": "pending", "due": instant(self._now()), "tries": 0}
+        return len(self._store.apply([Change("update", REACTION, Scope(""), {"state": ["dead"]}, again, limit=limit)]))
+
     def take(self, limit: int, id: str | None = None) -> list[Task]:
         """Claim up to `limit` rows whose time has come (only `id`, where given), each to be reacted to at once.
 

@@ -72,6 +72,19 @@ class Gateway:
     read_event: Callable[[Mapping[str, Any]], Any]
     read_release: Callable[[Mapping[str, Any]], Any]
 
+    @property
+    def endpoint_secrets(self) -> Mapping[str, list[str]]:
+        """By endpoint, the names of the secrets that its events are signed with; "" is the one without a name."""
+        if self.webhook is None:
+            return {}
+        known = {"": self.webhook, **self.webhook.get("endpoints", {})}
+        return {endpoint: told.get("secrets", []) for endpoint, told in known.items()}
+
+    @property
+    def webhook_secrets(self) -> list[str]:
+        """The names of the secrets of all endpoints."""
+        return [name for names in self.endpoint_secrets.values() for name in names]
+
     def is_written_for(self, version: str | None) -> bool:
         """Whether the files understand what has this version; what says none has no version to differ in."""
         if not version or not self.version:

@@ -158,15 +158,24 @@ def test_a_faulty_file_stops_every_other_command(command: str, shop: Path) -> No
 
 
 def test_check_warns_of_secrets_that_are_not_set(shop: Path) -> None:
-    """They are no faults; those that are set badly are."""
-    write(shop, {".env": "SHOP_KEY=x"})
+    """They are no faults; those that are set badly are. A gateway that nobody uses here needs none."""
+    write(shop, {".env": "SHOP_KEY=x", "request_types/shop/pay.yml": SHOP["request_types/shop/pay.yml"]})
     result = run(shop, "check")
     assert result.exit_code == 0
     assert "SHOP_KEY is not set" not in result.output
-    assert "warning: SHOP_HOOK is not set, shop's webhooks are refused; put it into .env" in result.output
-    assert "warning: CALLSHEET_ENCRYPTION_KEY is not set" in result.output
+    assert "warning: SHOP_HOOK is not set, so shop's webhooks are refused; put it into" in result.output
+    assert "CALLSHEET_ENCRYPTION_KEY" not in result.output
+    write(shop, {"request_types/shop/pay.yml": SHOP["request_types/shop/pay.yml"] + "sealed: [/secret]\n"})
+    assert "warning: CALLSHEET_ENCRYPTION_KEY is not set, so nothing is sent" in run(shop, "check").output
     empty = run(shop, "check", SHOP_HOOK="")
     assert (empty.exit_code, "SHOP_HOOK" in empty.output) == (1, True)
+
+
+def test_check_says_nothing_of_gateways_that_are_not_used(tmp_path: Path) -> None:
+    """The shipped files alone are no reason to have Stripe's secrets; one of them that is set is."""
+    write(tmp_path, {"request_types/acme/_gateway.yml": "base_url: https://api.acme.test\n"})
+    assert "STRIPE" not in run(tmp_path, "check").output
+    assert "STRIPE_WEBHOOK_SECRET is not set" in run(tmp_path, "check", STRIPE_SECRET_KEY="sk_test_0").output
 
 
 def test_a_mode_that_does_not_exist(shop: Path) -> None:

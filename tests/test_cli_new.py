@@ -12,8 +12,8 @@ from hosts import write
 
 from engine.cases import CaseRunner, read_cases
 from engine.catalog import load, shipped
-from engine.cli.files import secrets_of
 from engine.cli.new import _schema
+from engine.credentials import keys_of
 from engine.seals import Sealer, Tokens
 from engine.settings import Settings
 
@@ -45,7 +45,7 @@ def test_init_names_every_secret_and_setting(tmp_path: Path) -> None:
     example = (tmp_path / ".env.example").read_text()
     catalog = load([shipped()])
     for name, gateway in catalog.gateways.items():
-        for setting in [*secrets_of(catalog, name), *gateway.settings.values()]:
+        for setting in [*keys_of(catalog, name), *gateway.webhook_secrets, *gateway.settings.values()]:
             assert f"# {setting}=\n" in example
         assert f"# CALLSHEET_{name.upper()}_BASE_URL={gateway.base_url}\n" in example
     for own in ("MODE", "STORE", "SECRET_KEY", "ENCRYPTION_KEY"):

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hosts import SECRETS, SHOP, Host, failure, host, ok, refusal
+from hosts import SECRETS, SHOP, Host, OnlyHere, failure, host, ok, refusal
 
+from engine.core import Engine
 from engine.dispatcher import Answer, Failure
 from engine.errors import (
     CallError,
@@ -833,6 +834,21 @@ def test_reactions_survive_a_crash(tmp_path: Path) -> None:
     shop.engine.wake = lambda: None
     shop.engine.send("shop/pay", {"amount": 5})
     assert seen == []
+    shop.engine.run_due()
+    assert seen == ["p1"]
+
+
+def test_a_process_without_functions_leaves_reactions_alone(tmp_path: Path) -> None:
+    """A command knows none of the host's functions, and what is due to them is not its to do."""
+    shop = host(tmp_path)
+    seen: list[str] = []
+    shop.engine.on("sale")(lambda record: seen.append(record["gateway_id"]))
+    shop.engine.wake = lambda: None
+    shop.engine.send("shop/pay", {"amount": 5})
+    command = Engine(
+        tmp_path, store=shop.store, environment=SECRETS, files=OnlyHere(tmp_path), clock=shop.hours.clock()
+    )
+    assert command.run_due() == 0
     shop.engine.run_due()
     assert seen == ["p1"]
 

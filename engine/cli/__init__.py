@@ -13,6 +13,7 @@
     send        send
     history     records, calls, events
     webhooks    webhooks register, list, remove
+    doctor      doctor
     operating   recover, remap, resolve, cancel, replay, worker
     sandbox     sandbox, and what makes a host use one
     running     serve, test, db
@@ -35,6 +36,7 @@ import click
 from engine.cli import codes, tables
 from engine.cli.demo import demo
 from engine.cli.docs import docs
+from engine.cli.doctor import doctor
 from engine.cli.files import check, list_files, show
 from engine.cli.history import calls, events, records
 from engine.cli.init import init
@@ -103,7 +105,7 @@ def group(ctx: click.Context, root: Path | None) -> None:
 
 _FILES = (init, list_files, show, new, check)
 _CALLS = (send, records, calls, events, webhooks)
-_OPEN = (recover, remap, resolve, cancel, replay, worker)
+_OPEN = (doctor, recover, remap, resolve, cancel, replay, worker)
 _REST = (serve, sandbox, docs, test, db, demo)
 
 for _command in (*_FILES, *_CALLS, *_OPEN, *_REST):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +11,6 @@ from engine.cli import tables
 from engine.cli.opening import ANY_NAME, Opening, as_json, opening, print_json
 
 if TYPE_CHECKING:
-    from engine.catalog import Catalog
     from engine.descriptions import Parameter
     from engine.records import RecordType
     from engine.request_types import RequestType
@@ -188,10 +187,12 @@ def _event(here: Opening, name: str) -> tuple[dict[str, Any], str]:
 
 
 def _gateway(here: Opening, name: str) -> tuple[dict[str, Any], str]:
+    from engine.credentials import keys_of
+
     catalog, gateway = here.catalog, here.catalog.gateways[name]
     types = [type for type in catalog.request_types if type.startswith(f"{name}/")]
     events = [event for event in catalog.processors if event.startswith(f"{name}/")]
-    secrets = secrets_of(catalog, name)
+    secrets = [*keys_of(catalog, name), *gateway.webhook_secrets]
     told = {
         "name": name,
         "file": _gateway_file(name),
@@ -225,26 +226,6 @@ def _told(
 # check ----------------------------------------------------------------------------------------------------------------
 
 
-def secrets_of(catalog: Catalog, gateway: str) -> list[str]:
-    """The names of the secrets that a gateway's files use, those of its webhooks last."""
-    types = [type for type in catalog.request_types.values() if type.gateway.name == gateway]
-    names = [name for type in types for name in _named(type.auth)]
-    return list(dict.fromkeys([*names, *webhook_secrets(catalog, gateway)]))
-
-
-def webhook_secrets(catalog: Catalog, gateway: str) -> list[str]:
-    """The names of the secrets that a gateway's webhooks are signed with."""
-    webhook = catalog.gateways[gateway].webhook or {}
-    endpoints = [webhook, *webhook.get("endpoints", {}).values()]
-    return [name for endpoint in endpoints for name in endpoint.get("secrets", [])]
-
-
-def _named(auth: Mapping[str, Any]) -> list[str]:
-    if "bearer" in auth:
-        return [auth["bearer"]]
-    return list(auth["basic"]) if "basic" in auth else list(auth.get("header", {}).values())
-
-
 @click.command(short_help="Check every file; print all faults.")
 @as_json
 @opening
@@ -252,14 +233,20 @@ def _named(auth: Mapping[str, Any]) -> list[str]:
 def check(ctx: click.Context, here: Opening, as_json: bool) -> None:
     """Check every file; print all faults as file:line:column, and what to do. Exits 1 where there are any.
 
-    Secrets that are not set are warnings.
+    Secrets that are not set are warnings, as far as this folder has to do with their gateway.
     """
+    from engine.doctor.keys import findings
     from engine.errors import DefinitionError, SettingError
+    from engine.settings import Settings
 
     faults: list[dict[str, Any]] = []
     warned: list[str] = []
     try:
-        warned = _missing(here)
+        for found in findings(here.catalog, Settings(here.root), here.root):
+            if found.level == "problem":
+                faults.append({"file": ".env", "line": 1, "column": 1, "message": f"{found.where} {found.said}"})
+            elif found.level == "warning":
+                warned.append(f"{found.where} {found.said}; {found.remedy}")
     except DefinitionError as error:
         said = [(fault.file, fault.line, fault.column, fault.message) for fault in error.faults]
         faults = [dict(zip(("file", "line", "column", "message"), one, strict=True)) for one in said]
@@ -292,30 +279,3 @@ def _sum_up(here: Opening, faults: int) -> None:
 
 def _counted(number: int, things: str) -> str:
     return f"{number} {things if number != 1 else things.removesuffix('s')}"
-
-
-def _missing(here: Opening) -> list[str]:
-    """What is not set; raises SettingError for what is set badly."""
-    from engine.inbox import check_secrets
-    from engine.settings import Settings
-
-    catalog, settings = here.catalog, Settings(here.root)
-    check_secrets(catalog.gateways, settings)
-    warned = []
-    for gateway in catalog.gateways:
-        webhook = webhook_secrets(catalog, gateway)
-        for name in secrets_of(catalog, gateway):
-            if settings.get(name) is None:
-                lost = f"{gateway} cannot be called; put it into the environment or into .env"
-                if name in webhook:
-                    register = (catalog.gateways[gateway].webhook or {}).get("register")
-                    remedy = "`callsheet webhooks register` or .env provides it" if register else "put it into .env"
-                    lost = f"{gateway}'s webhooks are refused; {remedy}"
-                warned.append(f"{name} is not set, {lost}")
-    for name, lost in (
-        ("CALLSHEET_SECRET_KEY", "no form can be made"),
-        ("CALLSHEET_ENCRYPTION_KEY", "no call with a secret in its data or its answer can be made"),
-    ):
-        if settings.get(name) is None:
-            warned.append(f"{name} is not set, {lost}; `callsheet init` writes one into a fresh .env")
-    return warned

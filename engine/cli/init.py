@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from engine.cli.files import secrets_of, webhook_secrets
 from engine.cli.opening import FOLDERS, Opening, opening
 
 if TYPE_CHECKING:
@@ -112,11 +111,13 @@ def write_new(path: Path, text: str, mode: int = 0o666) -> bool:
 
 def _secrets(catalog: Catalog, *, base_urls: bool = False) -> str:
     """A commented line for every secret and setting that gateway files name; an empty one would be an error."""
+    from engine.credentials import keys_of
+
     lines = []
     for name, gateway in catalog.gateways.items():
-        webhook = webhook_secrets(catalog, name)
+        webhook = gateway.webhook_secrets
         lines += ["", f"# --- {name} ---", ""]
-        lines += [f"# {secret}=" for secret in secrets_of(catalog, name) if secret not in webhook]
+        lines += [f"# {secret}=" for secret in keys_of(catalog, name)]
         lines += [f"# {setting}=" for setting in gateway.settings.values()]
         if webhook:
             lines += ["# Not needed where `callsheet webhooks register` made the endpoint."]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import signal
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +26,16 @@ _REASON = click.option("--reason", required=True, help="Why; it is kept with you
 
 
 @click.command(short_help="Take up what was left open.")
+@click.option("--reactions", is_flag=True, help="Also call the host's functions again that failed for the last time.")
 @opening
-def recover(here: Opening) -> None:
+def recover(here: Opening, reactions: bool) -> None:
     """Do everything that is due: calls of processes that died, unknown calls, queued calls, waiting events.
 
     Then list what only a person can settle. `callsheet worker` does the same all the time.
     """
     engine = here.engine
+    while reactions and (revived := engine.reactions.revive(BATCH)):
+        click.echo(f"{revived} reactions will be tried again by the process that has the host's functions")
     done = 0
     while number := engine.run_due(BATCH):
         done += number
@@ -94,23 +98,25 @@ def cancel(here: Opening, id: str, reason: str) -> None:
 @click.command(short_help="Process events again.")
 @click.argument("id", required=False)
 @click.option("--type", "event_type", metavar="EVENT", help="Every event of this type, as in account.updated.")
+@click.option("--state", metavar="STATE", help="Only those in this state, as in dead.")
 @click.option("--since", metavar="INSTANT", help="Only those that came since then, as in 2026-11-01.")
 @_REASON
 @opening
-def replay(here: Opening, id: str | None, event_type: str | None, since: str | None, reason: str) -> None:
+def replay(
+    here: Opening, id: str | None, event_type: str | None, state: str | None, since: str | None, reason: str
+) -> None:
     """Process the event ID again, or all of a type: after a file was added or mended, or an event was given up."""
-    if (id is None) == (event_type is None and since is None):
-        raise click.UsageError("name one event, or say --type or --since")
+    if (id is None) == (event_type is None and state is None and since is None):
+        raise click.UsageError("name one event, or say --type, --state or --since")
     engine, who = here.engine, getpass.getuser()
-    where = {"event_type": event_type} if event_type else {}
+    where = {name: value for name, value in (("event_type", event_type), ("state", state)) if value}
     found = [one(here, "event", id)] if id else list(_all(engine, "event", **where))
     chosen = [event for event in found if since is None or (event["received_at"] or "") >= since]
     with click.progressbar(chosen, label=f"{len(chosen)} events", hidden=len(chosen) < 2) as events:
         ended = [engine.replay(event, who, reason) for event in events]
-    states = [event["state"] for event in ended]
-    for state in sorted(set(states)):
+    for now, number in sorted(Counter(event["state"] for event in ended).items()):
         said = f": {tables.text(ended[0]['message'])}" if len(ended) == 1 and ended[0]["message"] else ""
-        click.echo(f"{states.count(state)} {state}{said}")
+        click.echo(f"{number} {now}{said}")
 
 
 @click.command(short_help="Do what is due, all the time.")
@@ -121,7 +127,10 @@ def worker(here: Opening, once: bool) -> None:
 
     Any number of workers may run on one store. SIGTERM and Ctrl-C end it after what it is at.
     """
+    from engine.doctor import demand_fit
+
     engine, ended = here.engine, threading.Event()
+    demand_fit(engine)
     engine.wake = lambda: None  # this very loop is what would be woken
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())

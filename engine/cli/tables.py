@@ -91,6 +91,11 @@ def facts(pairs: Iterable[tuple[str, str]], *, indent: str = "") -> str:
     return "\n".join(said)
 
 
+def paragraph(value: str, indent: int) -> str:
+    """Text as wide as there is room beside `indent` columns; the lines after the first begin there."""
+    return f"\n{' ' * indent}".join(_wrapped(value, max((width() or 10_000) - indent, 20)))
+
+
 def columns(value: str) -> int:
     """How many columns of a terminal `value` takes."""
     plain = click.unstyle(value)

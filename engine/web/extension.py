@@ -18,6 +18,7 @@ from typing import Any
 from flask import Blueprint, Flask, request, url_for
 
 from engine.core import Engine
+from engine.doctor import demand_fit
 from engine.forms.submitting import Form
 from engine.queues import Worker
 from engine.records import Record
@@ -47,6 +48,7 @@ class Callsheet:
         """Make the engine and register everything. Raises DefinitionError and SettingError."""
         root = Path(app.config.get("CALLSHEET_ROOT") or app.root_path)
         engine = self._given or Engine(root, **{"reload": app.debug, **self._options})
+        demand_fit(engine)
         self.engine = app.extensions["callsheet"] = engine
         sessions.protect(app, engine.settings)
         headers.protect(app, engine)
