@@ -28,7 +28,7 @@ from store_contract import (
 from store_processes import claim_all, in_processes, insert_all, upsert_all
 
 from engine.errors import Conflict, DataError, StoreError
-from engine.records import Change
+from engine.records import Change, Record
 from engine.store import Store
 from engine.store.memory import MemoryStore
 from engine.store.sql import SqlStore
@@ -163,7 +163,7 @@ class TestInside:
         return empty_store_url
 
     def test_what_is_written_inside_is_stored_with_the_changes_or_not_at_all(self, host_url: str) -> None:
-        def inside(connection: Connection, changes: Sequence[Change]) -> None:
+        def inside(connection: Connection, changes: Sequence[Change], *__: Any) -> None:
             connection.execute(text("INSERT INTO host VALUES (:note)"), {"note": changes[0].where["gateway_id"]})
             if changes[0].set.get("state") == "refunded":
                 raise LookupError("the host says no")
@@ -179,8 +179,21 @@ class TestInside:
         assert self.count(host_url) == 1
         assert [one.properties for one in contents(store)] == [{"gateway_id": "ch_1", "state": "paid"}]
 
+    def test_it_is_given_the_records_as_they_are_left(self, store_url: str) -> None:
+        seen: list[list[tuple[Any, ...]]] = []
+
+        def inside(_: Connection, __: Sequence[Change], records: Sequence[Record]) -> None:
+            seen.append(sorted((record.type, record["gateway_id"], record.get("state")) for record in records))
+
+        store = SqlStore(store_url, inside=inside)
+        store.apply([upsert("ch_1", state="pending"), upsert("ch_2"), upsert("ch_1", state="paid")])
+        store.apply([upsert("ch_2"), update("ch_3"), update("ch_1", when={"state": "pending"}, state="refunded")])
+        gone = Change("delete", PAYMENT, HERE, {"gateway_id": "ch_4"})
+        store.apply([upsert("ch_4"), gone, upsert("ch_2", state="paid")])
+        assert seen == [[("payment", "ch_1", "paid"), ("payment", "ch_2", None)], [], [("payment", "ch_2", "paid")]]
+
     def test_a_write_inside_a_write_is_refused_where_it_would_wait_for_itself(self, sqlite_store_url: str) -> None:
-        def inside(_: Connection, changes: Sequence[Change]) -> None:
+        def inside(_: Connection, changes: Sequence[Change], *__: Any) -> None:
             if changes[0].where["gateway_id"] == "ch_1":
                 store.apply([upsert("ch_2")])
 
@@ -193,7 +206,7 @@ class TestInside:
     def test_it_runs_in_the_context_of_the_caller(self, store_url: str) -> None:
         current, seen = contextvars.ContextVar[int]("current"), Counter[bool]()
 
-        def inside(_: Connection, changes: Sequence[Change]) -> None:
+        def inside(_: Connection, changes: Sequence[Change], *__: Any) -> None:
             seen[current.get() == changes[0].set["note"]] += 1
 
         store = SqlStore(store_url, inside=inside)

@@ -334,7 +334,7 @@ class TestSqliteFile:
         assert journal_for((3, 51, 3)) == journal_for((3, 52, 0)) == ("WAL", "FULL")
         names, found = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout"), list[Any]()
 
-        def inside(connection: Connection, _: Sequence[Change]) -> None:
+        def inside(connection: Connection, *_: Any) -> None:
             found.extend(connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names)
 
         SqlStore(sqlite_store_url, inside=inside).apply([upsert("ch_1")])
@@ -344,7 +344,7 @@ class TestSqliteFile:
     def test_a_newer_sqlite_is_used_where_it_is_asked_for(self, wal_store_url: str) -> None:
         modes = list[Any]()
 
-        def inside(connection: Connection, _: Sequence[Change]) -> None:
+        def inside(connection: Connection, _: Sequence[Change], *__: Any) -> None:
             modes.append(connection.exec_driver_sql("PRAGMA journal_mode").scalar())
 
         SqlStore(wal_store_url, inside=inside).apply([upsert("ch_1")])
@@ -446,7 +446,7 @@ class TestPostgresServer:
         names = [*timeouts, "transaction_isolation", "synchronous_commit", "application_name"]
         found = list[Any]()
 
-        def inside(connection: Connection, _: Sequence[Change]) -> None:
+        def inside(connection: Connection, *_: Any) -> None:
             found.extend(connection.scalar(text(f"SHOW {name}")) for name in names)
 
         SqlStore(postgres_store_url.replace("postgresql://", "postgres://"), inside=inside).apply([upsert("ch_1")])
@@ -478,7 +478,7 @@ class TestPostgresServer:
             connection.execute(f'ALTER DATABASE "{name}" SET synchronous_commit = off'.encode())
         found = []
 
-        def inside(connection: Connection, _: Sequence[Change]) -> None:
+        def inside(connection: Connection, *_: Any) -> None:
             found.append(connection.scalar(text("SHOW synchronous_commit")))
 
         SqlStore(postgres_url, inside=inside).apply([upsert("ch_1")])
@@ -539,7 +539,7 @@ class TestPostgresServer:
             connection.execute(f"ALTER DATABASE \"{name}\" SET deadlock_timeout = '50ms'".encode())
         both_hold_one, tries = threading.Barrier(2), list[int]()
 
-        def inside(connection: Connection, changes: Sequence[Change]) -> None:
+        def inside(connection: Connection, changes: Sequence[Change], *__: Any) -> None:
             number = changes[0].set["note"]
             tries.append(number)
             for one in (number, 1 - number):

@@ -22,11 +22,12 @@ from engine.store.tables import INDEX, KEY, shelf
 
 
 class Work:
-    """One transaction's changes, and the records it holds locked."""
+    """One transaction's changes, the records it holds locked, and by type and id those that it leaves `written`."""
 
     def __init__(self, connection: Connection, indexes: Indexes) -> None:
         self._connection, self._indexes = connection, indexes
         self._draft = Draft()
+        self.written: dict[tuple[str, str], Record] = {}
 
     def make(self, changes: Sequence[Change]) -> list[Record]:
         """Make all `changes` in order; returns the records touched. Where it raises, the transaction must be undone."""
@@ -71,12 +72,15 @@ class Work:
         place, old, new = shelf(write.type.name), write.old, write.new
         if new is None and old is not None:
             run(self._connection, place.delete, {"this_id": old.id})
+            self.written.pop((old.type, old.id), None)
         elif new is not None and old is None:
             run(self._connection, place.insert, place.row(new))
         elif new is not None and old is not None:
             row, was = place.row(new), place.row(old)
             changed = tuple(name for name, value in row.items() if value != was[name])
             run(self._connection, _setting(new.type, changed), {**row, "this_id": new.id})
+        if new is not None:
+            self.written[new.type, new.id] = new
 
 
 @lru_cache(maxsize=1000)

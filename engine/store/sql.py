@@ -28,16 +28,17 @@ from engine.store.sqlite import SqliteDatabase
 from engine.store.statements import run
 from engine.store.tables import shelf
 
-Inside = Callable[[Connection, Sequence[Change]], None]
+Inside = Callable[[Connection, Sequence[Change], Sequence[Record]], None]
 
 
 class SqlStore:
     """Keeps the `Store` protocol in a database.
 
     `url` is the path of an SQLite file, `sqlite:///PATH`, `sqlite+pysqlite3:///PATH`, or `postgresql://…`. `inside` is
-    called with the connection and the changes before each commit, to write to other tables of the same database; where
-    it raises, nothing is stored. It may be called again for the same changes, after a try that was undone, and on
-    another thread than the one that waits in `apply`, though in a copy of its context.
+    called before each commit with the connection, the changes, and the records that they leave created or changed, to
+    write to other tables of the same database; where it raises, nothing is stored. It may be called again for the same
+    changes, after a try that was undone, and on another thread than the one that waits in `apply`, though in a copy of
+    its context.
 
     Nothing is opened before the first use, which also brings the tables up to date.
     """
@@ -61,9 +62,10 @@ class SqlStore:
             return database.write(lambda connection: self._work(connection, changes))
 
     def _work(self, connection: Connection, changes: Sequence[Change]) -> list[Record]:
-        touched = Work(connection, self._indexes).make(changes)
+        work = Work(connection, self._indexes)
+        touched = work.make(changes)
         if self._inside is not None:
-            self._inside(connection, changes)
+            self._inside(connection, changes, list(work.written.values()))
         return touched
 
     def find(
