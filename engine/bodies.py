@@ -9,8 +9,11 @@ import base64
 import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
+
+_UNRESERVED = re.compile("[A-Za-z0-9_.~-]*")  # RFC 3986, 2.3
 
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
@@ -43,16 +46,25 @@ def encode(value: Any, content_type: str, boundary: str) -> tuple[bytes, str]:
 
 def encode_form(value: Any) -> str:
     """`value`, a mapping, as a query string: nested mappings as a[b]=, lists as a[0]=, null as an empty value."""
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         raise ValueError("a form must be a mapping")
-    return "&".join(f"{quote(name, safe='[]')}={quote(text, safe='')}" for name, text in _pairs("", value))
+    return "&".join([f"{_quoted_name(name)}={_percent_encoded(text)}" for name, text in _pairs("", value)])
+
+
+@lru_cache(maxsize=4096)
+def _quoted_name(name: str) -> str:
+    return quote(name, safe="[]")
+
+
+def _percent_encoded(text: str) -> str:
+    return text if _UNRESERVED.fullmatch(text) else quote(text, safe="")
 
 
 def _pairs(name: str, value: Any) -> Iterator[tuple[str, str]]:
     """The pairs that a receiver is to find, before any encoding."""
     if isinstance(value, str):
         yield name, value
-    elif isinstance(value, Mapping):
+    elif isinstance(value, dict):
         for key, part in value.items():
             yield from _pairs(f"{name}[{_key(key)}]" if name else _key(key), part)
     elif isinstance(value, list):

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from engine import bodies
 from engine.errors import DataError, Problem
 from engine.records import Scope, iter_documents
-from engine.schemas import Schema, with_defaults
+from engine.schemas import Schema
 from engine.templates import RenderError
 
 READS = ("GET", "HEAD")
@@ -163,7 +163,7 @@ class RequestType:
             if known != name:
                 warnings.warn(f"{name} is now spelt {known}", DeprecationWarning, stacklevel=3)
             renamed[known] = value
-        complete = with_defaults(self.schema.document, renamed)
+        complete = self.schema.with_defaults(renamed)
         problems = self.schema.problems(complete)
         if problems:
             raise DataError(self.name, problems)

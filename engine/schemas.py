@@ -85,18 +85,21 @@ class Schema:
         """`value` with `change` of every part that is marked `writeOnly`."""
         return replaced(self.document, value, change) if self.marks_write_only else value
 
+    def with_defaults(self, value: Mapping[str, Any]) -> dict[str, Any]:
+        """`value` with the top-level `default`s of the schema where a property is absent."""
+        return {**self._defaults, **value}
+
+    @cached_property
+    def _defaults(self) -> dict[str, Any]:
+        properties = self.document.get("properties", {})
+        return {name: part["default"] for name, part in properties.items() if "default" in part}
+
     def problems(self, value: Any) -> list[Problem]:
         """Everything that is wrong with `value`; an empty list means it fits. What is `writeOnly` is never quoted."""
         if self._accepts is not None and self._accepts(value):
             return []
         unseen = [path for path, _ in self.write_only(value)]
         return [_problem(error, unseen) for error in _flat(self._validator.iter_errors(value))]
-
-
-def with_defaults(schema: JsonSchema, value: Mapping[str, Any]) -> dict[str, Any]:
-    """`value` with the top-level `default`s of the schema where a property is absent."""
-    defaults = {name: part["default"] for name, part in schema.get("properties", {}).items() if "default" in part}
-    return {**defaults, **value}
 
 
 def from_text(schema: JsonSchema, text: str) -> Any:

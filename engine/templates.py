@@ -255,15 +255,18 @@ def is_template(text: str) -> bool:
     return "{{" in text or "{%" in text or "{#" in text
 
 
-_PLAIN = (str, int, float, NoneType)
+_PLAIN = frozenset({str, int, float, bool, NoneType})
 
 
 def pruned(value: Any) -> Any:
     """`value` without what is absent; a mapping or list of which nothing is left, though it had parts, is absent."""
-    if isinstance(value, _PLAIN):
+    if type(value) in _PLAIN:
         return value
     if isinstance(value, dict):
-        kept = {key: part for key, part in ((key, pruned(part)) for key, part in value.items()) if part is not ABSENT}
+        kept = {}
+        for key, whole in value.items():
+            if (part := pruned(whole)) is not ABSENT:
+                kept[key] = part
         return kept if kept or not value else ABSENT
     if isinstance(value, (list, tuple)):
         items = [part for part in map(pruned, value) if part is not ABSENT]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engine.schemas import Schema, from_text, with_defaults
+from engine.schemas import Schema, from_text
 
 PROBLEMS: list[tuple[dict[str, Any], Any, list[str]]] = [
     ({"type": "integer"}, 5, []),
@@ -110,7 +110,7 @@ def test_references_that_are_given() -> None:
 def test_defaults() -> None:
     """A default fills in what is absent, never what is given, null included."""
     schema = {"properties": {"a": {"default": 1}, "b": {"default": []}, "c": {}}}
-    assert with_defaults(schema, {"a": None}) == {"a": None, "b": []}
+    assert Schema(schema).with_defaults({"a": None}) == {"a": None, "b": []}
 
 
 TEXTS: list[tuple[dict[str, Any], str, Any]] = [

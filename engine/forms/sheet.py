@@ -30,7 +30,7 @@ from engine.forms.fields import Field, as_texts, field_of
 from engine.forms.markup import NARROWING, compiled, offered
 from engine.forms.slips import Slip
 from engine.request_types import RequestType
-from engine.schemas import Schema, with_defaults
+from engine.schemas import Schema
 from engine.template_checks import Source
 from engine.write_only import marks
 
@@ -234,7 +234,7 @@ class Sheet:
 
     def _demand_complete(self) -> None:
         """A page that seals too little, or what does not fit, can never be sent: better told to who writes it."""
-        sealed = with_defaults(self._type.schema.document, self._slip.data)
+        sealed = self._type.schema.with_defaults(self._slip.data)
         found = []
         for problem in self._type.schema.problems(sealed):
             name = problem.pointer.split("/")[1] if problem.pointer else ""

@@ -31,7 +31,6 @@ from engine.forms import options, slips
 from engine.forms.fields import ABSENT, Field, field_of, misposted, unseen, value_of
 from engine.forms.sheet import GENERATED, Filled, Sheet, narrowed_problems
 from engine.forms.slips import Slip
-from engine.schemas import with_defaults
 from engine.seals import SECRET_KEY, Tokens
 
 if TYPE_CHECKING:
@@ -263,7 +262,7 @@ def _read(type: RequestType, slip: Slip, fields: Fields) -> tuple[dict[str, Any]
     problems = [Problem(f"/{name}", message) for name, message in wrong.items()]
     problems += [
         *narrowed_problems(type, slip, typed),
-        *type.schema.problems(with_defaults(type.schema.document, data)),
+        *type.schema.problems(type.schema.with_defaults(data)),
     ]
     return data, Filled(texts, list(dict.fromkeys(problems)))
 
