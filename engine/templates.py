@@ -273,6 +273,8 @@ def pruned(value: Any) -> Any:
         return items if items or not value else ABSENT
     if isinstance(value, Absent):
         return ABSENT
+    if isinstance(value, str | int | float):
+        return value  # an enumeration's member is one, too
     return [pruned(part) for part in value]  # a filter's generator
 
 
