@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Any
 
 import pytest
@@ -105,6 +106,12 @@ def test_leaves(text: str, value: Any) -> None:
     """A leaf that is one expression keeps its type, text around it makes text, what is absent is left out."""
     found = leaf(text, data=DATA)
     assert (found, type(found)) == (value, type(value))
+
+
+def test_a_member_of_an_enumeration_is_its_text() -> None:
+    """A caller's code may well keep its currencies so."""
+    currency = StrEnum("currency", ["USD"])
+    assert leaf("{{ data.currency }}", data={"currency": currency["USD"]}) == "usd"
 
 
 def test_an_absent_part_leaves_no_shell() -> None:
