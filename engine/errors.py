@@ -134,7 +134,11 @@ class Conflict(EngineError):
 
 
 class StoreError(EngineError):
-    """The store cannot be reached or refuses to work. Nothing was changed."""
+    """The store cannot be reached or refuses to work. Nothing was changed, unless it is `in_doubt`."""
+
+    def __init__(self, message: str, *, in_doubt: bool = False) -> None:
+        self.in_doubt = in_doubt
+        super().__init__(message)
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

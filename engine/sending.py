@@ -20,7 +20,15 @@ from engine.calls import Plan, instant
 from engine.context import Context, Task
 from engine.credentials import credentials
 from engine.dispatcher import Answer, Failure
-from engine.errors import Conflict, EngineError, MappingError, SettingError, SignatureError, UnknownNameError
+from engine.errors import (
+    Conflict,
+    EngineError,
+    MappingError,
+    SettingError,
+    SignatureError,
+    StoreError,
+    UnknownNameError,
+)
 from engine.gates import Gate, Sent
 from engine.pages import read_pages
 from engine.planning import plan
@@ -51,7 +59,10 @@ class Sending:
             return self.read(planned)
         if planned.type.sealed:
             self._with.sealer.demand_key()
-        born = self._with.store.apply([planned.born("sending", self._with.clock.now())])
+        try:
+            born = self._with.store.apply([planned.born("sending", self._with.clock.now())])
+        except StoreError as error:
+            raise _not_written_down(planned, error) from None
         return self.carry_out(born[0], planned.type, first=True) if born else self._again(planned)
 
     def send_later(self, name: str, data: Mapping[str, Any], operation: str | None, due: datetime | None) -> Record:
@@ -97,6 +108,8 @@ class Sending:
             taken = self._with.store.apply([calls.taken_anew(call, self._with.clock.now())])[0]
         except Conflict:
             return self.settling.outcome(self.settling.as_it_is(call))  # somebody else took it up first
+        except StoreError as error:
+            raise _not_written_down(planned, error) from None
         return self.carry_out(taken, planned.type, first=True)
 
     def carry_out(self, call: Record, type: RequestType, *, first: bool) -> Result:
@@ -209,6 +222,14 @@ def _unfit(type: RequestType, call: Record, now: datetime) -> Failure | None:
         message = f"{type.gateway.name} was waited for until the lease of this call ended; it was not sent"
         return Failure("lease_lost", sent=False, message=message, seconds=0.0)
     return None
+
+
+def _not_written_down(planned: Plan, error: StoreError) -> StoreError:
+    """The store's error with what became of the call: it was not sent, though perhaps it will be."""
+    said = f"{planned.type.name} was not sent, because it could not be written down: {error}"
+    if error.in_doubt:
+        said += f"; if it was, a worker sends it yet, so repeat it as the operation {planned.operation!r} only"
+    return StoreError(said, in_doubt=error.in_doubt)
 
 
 def _may_repeat(type: RequestType, verdict: Verdict) -> bool:

@@ -39,6 +39,8 @@ from engine.store import Store
 from engine.windows import LATER, comes_back
 from engine.write_only import texts
 
+PAUSES = (0.2, 2.0)  # seconds between tries to write down what the gateway answered
+
 log = logging.getLogger("engine")
 
 
@@ -94,13 +96,25 @@ class Settling:
     def settle(self, call: Record, type: RequestType, exchange: Exchange) -> Result:
         """Commit what the exchange means. Returns the result, or raises what it was in place of a success."""
         try:
-            return self._settle(call, type, exchange)
-        except Conflict:
-            if self._is_held(call):
-                raise
-            return self.outcome(self.as_it_is(call))  # this process was given up for dead, and another one took over
+            return self._settle_again(call, type, exchange)
         except StoreError as error:
             raise _not_written(call, type, exchange, error) from None
+
+    def _settle_again(self, call: Record, type: RequestType, exchange: Exchange) -> Result:
+        """Settle, though the store may fail at first: an answer to what is sent only once cannot be had again."""
+        pauses = iter(PAUSES)
+        while True:
+            try:
+                return self._settle(call, type, exchange)
+            except Conflict:
+                if self._is_held(call):
+                    raise
+                return self.outcome(self.as_it_is(call))  # this process was given up for dead, another one took over
+            except StoreError:
+                pause = next(pauses, None)
+                if pause is None:
+                    raise
+                self._with.clock.sleep(pause)
 
     def _settle(self, call: Record, type: RequestType, exchange: Exchange) -> Result:
         verdict = replace(exchange.verdict, response=self.sealed(type, exchange.verdict.response))

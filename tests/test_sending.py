@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import sqlite3
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hosts import SECRETS, SHOP, Host, OnlyHere, failure, host, ok, refusal
+from hosts import SECRETS, SHOP, Host, OnlyHere, Told, failure, host, ok, refusal, write
 
+from engine.context import Clock
 from engine.core import Engine
 from engine.dispatcher import Answer, Failure
 from engine.errors import (
@@ -28,6 +30,7 @@ from engine.errors import (
 )
 from engine.records import Record
 from engine.request_types import Request
+from engine.store.sql import SqlStore
 
 NAMES: dict[str, dict[str, Any]] = {
     "shop/pay": {"amount": 5},
@@ -492,16 +495,35 @@ def test_a_store_that_is_gone(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
     assert shop.calls()[0]["state"] == "sending"
 
 
-def test_a_store_that_is_gone_before(tmp_path: Path) -> None:
-    """What cannot be written down is not sent."""
+def test_a_store_that_is_locked_for_a_while(tmp_path: Path) -> None:
+    """An answer to what can be sent only once is waited with, so that no person has to find out what became of it."""
+    gateway, store = Told(ok()), SqlStore(f"sqlite:///{tmp_path}/shop.sqlite3?timeout=0.05")
+    other = sqlite3.connect(tmp_path / "shop.sqlite3", isolation_level=None, check_same_thread=False)
+    clock = Clock(sleep=lambda _: other.execute("COMMIT").close())
+    folder = write(tmp_path, SHOP)
+    engine = Engine(folder, store=store, environment=SECRETS, dispatcher=gateway, clock=clock, files=OnlyHere(folder))
+    gateway.before = lambda _: other.execute("BEGIN EXCLUSIVE").close()
+    result = engine.send("shop/pay_once", {"amount": 5})
+    assert [record["state"] for record in result.records] == ["paid"]
+    assert len(gateway.requests) == 1
+    other.close()
+    store.close()
+
+
+@pytest.mark.parametrize("in_doubt", [False, True])
+def test_a_store_that_is_gone_before(tmp_path: Path, in_doubt: bool) -> None:
+    """What cannot be written down is not sent; where that is in doubt, the error says how to repeat it."""
     shop = host(tmp_path)
 
     def refuse(_: Any) -> None:
-        raise StoreError("the disk is full")
+        raise StoreError("the disk is full", in_doubt=in_doubt)
 
     shop.store.refuse = refuse
-    with pytest.raises(StoreError):
-        shop.engine.send("shop/pay", {"amount": 5})
+    said = "shop/pay was not sent, because it could not be written down: the disk is full"
+    hint = "; if it was, a worker sends it yet, so repeat it as the operation 'order-17' only" if in_doubt else ""
+    with pytest.raises(StoreError) as caught:
+        shop.engine.send("shop/pay", {"amount": 5}, operation="order-17")
+    assert (str(caught.value), caught.value.in_doubt) == (said + hint, in_doubt)
     assert shop.gateway.requests == []
 
 

@@ -87,8 +87,9 @@ def _carry_out(engine: Engine, name: str, data: dict[str, Any], operation: str |
         _tell_failure(error, error.call, hide(getattr(error, "response", None)), as_json=as_json)
         return codes.code_of(error)
     except (Conflict, StoreError) as error:
-        # Before the call was written down nothing was sent, after it perhaps; the store cannot be asked which.
-        click.echo(f"Error: {error}; whether {name} was sent, `callsheet calls` tells once the store answers", err=True)
+        if isinstance(error, StoreError) and not error.in_doubt:
+            raise
+        click.echo(f"Error: {error}; `callsheet calls` tells whether {name} was sent", err=True)
         return codes.UNKNOWN
     if as_json:
         call = result.call.as_dict() if result.call else None

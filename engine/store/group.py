@@ -25,7 +25,8 @@ class Job:
     def __init__(self, work: Callable[[Connection], Any]) -> None:
         self._work, self._context = work, copy_context()
         self.result: Any = None
-        self.error: BaseException | None = StoreError("the write was interrupted; whether it was stored is not known")
+        message = "the write was interrupted; whether it was stored is not known"
+        self.error: BaseException | None = StoreError(message, in_doubt=True)
         self.woken = threading.Event()
 
     def run(self, connection: Connection) -> None:

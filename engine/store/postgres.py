@@ -115,7 +115,8 @@ class PostgresDatabase:
             if status in {"committed", "aborted"}:
                 return bool(status == "committed")
             if time.monotonic() > end:
-                raise StoreError("the database was lost during a commit; whether it was stored is not known")
+                message = "the database was lost during a commit; whether it was stored is not known"
+                raise StoreError(message, in_doubt=True)
             time.sleep(0.1)
 
 
