@@ -1,9 +1,10 @@
 """What a `_sandbox.yml` says: how a gateway's stand-in differs from what the gateway's cases show.
 
     tokens, let        what test tokens stand for; names for all rules
-    refusals           how the gateway words a refusal
+    refusals, steps    how the gateway words a refusal; effects that several routes have
     event, registered  what all events share; which objects are webhook endpoints
     routes             what a request refuses, makes, sets, changes and sends events of
+    always, pages      what holds of an object whenever it changes; what a person does at the gateway's own pages
 
 Hides: how its leaves are found, checked and compiled. They are the same confined templates as everywhere else; nothing
 of it is compiled before a sandbox asks for it.
@@ -22,7 +23,7 @@ from engine.template_checks import Names
 from engine.templates import Templates, is_template
 from engine.yaml_files import YamlFile
 
-NAMES = ("request", "query", "path", "object", "objects", "lists", "tokens", "fresh", "account", "key", "now")
+NAMES = ("request", "query", "path", "object", "objects", "lists", "tokens", "fresh", "account", "key", "now", "origin")
 REFUSALS: Mapping[str, int] = {
     "unauthorized": 401,
     "missing": 404,
@@ -54,7 +55,7 @@ class Part:
         value, pointer = self.value, self.pointer
         for name in names:
             value = value.get(name) if isinstance(value, Mapping) else None
-            pointer = f"{pointer}/{name.replace('~', '~0').replace('/', '~1')}"
+            pointer = f"{pointer}/{_escaped(name)}"
         return Part(value, pointer, self._file, self._templates, self._compiled)
 
     def parts(self) -> dict[str, Part]:
@@ -62,7 +63,7 @@ class Part:
         named = self.value if isinstance(self.value, Mapping) else dict(enumerate(self.value or []))
         found = {}
         for name, value in named.items():
-            pointer = f"{self.pointer}/{str(name).replace('~', '~0').replace('/', '~1')}"
+            pointer = f"{self.pointer}/{_escaped(str(name))}"
             found[str(name)] = Part(value, pointer, self._file, self._templates, self._compiled)
         return found
 
@@ -128,41 +129,83 @@ class _Check:
         yield from self._leaves(top.get("event"), "/event", {**names, "event": None})
         yield from self._leaves(top.get("registered", {}).get("endpoint"), "/registered/endpoint", {"object": None})
         for key, route in top.get("routes", {}).items():
-            pointer = f"/routes/{key.replace('~', '~0').replace('/', '~1')}"
-            yield from self._route(route, pointer, dict(names))
+            yield from self._route(route, f"/routes/{_escaped(key)}", dict(names))
+        for key, rule in top.get("always", {}).items():
+            inner = dict(names)
+            yield from self._let(rule.get("let"), f"/always/{_escaped(key)}/let", inner)
+            yield from self._leaves(rule["set"], f"/always/{_escaped(key)}/set", inner)
+        rules = [*top.get("routes", {}).values(), *top.get("pages", {}).values(), *top.get("steps", {}).values()]
+        anywhere = [name for rule in rules for part in ("let", "make") for name in rule.get(part, {})]
+        for key, step in top.get("steps", {}).items():
+            inner = {**names, **dict.fromkeys(anywhere)}
+            yield from self._leaves(step.get("when"), f"/steps/{key}/when", inner)
+            yield from self._let(step.get("let"), f"/steps/{key}/let", inner)
+            yield from self._made(step, f"/steps/{key}", inner)
+            yield from self._effects(step, f"/steps/{key}", inner)
+        for key, page in top.get("pages", {}).items():
+            yield from self._page(page, f"/pages/{_escaped(key)}", dict(names))
 
     def _route(self, route: Mapping[str, Any], pointer: str, names: dict[str, None]) -> Iterator[Fault]:
         yield from self._let(route.get("let"), f"{pointer}/let", names)
+        yield from self._refusals(route, "refuse", pointer, names)
+        for part in ("like", "items"):
+            yield from self._leaves(route.get(part), f"{pointer}/{part}", names)
+        yield from self._made(route, pointer, names)
+        yield from self._leaves(route.get("set"), f"{pointer}/set", names)
+        yield from self._effects(route, pointer, names)
+        yield from self._refusals(route, "fails", pointer, names)
+
+    def _refusals(
+        self, route: Mapping[str, Any], part: str, pointer: str, names: Mapping[str, None]
+    ) -> Iterator[Fault]:
         known = {*REFUSALS, *(self.file.value.get("refusals") or {})}
-        for number, refusal in enumerate(route.get("refuse", [])):
-            at = f"{pointer}/refuse/{number}"
-            inner = dict(names)
-            yield from self._leaves(refusal["when"], f"{at}/when", names)
-            yield from self._effects(refusal, at, inner)
-            yield from self._leaves(refusal.get("given"), f"{at}/given", inner)
-            yield from self._events(refusal, at, inner)
+        for number, refusal in enumerate(route.get(part, [])):
+            at = f"{pointer}/{part}/{number}"
+            yield from self._leaves(refusal, at, names)
             if not is_template(refusal["as"]) and refusal["as"] not in known:
                 guess = did_you_mean(refusal["as"], known)
                 yield self.file.fault(f"{at}/as", f"there is no refusal {refusal['as']!r} in refusals:{guess}")
-        for part in ("like", "items"):
-            yield from self._leaves(route.get(part), f"{pointer}/{part}", names)
-        yield from self._effects(route, pointer, names)
-        yield from self._leaves(route.get("set"), f"{pointer}/set", names)
-        yield from self._events(route, pointer, names)
+
+    def _steps(self, route: Mapping[str, Any], pointer: str, names: dict[str, None]) -> Iterator[Fault]:
+        known = self.file.value.get("steps") or {}
+        for number, name in enumerate(route.get("do", [])):
+            if name not in known:
+                guess = did_you_mean(name, known)
+                yield self.file.fault(f"{pointer}/do/{number}", f"there is no step {name!r} in steps:{guess}")
+            names |= dict.fromkeys([*known.get(name, {}).get("let", {}), *known.get(name, {}).get("make", {})])
+
+    def _page(self, page: Mapping[str, Any], pointer: str, names: dict[str, None]) -> Iterator[Fault]:
+        yield from self._let(page.get("let"), f"{pointer}/let", names)
+        for part in ("title", "text"):
+            yield from self._leaves(page.get(part), f"{pointer}/{part}", names)
+        for number, action in enumerate(page["actions"]):
+            at, inner = f"{pointer}/actions/{number}", dict(names)
+            yield from self._leaves(action["label"], f"{at}/label", inner)
+            yield from self._leaves(action.get("when"), f"{at}/when", inner)
+            yield from self._let(action.get("let"), f"{at}/let", inner)
+            yield from self._made(action, at, inner)
+            yield from self._effects(action, at, inner)
+            yield from self._leaves(action["leads_to"], f"{at}/leads_to", inner)
 
     def _let(self, let: Mapping[str, Any] | None, pointer: str, names: dict[str, None]) -> Iterator[Fault]:
         for name, value in (let or {}).items():
             yield from self._leaves(value, f"{pointer}/{name}", names)
             names[name] = None
 
-    def _effects(self, route: Mapping[str, Any], pointer: str, names: dict[str, None]) -> Iterator[Fault]:
-        for name, made in route.get("make", {}).items():
+    def _made(self, rule: Mapping[str, Any], pointer: str, names: dict[str, None]) -> Iterator[Fault]:
+        for name, made in rule.get("make", {}).items():
             yield from self._leaves(made, f"{pointer}/make/{name}", names)
             names[name] = None
-        yield from self._leaves(route.get("change"), f"{pointer}/change", names)
 
-    def _events(self, route: Mapping[str, Any], pointer: str, names: dict[str, None]) -> Iterator[Fault]:
-        yield from self._leaves(route.get("events"), f"{pointer}/events", {**names, "event": None})
+    def _effects(self, rule: Mapping[str, Any], pointer: str, names: dict[str, None]) -> Iterator[Fault]:
+        """What is wrong with `do`, `change` and `events`, which come after what was made."""
+        yield from self._steps(rule, pointer, names)
+        yield from self._leaves(rule.get("change"), f"{pointer}/change", names)
+        yield from self._leaves(rule.get("events"), f"{pointer}/events", {**names, "event": None})
 
     def _leaves(self, value: Any, pointer: str, names: Names) -> Iterator[Fault]:
         return self.templates.check_structure(self.file.name, value, self.file.marks, pointer, names)
+
+
+def _escaped(key: str) -> str:
+    return key.replace("~", "~0").replace("/", "~1")

@@ -18,12 +18,18 @@ from engine.errors import SettingError, did_you_mean
 from engine.redaction import redacted
 
 MODES = ("test", "live")
+SANDBOX = "CALLSHEET_SANDBOX"
+
+_HERE = r"http://(127\.0\.0\.1|localhost)(:[0-9]{1,5})?"
 
 _ALIVE: WeakSet[Settings] = WeakSet()
 
 
 class Settings:
-    """Named texts. `live` is true where CALLSHEET_MODE=live: only then are keys for live money accepted."""
+    """Named texts. `live` is true where CALLSHEET_MODE=live: only then are keys for live money accepted.
+
+    `sandbox` is where one stands in for the gateways: http://127.0.0.1:12111, or None. Raises SettingError.
+    """
 
     def __init__(self, root: Path | None, environment: Mapping[str, str] | None = None) -> None:
         file = root / ".env" if root else None
@@ -34,6 +40,10 @@ class Settings:
         if self.mode not in MODES:
             raise SettingError("CALLSHEET_MODE", f"must be test or live{did_you_mean(self.mode, MODES)}")
         self.live = self.mode == "live"
+        self.sandbox = self.get(SANDBOX)
+        if self.sandbox and (self.live or not re.fullmatch(_HERE, self.sandbox)):
+            why = "is set, and CALLSHEET_MODE is live" if self.live else "must be http:// and a port of this machine"
+            raise SettingError(SANDBOX, why)
         self._shown = frozenset[str]()
         _ALIVE.add(self)
 

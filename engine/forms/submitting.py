@@ -181,8 +181,9 @@ class Forms:
         if result.redirect is None:
             path = config.get("success_path") or slip.page
             return Submission("succeeded", message, "success", slip.page, path, records=records, call=call)
-        host = urlsplit(result.redirect)
-        if host.scheme == "https" and host.netloc in type.gateway.browser.get("redirect", ()):
+        host, sandbox = urlsplit(result.redirect), self._engine.settings.sandbox
+        stands_in = sandbox is not None and f"{host.scheme}://{host.netloc}" == sandbox
+        if stands_in or (host.scheme == "https" and host.netloc in type.gateway.browser.get("redirect", ())):
             return Submission(
                 "succeeded", message, "success", slip.page, result.redirect, hosted=True, records=records, call=call
             )

@@ -6,6 +6,7 @@
     asked        a request as a gateway reads it
     routes       which requests there are, and what the cases show of each
     sent         what the files say of what is sent
+    places       where a value stands in a body
     analogies    an answer made after a case's
     objects      what is remembered
     lists        pages
@@ -14,6 +15,7 @@
     events       events, signed
     delivering   and posted
     work         one request carried out
+    hosted       the gateway's own pages
     standin      one gateway
     serving      a server on this machine
 
@@ -130,9 +132,12 @@ class Sandbox:
         if standin is None:
             known = ", ".join(f"/{one}" for one in self.standins)
             return Answered(404, {"message": f"There is no gateway /{name} in this sandbox; there is {known}."})
-        path = f"/{rest}".removeprefix(self._base(name))
         query = nested(parse_qsl(parts.query, keep_blank_values=True))
-        return standin.answer(Asked(method, path or "/", query, headers, body))
+        origin = f"http://{headers.get('host', 'localhost')}/{name}"
+        if rest.startswith("hosted/"):
+            return standin.hosted(Asked(method, rest.removeprefix("hosted"), query, headers, body, origin))
+        path = f"/{rest}".removeprefix(self._base(name))
+        return standin.answer(Asked(method, path or "/", query, headers, body, origin))
 
     def __call__(self, environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """As WSGI (PEP 3333) says."""
@@ -144,7 +149,7 @@ class Sandbox:
         target = f"{path}?{query}" if (query := environ.get("QUERY_STRING", "")) else path
         answered = self.answer(environ["REQUEST_METHOD"], target, headers, raw)
         body = answered.raw()
-        named = {"Content-Type": "application/json", "Content-Length": str(len(body)), **answered.headers}
+        named = {"Content-Type": answered.media, "Content-Length": str(len(body)), **answered.headers}
         start_response(f"{answered.status} {_REASONS.get(answered.status, 'Answer')}", list(named.items()))
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
 
@@ -171,7 +176,14 @@ class Sandbox:
         return urlsplit(url).netloc in {urlsplit(self._gateways[name].base_url).netloc, *origins}
 
 
-_REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 402: "Payment Required", 403: "Forbidden"}
+_REASONS = {
+    200: "OK",
+    303: "See Other",
+    400: "Bad Request",
+    401: "Unauthorized",
+    402: "Payment Required",
+    403: "Forbidden",
+}
 _REASONS |= {404: "Not Found", 409: "Conflict", 422: "Unprocessable Content", 429: "Too Many Requests"}
 _REASONS |= {500: "Internal Server Error"}
 

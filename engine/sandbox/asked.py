@@ -27,13 +27,17 @@ class AnswerLost(ConnectionError):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One whole request. `path` is decoded and begins below the gateway's base URL; `headers` have lower-case names."""
+    """One whole request. `path` is decoded and begins below the gateway's base URL; `headers` have lower-case names.
+
+    `origin` is where the sandbox stands in for the gateway: http://127.0.0.1:12111/stripe.
+    """
 
     method: str
     path: str
     query: Mapping[str, Any]
     headers: Mapping[str, str]
     raw: bytes = b""
+    origin: str = ""
 
     @property
     def segments(self) -> tuple[str, ...]:
@@ -55,15 +59,18 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What is answered; `body` is JSON, or None for nothing."""
+    """What is answered; `body` is JSON, text of another `media` type, or None for nothing."""
 
     status: int
     body: Any
     headers: Mapping[str, str] = field(default_factory=dict)
+    media: str = "application/json"
 
     def raw(self) -> bytes:
         """The body's bytes."""
-        return b"" if self.body is None else json.dumps(self.body).encode()
+        if self.body is None:
+            return b""
+        return (json.dumps(self.body) if bodies.is_json(self.media) else str(self.body)).encode()
 
 
 def decode_form(text: str) -> dict[str, Any]:

@@ -6,7 +6,6 @@ Hides: where in an event its id, time, account and object stand, which is where 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,9 +16,8 @@ from engine.cases import Case
 from engine.records import new_id
 from engine.request_types import Gateway
 from engine.sandbox.analogies import fresh_id, merged
+from engine.sandbox.places import at, place_in, put
 from engine.signatures import scheme_of, sign
-
-_CHAIN = re.compile(r"\bevent((?:\.[A-Za-z_]\w*)+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +74,13 @@ class Events:
         like = self._shown.get(type) or next(iter(self._shown.values()), {})
         event = dict(like)
         said: dict[str, Any] = {"id": fresh_id(self._at(like, "id") or "evt_"), "type": type, "key": key}
-        said |= {"time": self._time(like, now), "account": account or None}
+        said |= {"time": self._time(like, now), "account": account}
         for part, value in said.items():
-            if place := self._place(part):
-                event = _with(event, place, value)
+            if (place := self._place(part)) and (value is not None or at(like, place) is not None):
+                event = put(event, place, value)
         if place := self._object_place(like):
-            event = _with(event, place, thing)
-        return merged(event, further)
+            event = put(event, place, thing)
+        return _without_null(merged(event, further), further)
 
     def _time(self, like: Mapping[str, Any], now: datetime) -> Any:
         if isinstance(self._at(like, "time"), str):
@@ -90,14 +88,11 @@ class Events:
         return int(now.timestamp())
 
     def _place(self, part: str) -> list[str] | None:
-        found = _CHAIN.search(str(self._webhook.get(part, "")))
-        return found[1][1:].split(".") if found else None
+        return place_in(self._webhook.get(part), "event")
 
     def _at(self, event: Mapping[str, Any], part: str) -> Any:
-        value: Any = event
-        for name in self._place(part) or ["\0"]:
-            value = value.get(name) if isinstance(value, Mapping) else None
-        return value
+        place = self._place(part)
+        return at(event, place) if place else None
 
     def _object_place(self, event: Mapping[str, Any]) -> list[str] | None:
         return self._place("object") or _thing_in(event)
@@ -110,6 +105,13 @@ class Events:
         return Delivery(target.url, headers, body, str(self._at(event, "type")))
 
 
+def _without_null(body: Mapping[str, Any], further: Mapping[str, Any]) -> dict[str, Any]:
+    """`body` without what `further` says is null."""
+    kept = {name: part for name, part in body.items() if name not in further or further[name] is not None}
+    inner = {name: part for name, part in further.items() if isinstance(part, Mapping) and name in kept}
+    return {**kept, **{name: _without_null(kept[name], part) for name, part in inner.items()}}
+
+
 def _thing_in(event: Any, place: tuple[str, ...] = ()) -> list[str] | None:
     """Where the first mapping with an id of its own stands within an event."""
     for name, part in event.items() if isinstance(event, Mapping) else ():
@@ -119,15 +121,6 @@ def _thing_in(event: Any, place: tuple[str, ...] = ()) -> list[str] | None:
             if found := _thing_in(part, (*place, name)):
                 return found
     return None
-
-
-def _with(body: Mapping[str, Any], place: Sequence[str], value: Any) -> dict[str, Any]:
-    inner = body.get(place[0])
-    part = _with(inner if isinstance(inner, Mapping) else {}, place[1:], value) if place[1:] else value
-    result = {**body, place[0]: part}
-    if part is None and place[0] not in body:
-        del result[place[0]]
-    return result
 
 
 def is_here(url: str) -> bool:

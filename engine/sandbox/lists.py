@@ -6,16 +6,14 @@ Hides: what becomes of the frame: the case's own page with more after it, or its
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from engine.request_types import RequestType
 from engine.sandbox.analogies import as_type, fresh_id
+from engine.sandbox.places import at, place_in, put
 from engine.sandbox.routes import Route, Shown
-
-_CHAIN = re.compile(r"\{\{\s*response((?:\.\w+)+)\s*\}\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +92,7 @@ class Pages:
         body = self._empty(frame, path, query, more=further is not None)
         if not frame.items:
             return items
-        body = _with(body, frame.items, items)
+        body = put(body, frame.items, items)
         if further is None:
             return body
         for name, value in (frame.says(body).get("next") or {}).items():
@@ -121,19 +119,11 @@ class Pages:
     def _turned(self, frame: Frame, body: dict[str, Any], *, more: bool) -> dict[str, Any]:
         """A frame that says the other thing about more."""
         leaf = str((frame.type.written.get("pages") or {}).get("more", "")) if frame.type else ""
-        place = found[1][1:].split(".") if (found := _CHAIN.fullmatch(leaf)) else ["has_more"]
-        before: Any = body
-        for name in place:
-            before = before.get(name) if isinstance(before, Mapping) else None
+        place = place_in(leaf, "response") or ["has_more"]
+        before = at(body, place)
         if before is None or isinstance(before, str):
-            return _with(body, place, fresh_id("next_") if more else None)
-        return _with(body, place, more)
-
-
-def _with(body: Mapping[str, Any], place: Sequence[str], value: Any) -> dict[str, Any]:
-    inner = body.get(place[0])
-    part = _with(inner if isinstance(inner, Mapping) else {}, place[1:], value) if place[1:] else value
-    return {**body, place[0]: part}
+            return put(body, place, fresh_id("next_") if more else None)
+        return put(body, place, more)
 
 
 _ORDERS = {

@@ -5,16 +5,13 @@ Hides: how the place of the message is found, which is where `error:` looks for 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.confined import ABSENT
 from engine.sandbox.asked import Answered
+from engine.sandbox.places import constant_in, place_in, put
 from engine.sandbox_files import REFUSALS, Part
-
-_CHAIN = re.compile(r"\bresponse((?:\.[A-Za-z_]\w*)+)")
-_EQUAL = re.compile(r"\bresponse((?:\.[A-Za-z_]\w*)+)\s*==\s*(['\"])(.*?)\2")
 
 MESSAGES: Mapping[str, str] = {
     "unauthorized": "The credentials are missing or wrong.",
@@ -32,9 +29,9 @@ def refusal(
 ) -> Answered:
     """The refusal `name`. `written` is the request type's file, `shown` the refusals (status, body) of its cases."""
     told = rules.get("refusals", name)
-    status = told.get("status").value or REFUSALS.get(name, 400)
     given = {"message": MESSAGES.get(name, "It is refused."), **names.get("given", {})}
     known = {**names, "given": given}
+    status = told.get("status").render(known) if told.get("status").value else REFUSALS.get(name, 400)
     headers = told.get("headers").render(known)
     body = told.get("body").render(known)
     if body is ABSENT:
@@ -45,15 +42,9 @@ def refusal(
 def _derived(name: str, status: int, message: str, written: Mapping[str, Any], shown: Sequence[tuple[int, Any]]) -> Any:
     alike = [body for its, body in shown if its == status and isinstance(body, Mapping)]
     body: dict[str, Any] = dict(alike[0]) if alike and name != "mismatch" else {}
-    if found := _CHAIN.search(str(written.get("error") or "")):
-        body = _with(body, found[1][1:].split("."), message)
-    mismatch = str((written.get("idempotency") or {}).get("mismatch") or "")
-    if name == "mismatch" and (found := _EQUAL.search(mismatch)):
-        body = _with(body, found[1][1:].split("."), found[3])
+    if place := place_in(written.get("error"), "response"):
+        body = put(body, place, message)
+    mismatch = (written.get("idempotency") or {}).get("mismatch")
+    if name == "mismatch" and (told := constant_in(mismatch, "response")):
+        body = put(body, *told)
     return body or {"message": message}
-
-
-def _with(body: Mapping[str, Any], place: Sequence[str], value: Any) -> dict[str, Any]:
-    inner = body.get(place[0])
-    part = _with(inner if isinstance(inner, Mapping) else {}, place[1:], value) if place[1:] else value
-    return {**body, place[0]: part}

@@ -8,7 +8,7 @@
     event_late         the events take their time; event_twice: each comes twice
 
 Hides: where the name of one may stand: in the header Sandbox-Scenario, as a text `sandbox_NAME` anywhere in what is
-sent, or as a text that the sandbox file lists under `scenarios`.
+sent, or as one of the sandbox file's tokens that names a scenario.
 """
 
 from __future__ import annotations
@@ -25,11 +25,15 @@ SLOW = 3.0  # seconds
 LATE = 3.0  # seconds
 
 
-def scenarios_of(headers: Mapping[str, str], sent: Any, tokens: Mapping[str, str]) -> frozenset[str]:
+def scenarios_of(headers: Mapping[str, str], sent: Any, tokens: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
     """The scenarios that a request asks for."""
     asked = {headers.get(HEADER, "")}
     for text in _texts(sent):
-        asked |= {text.removeprefix("sandbox_")} if text.startswith("sandbox_") else {tokens.get(text, "")}
+        asked |= (
+            {text.removeprefix("sandbox_")}
+            if text.startswith("sandbox_")
+            else {tokens.get(text, {}).get("scenario", "")}
+        )
     return NAMES & asked
 
 

@@ -18,6 +18,7 @@ from engine.cases import Case
 from engine.credentials import credentials
 from engine.records import Record
 from engine.request_types import Gateway, RequestType
+from engine.sandbox import hosted
 from engine.sandbox.analogies import fresh_id
 from engine.sandbox.asked import Answered, AnswerLost, Asked, Malformed
 from engine.sandbox.delivering import Deliverer
@@ -83,7 +84,7 @@ class StandIn:
         route, values = found
         body = asked.body()
         account = self._account(asked)
-        tokens = self._rules.get("scenarios").value or {}
+        tokens = self._rules.get("tokens").value or {}
         scenarios = scenarios_of(asked.headers, [body, asked.query], tokens)
         key = asked.headers.get((type.key_header or "idempotency-key").lower()) if not route.reads else None
         self._demand_room(scenarios, key)
@@ -300,6 +301,36 @@ class StandIn:
                 things = [one.body for one in objects.on(path, owner.account)]
                 part = self._pages.page(things, self._frame(), path, {})
         return {**body, name: self._with_whole(part, place[1:], objects, account)} if name in body or part else body
+
+    # Pages ------------------------------------------------------------------------------------------------------------
+
+    def hosted(self, asked: Asked) -> Answered:
+        """A page that the gateway hosts, or what a button on it does."""
+        for path, page in self._rules.get("pages").parts().items():
+            pattern = Pattern.of("GET", path)
+            if (values := pattern.values(asked.segments)) is not None:
+                return self._on_page(page, Route(pattern, Part.nothing()), values, asked)
+        return hosted.page_of("There is no such page.", "", {}, 404)
+
+    def _on_page(self, page: Part, route: Route, values: Sequence[str], asked: Asked) -> Answered:
+        with self._lock:
+            objects = Objects(self._world.store, self._gateway.name)
+            thing = objects.named(values[0])
+            if thing is None:
+                return hosted.page_of("There is no such page.", "", {}, 404)
+            work = Work(
+                asked, route, self.routes, self._rules, values, {}, thing.account, None, self._world.now(), objects
+            )
+            work.open(page, thing)
+            chosen = str(asked.body().get("action")) if asked.method == "POST" else None
+            action = hosted.offered(page, work.names).get(chosen) if chosen is not None else None
+            if action is None:
+                return hosted.shown(page, work.names)
+            leads_to = work.acted(action)
+            objects.keep()
+            deliveries = [one for told in work.told for one in self._deliveries(told, work)]
+        self._send(deliveries, frozenset())
+        return Answered(303, None, {"Location": leads_to})
 
     # Refusals and events ----------------------------------------------------------------------------------------------
 

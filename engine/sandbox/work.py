@@ -1,6 +1,6 @@
 """One request carried out: refused, or answered after a case, with all that its rules say.
 
-Hides: the order of things. let → refuse → the case's answer → make → set → change → events.
+Hides: the order of things. let → refuse → the case's answer → make → set → do → change → events → fails.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from engine.confined import ABSENT
 from engine.sandbox.analogies import exchange, fresh_id, merged, overlaid, pairs
 from engine.sandbox.asked import Answered, Asked
 from engine.sandbox.objects import Lookup, Objects, Thing, fresh
-from engine.sandbox.routes import Route, Shown
+from engine.sandbox.routes import Pattern, Route, Shown
 from engine.sandbox_files import Part
 
 
 class Refused(Exception):
-    """The gateway says no: `name` of the refusal, what it is `given`; `kept`: its effects and its key are kept."""
+    """The gateway says no: `name` of the refusal, what it is `given`; `kept`: it was begun, and all that is kept."""
 
     def __init__(self, name: str, given: Mapping[str, Any], *, kept: bool = False) -> None:
         self.name, self.given, self.kept = name, given, kept
@@ -67,6 +67,7 @@ class Work:
             "account": self.account or None,
             "key": self.key,
             "now": int(self.now.timestamp()),
+            "origin": self.asked.origin,
         }
 
     def _object(self, name: str) -> Mapping[str, Any] | None:
@@ -83,9 +84,7 @@ class Work:
             self.names["object"] = _seen(thing)
         self._let(self.rules.get("let"))
         self._let(self.route.rules.get("let"))
-        for rule in self.route.rules.get("refuse").parts().values():
-            if rule.holds(self.names) and rule.get("when").holds(self.names):
-                raise self._refused(rule)
+        self._demand("refuse", kept=False)
         shown = self._shown()
         if thing is None:
             answered = self._made(shown)
@@ -93,7 +92,17 @@ class Work:
             answered = self._removed(thing, shown)
         else:
             answered = self._changed(thing, shown)
+        self._demand("fails", kept=True)
         return answered
+
+    def _demand(self, part: str, *, kept: bool) -> None:
+        """Raises Refused where a rule says no."""
+        for rule in self.route.rules.get(part).parts().values():
+            if rule.get("when").holds(self.names):
+                given = rule.get("given").render(self.names)
+                raise Refused(
+                    str(rule.get("as").render(self.names)), given if isinstance(given, Mapping) else {}, kept=kept
+                )
 
     def _asked_for(self, place: int) -> Thing:
         """The object whose id is the value at `place` of the path. Raises Refused."""
@@ -115,18 +124,12 @@ class Work:
         for name, part in let.parts().items():
             self.names[name] = part.render(self.names)
 
-    def _refused(self, rule: Part) -> Refused:
-        self._make(rule)
-        self._change(rule)
-        given = rule.get("given").render(self.names)
-        name = str(rule.get("as").render(self.names))
-        self._tell(rule, self.names["object"])
-        return Refused(name, given if isinstance(given, Mapping) else {}, kept=True)
-
     def _shown(self) -> Shown | None:
         like = self.route.rules.get("like").render(self.names)
-        named = [one for one in self.route.shown if like is not ABSENT and one.name.endswith(f"/{like}")]
-        return named[0] if named else self.route.nearest(self.sent)
+        if like is ABSENT:
+            return self.route.nearest(self.sent)
+        own = next((one for one in self.route.shown if one.name.endswith(f"/{like}")), None)
+        return own or self._case(str(like))
 
     def listed(self) -> list[Mapping[str, Any]]:
         """What is on the list that is asked for, newest first."""
@@ -161,7 +164,8 @@ class Work:
         return self._settled(replace(thing, body=sent, own=thing.own | self._own(self.sent, sent)), shown, kept=True)
 
     def _removed(self, thing: Thing, shown: Shown | None) -> Answered:
-        answer = self._after(shown, thing.body.get(self.route.id), {}, self.sent)
+        id = thing.body.get(self.route.id)
+        answer = self._after(shown, id, {}, self.sent) if shown else {self.route.id: id, "deleted": True}
         self._make(self.route.rules)
         self.objects.remove(thing)
         self._change(self.route.rules)
@@ -183,12 +187,14 @@ class Work:
             thing = replace(thing, body=body, aside=aside)
         self.names["object"] = _seen(thing)
         if kept:
-            self.objects.put(thing)
+            thing = self._put(thing)
+        self._do(rules)
         self._change(rules)
+        if now := self.objects.at(thing.path, thing.account) if kept else None:
+            thing = now
+            self.names["object"] = _seen(thing)
         self._tell(rules, thing.body)
-        if kept and not once and (now := self.objects.at(thing.path, thing.account)):
-            answer = now.body
-        return self._answered(shown, answer)
+        return self._answered(shown, answer if once else thing.body)
 
     def _own(self, sent: Mapping[str, Any], body: Mapping[str, Any]) -> frozenset[str]:
         could = [type.written.get("body") for type in self.route.types]
@@ -200,7 +206,8 @@ class Work:
         if shown is None:
             return dict(sent)
         answer = _collapsed(shown.answer, shown.sent, self.rules, self.route.id)
-        ids = {old: new for old, new in zip(shown.values, self.values, strict=True) if old != new}
+        own_case = shown in self.route.shown
+        ids = {old: new for old, new in zip(shown.values, self.values, strict=False) if own_case and old != new}
         if isinstance(answer, Mapping) and self.route.id in answer and id is not None:
             ids[str(answer[self.route.id])] = str(id)
         further = pairs(answer, own) if isinstance(answer, Mapping) else {}
@@ -209,6 +216,15 @@ class Work:
 
     # Effects ----------------------------------------------------------------------------------------------------------
 
+    def _do(self, rules: Part) -> None:
+        for name in rules.get("do").value or []:
+            step = self.rules.get("steps", name)
+            if step.get("when").holds(self.names):
+                self._let(step.get("let"))
+                self._make(step)
+                self._change(step)
+                self._tell(step, self.names["object"])
+
     def _make(self, rules: Part) -> None:
         for name, rule in rules.get("make").parts().items():
             if not rule.get("when").holds(self.names):
@@ -216,7 +232,7 @@ class Work:
                 continue
             told = rule.get("set").render(self.names)
             sent = told if isinstance(told, Mapping) else {}
-            shown = self._case(str(rule.get("like").render(self.names)))
+            shown = self._case(str(rule.get("like").render(self.names) or ""))
             body, id = dict(sent), fresh_id("")
             if shown is not None:
                 id = sent.get(self.route.id) or fresh_id(_id_of(shown, self.route.id))
@@ -229,8 +245,7 @@ class Work:
             thing = Thing(
                 at, str(body[self.route.id]), self.account, body, frozenset({*sent, self.route.id, "created"})
             )
-            self.objects.put(thing)
-            self.names[name] = _seen(thing)
+            self.names[name] = _seen(self._put(thing))
 
     def _case(self, name: str) -> Shown | None:
         known = (one for route in self.routes for one in route.shown)
@@ -247,7 +262,37 @@ class Work:
                 continue
             further = rule.get("set").render(self.names)
             if isinstance(further, Mapping):
-                self.objects.put(replace(thing, body=merged(thing.body, further), own=thing.own | further.keys()))
+                thing = replace(thing, body=merged(thing.body, further), own=thing.own | further.keys())
+            self._put(thing)
+
+    def _put(self, thing: Thing) -> Thing:
+        """Remember an object, with what always holds of it."""
+        for path, rule in self.rules.get("always").parts().items():
+            pattern = Pattern.of("", path)
+            if (values := pattern.values(thing.path.strip("/").split("/"))) is not None:
+                names = {**self.names, "object": _seen(thing), "path": dict(zip(pattern.names, values, strict=True))}
+                for name, part in rule.get("let").parts().items():
+                    names[name] = part.render(names)
+                further = rule.get("set").render(names)
+                if isinstance(further, Mapping):
+                    thing = replace(thing, body=merged(thing.body, further), own=thing.own | further.keys())
+        self.objects.put(thing)
+        return thing
+
+    def acted(self, rule: Part) -> str:
+        """What an action of a hosted page does; the address that it leads to."""
+        self._let(rule.get("let"))
+        self._make(rule)
+        self._do(rule)
+        self._change(rule)
+        self._tell(rule, self.names["object"])
+        return str(rule.get("leads_to").render(self.names))
+
+    def open(self, page: Part, thing: Thing) -> None:
+        """Have the names of a hosted page that is about `thing`."""
+        self.names["object"] = _seen(thing)
+        self._let(self.rules.get("let"))
+        self._let(page.get("let"))
 
     def _tell(self, rules: Part, thing: Any) -> None:
         common = self.rules.get("event")

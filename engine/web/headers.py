@@ -14,8 +14,11 @@ from engine.core import Engine
 from engine.request_types import Gateway
 
 
-def content_security_policy(gateways: Iterable[Gateway]) -> str:
-    """Nothing but our own files and what the gateways need: their scripts, frames, calls and pages to go on to."""
+def content_security_policy(gateways: Iterable[Gateway], sandbox: str | None = None) -> str:
+    """Nothing but our own files and what the gateways need: their scripts, frames, calls and pages to go on to.
+
+    `sandbox` is the address of the one that hosts those pages in the gateways' place.
+    """
     named: dict[str, list[str]] = {"script": [], "frame": [], "connect": [], "redirect": []}
     for gateway in gateways:
         for kind, known in named.items():
@@ -29,7 +32,7 @@ def content_security_policy(gateways: Iterable[Gateway]) -> str:
         "frame-src": named["frame"] or ["'none'"],
         "connect-src": ["'self'", *named["connect"]],
         # A form's answer may redirect to a gateway's page, and Chromium holds redirects to this rule too.
-        "form-action": ["'self'", *(f"https://{host}" for host in named["redirect"])],
+        "form-action": ["'self'", *(f"https://{host}" for host in named["redirect"]), *([sandbox] if sandbox else [])],
         "base-uri": ["'none'"],
         "frame-ancestors": ["'none'"],
     }
@@ -49,7 +52,9 @@ def protect(app: Flask, engine: Engine) -> None:
         if not ours and not g.get("callsheet_has_form"):
             return response
         headers = {
-            "Content-Security-Policy": content_security_policy(engine.catalog.gateways.values()),
+            "Content-Security-Policy": content_security_policy(
+                engine.catalog.gateways.values(), engine.settings.sandbox
+            ),
             "Referrer-Policy": "strict-origin",
             "X-Content-Type-Options": "nosniff",
         }
