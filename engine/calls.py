@@ -76,6 +76,7 @@ CALL = RecordType(
         "looked_up": {"type": "integer", "description": "How many look-ups in a row did not find it."},
         "resolution": {"enum": ["succeeded", "declined", "not_done"], "description": "What a person says it was."},
         "audit": {**_LIST, "description": "What people did to it: when, who, what, why."},
+        "purged": {**_TEXT, "description": "When its data and bodies were removed; their hashes are kept."},
     },
     required=("request_type", "operation", "key", "state", "request", "data", "digest"),
     unique=(("key",),),
@@ -151,7 +152,7 @@ class Plan:
     def demand_same(self, call: Record) -> None:
         """Raise DataError where the operation was begun with other data. Raises SignatureError where a key is gone."""
         same = call["digest"] == self.digest
-        if same and self.sealer:
+        if same and self.sealer and not call.get("purged"):
             same = self.type.schema.with_write_only(call["data"], self.sealer.opened) == self.data
         if not same:
             message = f"the operation {self.operation!r} was begun with other data; a new operation needs a new key"
@@ -178,16 +179,24 @@ def taken(call: Record, now: datetime) -> Change:
     return moved(call, **_held(now))
 
 
+_FORGOTTEN = ("answer", "looked_up", "message", "resolution", "tries")
+
+
 def taken_anew(call: Record, now: datetime) -> Change:
     """The change that takes up what provably was not done, as if it had just been born: nothing old counts for it."""
-    forgotten = dict.fromkeys(("answer", "looked_up", "message", "resolution", "tries"))
-    return moved(call, **forgotten, **_held(now), first_sent_at=instant(now))
+    return moved(call, **dict.fromkeys(_FORGOTTEN), **_held(now), first_sent_at=instant(now))
 
 
-def was_not_done(call: Record) -> bool:
-    """Whether a call ended without having been carried out, so that its operation may be taken up again."""
+def queued_anew(call: Record, due: datetime) -> Change:
+    """The same, for a worker to take it up at `due`."""
+    waits = {"state": "prepared", "due": instant(due), "queued": True}
+    return moved(call, **dict.fromkeys(_FORGOTTEN), **waits, first_sent_at=None)
+
+
+def may_be_taken_up(call: Record) -> bool:
+    """Whether a call ended without having been carried out, so that its operation may begin again with its bytes."""
     ended = call.get("resolution") if call["state"] == "resolved" else call["state"]
-    return bool(ended == "not_done")
+    return bool(ended == "not_done") and not call.get("purged")
 
 
 def due(now: datetime, limit: int, id: str | None = None) -> Change:
@@ -263,6 +272,24 @@ def kept_answer(answer: Answer, body: bytes, sealer: Sealer | None) -> dict[str,
 def given_answer(kept: Mapping[str, Any], sealer: Sealer) -> Answer:
     """The answer that the journal keeps. Raises SignatureError and SettingError where it is sealed."""
     return Answer(kept["status"], kept["headers"], _body_of(kept, sealer), kept["seconds"])
+
+
+def purged(call: Record, now: datetime) -> Change:
+    """The change that removes what an ended call was given, sent and answered, and keeps what tells of it."""
+    answer = {"answer": _hashed(call["answer"])} if call.get("answer") else {}
+    properties = {"data": {}, "request": _hashed(call["request"]), **answer, "purged": instant(now)}
+    return Change("update", CALL, call.scope, {"id": call.id}, properties, {"state": [call["state"]]})
+
+
+def _hashed(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """A request or an answer with a hash in the place of its body; of a sealed one nothing is left."""
+    head = {name: part for name, part in kept.items() if name not in {"body", "sealed_body"}}
+    return {**head, "body": "", **({"sha256": sha256(kept["body"])} if "body" in kept else {})}
+
+
+def sha256(text: str) -> str:
+    """The hash of a body, of which `text` was made by `as_text`."""
+    return hashlib.sha256(as_bytes(text)).hexdigest()
 
 
 def is_private(call: Record) -> bool:

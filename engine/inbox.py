@@ -53,6 +53,8 @@ EVENT = RecordType(
         "message": _TEXT,
         "changed": {"type": "array"},
         "audit": {"type": "array", "description": "What people did to it: when, who, what, why."},
+        "purged": {**_TEXT, "description": "When its body was removed."},
+        "sha256": {**_TEXT, "description": "Of the body that was removed."},
     },
     required=("key", "event_id", "event_type", "state", "body"),
     unique=(("key",),),
@@ -98,6 +100,8 @@ class Inbox:
             "version": _text(said.get("version")) or None,
             "cause": _text(said.get("key")) or None,
             "body": settings.redact(as_text(body)),
+            "purged": None,
+            "sha256": None,
             **_ahead(wrong, now + timedelta(seconds=GRACE)),
         }
         kept = self._with.store.apply([Change("insert", EVENT, scope, {}, properties)])
@@ -127,8 +131,11 @@ class Inbox:
     def replay(self, record: Record, who: str, reason: str) -> Record:
         """Have an event processed again, from its stored bytes: its signature was checked when it came.
 
-        What is not for this host to process, as its files and settings are now, is put aside again.
+        What is not for this host to process, as its files and settings are now, is put aside again. Raises Conflict
+        where the bytes are gone.
         """
+        if record.get("purged"):
+            raise Conflict(f"the body of the event {record.id} was purged at {record['purged']}; it is not read again")
         now = self._with.clock.now()
         gateway = self._with.catalog().gateways.get(record.scope.gateway)
         wrong = self._wrong(gateway, *self._understood(gateway, as_bytes(record["body"]))) if gateway else None
@@ -238,6 +245,12 @@ class Inbox:
         where = {"gateway": gateway.name, "live": self._with.settings.live}
         rows = self._with.store.find("webhook_endpoint", where=where)
         return [row.get("secret") for row in rows if row.get("secret") and (row.get("endpoint") or "") == endpoint]
+
+
+def purged(event: Record, now: datetime) -> Change:
+    """The change that removes an event's body, and keeps what tells of it."""
+    properties = {"body": "", "sha256": calls.sha256(event["body"]), "purged": instant(now)}
+    return Change("update", EVENT, event.scope, {"id": event.id}, properties, {"state": [event["state"]]})
 
 
 def check_secrets(gateways: Mapping[str, Gateway], settings: Settings) -> None:

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property, lru_cache
 from typing import Any, Literal
 
@@ -313,6 +314,12 @@ def new_id() -> str:
     number = millis << 80 | 0x7 << 76 | counter << 64 | 0b10 << 62 | tail
     text = f"{number:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def first_id(moment: datetime) -> str:
+    """An id before all that were made at `moment` or later."""
+    digits = f"{int(moment.timestamp() * 1000):012x}"
+    return f"{digits[:8]}-{digits[8:]}"
 
 
 def iter_documents(text: str) -> Iterator[Any]:

@@ -20,7 +20,7 @@ from engine.calls import ANYWHERE, instant
 from engine.context import Context, Task
 from engine.errors import Conflict
 from engine.inbox import Inbox
-from engine.records import Change, Record, RecordType
+from engine.records import Change, Record, RecordType, first_id
 
 SLICE = 25  # events; few enough that another worker waits for no claim, and that a bar moves
 
@@ -62,7 +62,7 @@ class Replays:
         `which` is what `find` takes of events. Raises UnknownNameError for what has no index.
         """
         find = self._with.store.find
-        oldest = find("event", where=which, order="id", limit=1, after=_first_id(since) if since else None)
+        oldest = find("event", where=which, order="id", limit=1, after=first_id(since) if since else None)
         newest = find("event", where=which, limit=1)
         if not oldest or not newest or oldest[0].id > newest[0].id:
             return None
@@ -132,9 +132,3 @@ def progress(replay: Record) -> float:
         return 0.0
     first, at, last = (int(replay[name].replace("-", ""), 16) for name in ("first", "at", "last"))
     return (at - first) / (last - first) if last > first else 0.0
-
-
-def _first_id(moment: datetime) -> str:
-    """An id before all that were made at `moment` or later."""
-    digits = f"{int(moment.timestamp() * 1000):012x}"
-    return f"{digits[:8]}-{digits[8:]}"

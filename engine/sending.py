@@ -66,7 +66,10 @@ class Sending:
         return self.carry_out(born[0], planned.type, first=True) if born else self._again(planned)
 
     def send_later(self, name: str, data: Mapping[str, Any], operation: str | None, due: datetime | None) -> Record:
-        """Write the call down for a worker; nothing is sent now. A known operation is not written down twice."""
+        """Write the call down for a worker; nothing is sent now.
+
+        A known operation is not written down twice; what provably was not carried out is to be sent again.
+        """
         planned = plan(self._with, name, data, operation)
         if planned.type.sealed:
             self._with.sealer.demand_key()
@@ -75,7 +78,12 @@ class Sending:
             return born[0]
         call = self._with.store.find("call", where={"key": planned.key}, limit=1)[0]
         planned.demand_same(call)
-        return call
+        if not calls.may_be_taken_up(call):
+            return call
+        try:
+            return self._with.commit([calls.queued_anew(call, due or self._with.clock.now())])[0]
+        except Conflict:
+            return self.settling.as_it_is(call)  # somebody else took it up first
 
     def take(self, limit: int, id: str | None = None) -> list[Task]:
         """Claim up to `limit` prepared calls whose time has come (only `id`, where given), each to be sent at once."""
@@ -102,7 +110,7 @@ class Sending:
         """The operation is known: say what came of it, or take it up where it provably was not carried out."""
         call = self._with.store.find("call", where={"key": planned.key}, limit=1)[0]
         planned.demand_same(call)
-        if not calls.was_not_done(call):
+        if not calls.may_be_taken_up(call):
             return self.settling.outcome(call)
         try:
             taken = self._with.store.apply([calls.taken_anew(call, self._with.clock.now())])[0]

@@ -190,24 +190,32 @@ class Settling:
 
     def outcome(self, call: Record) -> Result:
         """What came of a call that was made before: its result, or the error it ended in."""
-        type, kept = self._with.catalog().request_type(call["request_type"]), call.get("answer")
-        state = call["state"]
+        type, state = self._with.catalog().request_type(call["request_type"]), call["state"]
         if state == "resolved":
             raise UnknownOutcome(f"{type.name} was {call['message']}", call)
-        if kept is None:
-            said = call.get("message") or f"{type.name} is being sent by another process; ask again"
-            outcome: Any = "not_done" if state == "not_done" else "unknown"
-            raise error_of(type, call, Verdict(outcome, state, said))
-        verdict = judge(type, calls.given_answer(kept, self._with.sealer), first=True)
         if state == "unmapped":
             raise MappingError(call["message"], call)
+        verdict = self._verdict(type, call)
         if state == "succeeded":
             return self.result(
                 call, type, verdict.response, changed_by(self._with.store, self._with.catalog().record_types, call)
             )
-        outcome = state if state in {"declined", "not_done"} else "unknown"
-        said = self.hiding(type, call)(verdict.message)
-        raise error_of(type, call, replace(verdict, outcome=outcome, message=said))
+        outcome: Any = {"declined": "declined", "not_done": "not_done", "cancelled": "not_done"}.get(state, "unknown")
+        raise error_of(type, call, replace(verdict, outcome=outcome))
+
+    def _verdict(self, type: RequestType, call: Record) -> Verdict:
+        """What the kept answer says, or what the row does where there is none."""
+        kept, state = call.get("answer"), call["state"]
+        if kept and not call.get("purged"):
+            verdict = judge(type, calls.given_answer(kept, self._with.sealer), first=True)
+            return replace(verdict, message=self.hiding(type, call)(verdict.message))
+        idle = (
+            "it was cancelled" if state == "cancelled" else f"{type.name} is being sent by another process; ask again"
+        )
+        said = call.get("message") or idle
+        if call.get("purged") and state == "not_done":
+            said = f"{said}; what it was to send was purged at {call['purged']}, so do it as a new operation"
+        return Verdict("unknown", state, said)
 
     def result(self, call: Record | None, type: RequestType, response: Any, records: list[Record]) -> Result:
         """The result of a success."""

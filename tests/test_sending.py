@@ -7,6 +7,7 @@ import json
 import logging
 import sqlite3
 import threading
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -364,6 +365,38 @@ def test_threads_race_for_one_operation(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert len(shop.gateway.requests) == 1
+
+
+def test_what_was_not_done_is_queued_again(tmp_path: Path) -> None:
+    """An operation that ended without having been carried out goes to a worker when it is asked for again."""
+    shop = host(tmp_path, failure("connect", sent=False))
+    with pytest.raises(TransportError):
+        shop.engine.send("shop/pay", {"amount": 5}, operation="order-17")
+    shop.engine.wake = lambda: None
+    due = shop.hours.now + timedelta(hours=1)
+    call = shop.engine.send_later("shop/pay", {"amount": 5}, operation="order-17", due=due)
+    assert (call["state"], call["due"], call["message"]) == ("prepared", "2026-01-01T01:00:00.000Z", None)
+    assert shop.engine.send_later("shop/pay", {"amount": 5}, operation="order-17").id == call.id
+    with pytest.raises(DataError, match="was begun with other data"):
+        shop.engine.send_later("shop/pay", {"amount": 6}, operation="order-17")
+    shop.gateway.answers = [ok()]
+    assert shop.engine.run_due() == 0
+    shop.hours.pass_by(3600)
+    shop.engine.run_due()
+    (call,) = shop.calls()
+    assert (call["state"], call["queued"], call["first_sent_at"]) == ("succeeded", True, "2026-01-01T01:00:00.000Z")
+    assert len({request.body for request in shop.gateway.requests}) == 1
+
+
+def test_a_cancelled_operation_was_not_carried_out(tmp_path: Path) -> None:
+    """Whoever repeats it is told so, and nothing is sent."""
+    shop = host(tmp_path)
+    shop.engine.wake = lambda: None
+    call = shop.engine.send_later("shop/pay", {"amount": 5}, operation="order-17")
+    shop.engine.recovery.cancel(call, "ada", "no stock")
+    with pytest.raises(TransportError, match="was not carried out: it was cancelled"):
+        shop.engine.send("shop/pay", {"amount": 5}, operation="order-17")
+    assert shop.gateway.requests == []
 
 
 def test_what_was_not_done_is_taken_up_again(tmp_path: Path) -> None:

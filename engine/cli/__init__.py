@@ -14,6 +14,7 @@
     history     records, calls, events
     webhooks    webhooks register, list, remove
     doctor      doctor
+    purge       purge
     operating   recover, remap, resolve, cancel, replay, worker
     sandbox     sandbox, and what makes a host use one
     running     serve, test, db
@@ -43,6 +44,7 @@ from engine.cli.init import init
 from engine.cli.new import new
 from engine.cli.opening import Opening
 from engine.cli.operating import cancel, recover, remap, replay, resolve, worker
+from engine.cli.purge import purge
 from engine.cli.running import db, serve, test
 from engine.cli.sandbox import sandbox
 from engine.cli.send import send
@@ -105,7 +107,7 @@ def group(ctx: click.Context, root: Path | None) -> None:
 
 _FILES = (init, list_files, show, new, check)
 _CALLS = (send, records, calls, events, webhooks)
-_OPEN = (doctor, recover, remap, resolve, cancel, replay, worker)
+_OPEN = (doctor, recover, remap, resolve, cancel, replay, purge, worker)
 _REST = (serve, sandbox, docs, test, db, demo)
 
 for _command in (*_FILES, *_CALLS, *_OPEN, *_REST):

@@ -84,15 +84,20 @@ def events(
 
 
 def _found(here: Opening, type: str, states: tuple[str, ...], limit: int, after: str | None) -> list[Record]:
+    for state in states:
+        demand_state(type, state)
+    where: dict[str, Any] = {"state": list(states)} if states else {}
+    return here.engine.find(type, limit=limit, after=after, **where)
+
+
+def demand_state(type: str, state: str) -> None:
+    """Raise UnknownNameError where a call or an event is never in that state."""
     from engine.core import OWN_TYPES
     from engine.errors import UnknownNameError
 
     known = OWN_TYPES[type].properties["state"]["enum"]
-    for state in states:
-        if state not in known:
-            raise UnknownNameError(f"state of a {type}", state, known)
-    where: dict[str, Any] = {"state": list(states)} if states else {}
-    return here.engine.find(type, limit=limit, after=after, **where)
+    if state not in known:
+        raise UnknownNameError(f"state of a {type}", state, known)
 
 
 def one(here: Opening, type: str, id: str) -> Record:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine.cli import stories, tables
-from engine.cli.history import one
+from engine.cli.history import demand_state, one
 from engine.cli.opening import Opening, opening
 
 if TYPE_CHECKING:
@@ -109,14 +109,19 @@ def replay(
     if (id is None) == (event_type is None and state is None and since is None):
         raise click.UsageError("name one event, or say --type, --state or --since")
     engine, who = here.engine, getpass.getuser()
+    if state:
+        demand_state("event", state)
     where = {name: value for name, value in (("event_type", event_type), ("state", state)) if value}
     found = [one(here, "event", id)] if id else list(_all(engine, "event", **where))
-    chosen = [event for event in found if since is None or (event["received_at"] or "") >= since]
+    meant = [event for event in found if since is None or (event["received_at"] or "") >= since]
+    chosen = [event for event in meant if id or not event["purged"]]
     with click.progressbar(chosen, label=f"{len(chosen)} events", hidden=len(chosen) < 2) as events:
         ended = [engine.replay(event, who, reason) for event in events]
     for now, number in sorted(Counter(event["state"] for event in ended).items()):
-        said = f": {tables.text(ended[0]['message'])}" if len(ended) == 1 and ended[0]["message"] else ""
+        said = f": {tables.text(ended[0]['message'])}" if id and ended[0]["message"] else ""
         click.echo(f"{number} {now}{said}")
+    if len(chosen) < len(meant):
+        click.echo(f"{len(meant) - len(chosen)} left alone: their bodies were purged")
 
 
 @click.command(short_help="Do what is due, all the time.")

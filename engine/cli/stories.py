@@ -27,6 +27,8 @@ def request_of(call: Record) -> str:
     from engine.calls import is_private, visible
 
     shown = requests.shown(visible(call["request"]))
+    if call.get("purged"):
+        return f"{shown}\n\n{_purged(call)}"
     return f"{shown}\n\n{SEALED}" if is_private(call) else shown
 
 
@@ -44,6 +46,8 @@ def answer_of(call: Record, *, brief: bool = False) -> str:
         top = parse_json(body) if brief else None
     except ValueError:
         top = None
+    if call.get("purged"):
+        said = _purged(call)
     if isinstance(top, dict):
         said = " ".join(f"{tables.text(name)}={_short(_value(value))}" for name, value in _sayings(top))
     return "\n".join([f"{kept['status']} in {round(kept['seconds'] * 1000)} ms", *([said] if said else [])])
@@ -129,7 +133,7 @@ def event(engine: Engine, row: Record) -> str:
         ("happened", tables.text(row["happened_at"])),
         ("received", tables.text(row["received_at"])),
         ("failed", tries),
-        ("body", requests.body(as_bytes(row["body"]), "application/json")),
+        ("body", _purged(row) if row["purged"] else requests.body(as_bytes(row["body"]), "application/json")),
         ("kept", records(engine, changed(engine, row))),
         ("then", "\n".join(f"{one.id}  {one['request_type']}  {tables.state(one['state'])}" for one in followed)),
     ]
@@ -156,6 +160,10 @@ def _state(row: Record) -> str:
     from engine.stories import MEANINGS
 
     return f"{tables.state(row['state'])}: {MEANINGS.get(row['state'], '')}"
+
+
+def _purged(row: Record) -> str:
+    return f"(its body was purged at {row['purged']})"
 
 
 def _mode(row: Record) -> str:

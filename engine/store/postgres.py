@@ -74,6 +74,14 @@ class PostgresDatabase:
         weak = tuple(f"{name} is off, so {DURABLE[name]}" for name, value in settings.items() if value == "off")
         return Durability(", ".join([f"PostgreSQL {version}", *map(" ".join, settings.items())]), weak)
 
+    def scrub(self) -> None:
+        """Give the room of what was removed free, so that it is overwritten."""
+        with self._autocommit.connect() as connection:
+            connection.detach()  # no other work is to have this connection's patience
+            connection.exec_driver_sql("SET statement_timeout = 0")
+            for table in ("callsheet_call", "callsheet_event"):
+                connection.exec_driver_sql(f"VACUUM {table}")
+
     def _read(self, work: Callable[[Connection], T]) -> T:
         with self._autocommit.connect() as connection:
             return work(connection)

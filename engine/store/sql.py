@@ -107,6 +107,11 @@ class SqlStore:
     def __str__(self) -> str:
         return str(self.file or _safe(self._url))
 
+    def scrub(self) -> None:
+        """Leave as little as the database can of what was removed from it."""
+        with self._told():
+            self._opened().scrub()
+
     def incomplete(self, types: Iterable[RecordType]) -> dict[str, list[str]]:
         """By record type, the indexes and unique keys that do not hold all records yet; `reindex` completes them."""
         with self._told():

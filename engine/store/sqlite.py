@@ -98,6 +98,18 @@ class SqliteDatabase:
         version: str = self.read(lambda connection: connection.exec_driver_sql("SELECT sqlite_version()").scalar_one())
         return Durability(f"SQLite {version}, journal {journal}, synchronous {synchronous}", tuple(weak))
 
+    def scrub(self) -> None:
+        """Leave nothing of what was removed in the journal beside the file; in the file it is overwritten at once."""
+        with self.engine.connect() as connection:
+            if connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal":
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+                return
+            connection.exec_driver_sql("PRAGMA journal_size_limit = 0")
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            connection.exec_driver_sql("UPDATE callsheet_schema_version SET version_num = version_num")
+            connection.commit()
+            connection.exec_driver_sql("PRAGMA journal_size_limit = -1")
+
     def write(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in a transaction, perhaps together with other threads' work, and commit it."""
         return self._group.run(work)
@@ -137,5 +149,6 @@ def _ran(job: Job, connection: Connection) -> bool:
 def _prepare(connection: Any, _: Any) -> None:
     version: str = connection.execute("SELECT sqlite_version()").fetchone()[0]
     journal, synchronous = journal_for(tuple(map(int, version.split("."))))
-    for name, value in (("journal_mode", journal), ("synchronous", synchronous), ("foreign_keys", "ON")):
+    settings = {"journal_mode": journal, "synchronous": synchronous, "foreign_keys": "ON", "secure_delete": "ON"}
+    for name, value in settings.items():
         connection.execute(f"PRAGMA {name} = {value}").close()
