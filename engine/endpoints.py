@@ -53,13 +53,14 @@ def events(engine: Engine, gateway: str) -> list[str]:
     return [event for name in engine.catalog.processors if (event := name.removeprefix(f"{gateway}/")) != name]
 
 
-def register(engine: Engine, gateway: str, url: str, endpoint: str = "") -> Registered:
+def register(engine: Engine, gateway: str, url: str, endpoint: str = "", *, operation: str | None = None) -> Registered:
     """Have `gateway` send the events that there are processors for to `url`, the address of our `endpoint`.
 
     The gateway's own list, where it has one, says which endpoints are there; the store, whose secrets are known. One
     whose events have another version stays beside the new one: none is lost, and none counts twice. Raises
     what `Engine.send` does, UnknownNameError for an endpoint that the gateway's file does not have, and SettingError
     where the gateway has such an endpoint already whose secret, which is told only once, nobody here knows.
+    `operation` is as in `Engine.send`.
     """
     webhook = _webhook(engine, gateway)
     if endpoint and endpoint not in webhook.get("endpoints", {}):
@@ -75,7 +76,7 @@ def register(engine: Engine, gateway: str, url: str, endpoint: str = "") -> Regi
     if not engine.settings.get(ENCRYPTION_KEY):
         maker = "python -c 'from engine.seals import new_key; print(new_key())'"
         raise SettingError(ENCRYPTION_KEY, f"is not set, and the endpoint's secret is kept sealed; {maker} makes one")
-    result = engine.send(webhook["register"], _taken(engine, webhook["register"], told))
+    result = engine.send(webhook["register"], _taken(engine, webhook["register"], told), operation=operation)
     made = next((record for record in result.records if record.type == RECORD), None)
     if made is None:
         raise UnknownNameError(f"{RECORD} record kept by the mapper of", webhook["register"], [])
@@ -103,15 +104,18 @@ def endpoints(engine: Engine, gateway: str) -> list[tuple[Record, bool]]:
     return [(record, there is None or record.id in there) for record in found]
 
 
-def remove(engine: Engine, gateway: str, id: str) -> str:
-    """Have `gateway` send no more events to the endpoint `id`, ours or the gateway's. Returns the gateway's id."""
+def remove(engine: Engine, gateway: str, id: str, *, operation: str | None = None) -> str:
+    """Have `gateway` send no more events to the endpoint `id`, ours or the gateway's. Returns the gateway's id.
+
+    `operation` is as in `Engine.send`.
+    """
     webhook = _webhook(engine, gateway)
     if not webhook.get("remove"):
         raise UnknownNameError("webhook.remove in the file of", gateway, [])
     scope: dict[str, Any] = {"gateway": gateway, "live": engine.settings.live}
     found = engine.find(RECORD, id=id, **scope) or engine.find(RECORD, gateway_id=id, **scope)
     told = {"gateway_id": found[0]["gateway_id"] if found else id, "id": found[0].id if found else None}
-    engine.send(webhook["remove"], _taken(engine, webhook["remove"], told))
+    engine.send(webhook["remove"], _taken(engine, webhook["remove"], told), operation=operation)
     return str(told["gateway_id"])
 
 

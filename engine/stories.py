@@ -73,7 +73,7 @@ def steps(engine: Engine, call: Record) -> list[Step]:
         Step("rendered", "done", f"{call['request']['method']} {call['request']['url']}", born_at(call.id)),
         Step("sent", sent, _sent(call, sent), call.get("first_sent_at")),
         Step("answered", answered, _answered(call, answered), _answered_at(call)),
-        Step("mapped", mapped, _mapped(call, mapper, mapped)),
+        Step("mapped", mapped, _mapped(mapper, mapped)),
         Step("stored", stored, _stored(call, stored)),
     ]
 
@@ -90,9 +90,8 @@ def _mapper_name(call: Record) -> str:
 
 def _sent(call: Record, progress: Progress) -> str:
     times = len(call.get("attempts") or [])
-    again = "" if times < 2 else f", {times} times, always the same bytes with the same key"
     if progress == "done":
-        return f"sent{again}"
+        return f"{times} times, always the same bytes with the same key" if times > 1 else ""
     if progress == "failed":
         return f"provably not carried out: {call.get('message')}"
     if progress == "none":
@@ -115,12 +114,11 @@ def _answered_at(call: Record) -> str | None:
     return answered[-1] if answered else None
 
 
-def _mapped(call: Record, mapper: Any, progress: Progress) -> str:
-    if progress == "failed":
-        return str(call.get("message"))
-    if progress == "done":
-        return f"by {mapper.file}"
-    return "" if mapper is not None else "there is no mapper: no record is kept of it"
+def _mapped(mapper: Any, progress: Progress) -> str:
+    if mapper is None:
+        return "there is no mapper: no record is kept of it"
+    said = {"done": f"by {mapper.file}", "failed": f"{mapper.file} could make no records of the answer"}
+    return said.get(progress, "")
 
 
 def _stored(call: Record, progress: Progress) -> str:

@@ -20,6 +20,7 @@
     running     serve, test, db
     demo        demo
     docs        docs
+    console     console password
 
 Hides: how an error becomes one sentence and an exit code. Only click is imported before a command runs.
 """
@@ -35,6 +36,7 @@ from typing import Any
 import click
 
 from engine.cli import codes, tables
+from engine.cli.console import console
 from engine.cli.demo import demo
 from engine.cli.docs import docs
 from engine.cli.doctor import doctor
@@ -108,7 +110,7 @@ def group(ctx: click.Context, root: Path | None) -> None:
 _FILES = (init, list_files, show, new, check)
 _CALLS = (send, records, calls, events, webhooks)
 _OPEN = (doctor, recover, remap, resolve, cancel, replay, purge, worker)
-_REST = (serve, sandbox, docs, test, db, demo)
+_REST = (serve, sandbox, docs, test, db, demo, console)
 
 for _command in (*_FILES, *_CALLS, *_OPEN, *_REST):
     group.add_command(_command)

@@ -56,6 +56,8 @@ CALLSHEET_MODE=test
 # CALLSHEET_SECRET_KEY=
 # Encrypts what must be kept and not be read. Several with commas: the first encrypts.
 # CALLSHEET_ENCRYPTION_KEY=
+# Who may enter the console at /callsheet/console; `callsheet console password NAME` writes the line.
+# CALLSHEET_CONSOLE_USERS=
 """
 
 _KEYS = """\

@@ -9,6 +9,7 @@ forms        POST /callsheet/forms
 webhooks     POST /callsheet/webhooks/<gateway>[/<endpoint>]
 overview     GET /callsheet/, while somebody develops
 reference    GET /callsheet/docs/, likewise
+console      GET /callsheet/console, for those who may sign in
 """
 
 from engine.web.current import engine_of as engine_of

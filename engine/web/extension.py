@@ -24,6 +24,8 @@ from engine.queues import Worker
 from engine.records import Record
 from engine.store import Order
 from engine.web import forms, headers, overview, sessions, webhooks
+from engine.web.console.gate import Login
+from engine.web.console.routes import console
 from engine.web.current import engine_of
 from engine.web.reference import Reference
 
@@ -31,16 +33,25 @@ from engine.web.reference import Reference
 class Callsheet:
     """Puts an engine into a Flask app: the one given, or one made of the app's files with `options`.
 
-    `worker=False` leaves due work to `callsheet worker`. `engine` and `worker` are those of the app given last.
+    `worker=False` leaves due work to `callsheet worker`. `login` says who may enter the console, in the place of the
+    names in CALLSHEET_CONSOLE_USERS: it returns (name, role), the role being read or operate, or None.
+
+    `engine` and `worker` are those of the app given last.
     """
 
     engine: Engine
     worker: Worker
 
     def __init__(
-        self, app: Flask | None = None, *, engine: Engine | None = None, worker: bool = True, **options: Any
+        self,
+        app: Flask | None = None,
+        *,
+        engine: Engine | None = None,
+        worker: bool = True,
+        login: Login | None = None,
+        **options: Any,
     ) -> None:
-        self._given, self._with_worker, self._options = engine, worker, options
+        self._given, self._with_worker, self._login, self._options = engine, worker, login, options
         if app is not None:
             self.init_app(app)
 
@@ -57,7 +68,7 @@ class Callsheet:
             engine.wake = self.worker.wake
             app.before_request(self.worker.start)
         app.jinja_env.globals.update(request_form=request_form, records=records)
-        app.register_blueprint(_blueprint())
+        app.register_blueprint(_blueprint(console(app, engine.settings, self._login)))
 
 
 def request_form(name: str, data: Mapping[str, Any] | None = None, **config: Any) -> Form:
@@ -75,7 +86,7 @@ def records(
     return engine_of().find(type, order=order, limit=limit, after=after, **where)
 
 
-def _blueprint() -> Blueprint:
+def _blueprint(console: Blueprint | None) -> Blueprint:
     blueprint = Blueprint(
         "callsheet", "engine.web", url_prefix="/callsheet", static_folder="static", template_folder="templates"
     )
@@ -86,4 +97,6 @@ def _blueprint() -> Blueprint:
     blueprint.add_url_rule("/forms", "forms", forms.post, methods=["POST"])
     blueprint.add_url_rule("/webhooks/<gateway>", "webhooks", webhooks.post, methods=["POST"])
     blueprint.add_url_rule("/webhooks/<gateway>/<name>", "webhooks", webhooks.post, methods=["POST"])
+    if console is not None:
+        blueprint.register_blueprint(console)
     return blueprint

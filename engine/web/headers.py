@@ -13,6 +13,8 @@ from flask import Flask, Request, Response, g, request
 from engine.core import Engine
 from engine.request_types import Gateway
 
+CONSOLE = "callsheet.console"  # nothing of a gateway is ever loaded there
+
 
 def content_security_policy(gateways: Iterable[Gateway], sandbox: str | None = None) -> str:
     """Nothing but our own files and what the gateways need: their scripts, frames, calls and pages to go on to.
@@ -48,13 +50,11 @@ def protect(app: Flask, engine: Engine) -> None:
     """Have every answer of ours, and every page with a form, carry the headers."""
 
     def add(response: Response) -> Response:
-        ours = request.blueprint == "callsheet"
+        ours = "callsheet" in request.blueprints
         if not ours and not g.get("callsheet_has_form"):
             return response
         headers = {
-            "Content-Security-Policy": content_security_policy(
-                engine.catalog.gateways.values(), engine.settings.sandbox
-            ),
+            "Content-Security-Policy": _policy(engine),
             "Referrer-Policy": "strict-origin",
             "X-Content-Type-Options": "nosniff",
         }
@@ -66,6 +66,12 @@ def protect(app: Flask, engine: Engine) -> None:
         return response
 
     app.after_request(add)
+
+
+def _policy(engine: Engine) -> str:
+    if request.blueprint == CONSOLE:
+        return content_security_policy(())
+    return content_security_policy(engine.catalog.gateways.values(), engine.settings.sandbox)
 
 
 def comes_from_here(asked: Request) -> bool:
