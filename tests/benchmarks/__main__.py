@@ -6,16 +6,22 @@ import argparse
 import functools
 import json
 import platform
+import sys
 from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # as pytest has it
 
 from .building import building
 from .contests import Preparation, measured
 from .mapping import mapping
 from .sending import sending
 from .starting import starting
+from .storing import storing
 from .table import as_dict, table
+from .threads import threads
 
-NAMES = ("starting", "building", "mapping", "sending")
+NAMES = ("starting", "building", "mapping", "sending", "threads", "storing")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -27,7 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON, times in seconds")
     chosen = parser.parse_args(arguments)
     begin = functools.partial(starting, chosen.types)
-    contests: dict[str, Preparation] = dict(zip(NAMES, (begin, building, mapping, sending), strict=True))
+    contests: dict[str, Preparation] = dict(
+        zip(NAMES, (begin, building, mapping, sending, threads, storing), strict=True)
+    )
     rows = []
     for name in chosen.only or NAMES:
         with contests[name]() as contest:

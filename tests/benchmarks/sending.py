@@ -44,10 +44,10 @@ def sending() -> Iterator[Contest]:
     """The contest, and the server it needs."""
     with gateway() as origin, TemporaryDirectory() as folder, httpx.Client(base_url=f"{origin}/v1") as client:
         contestants = {
-            MEMORY: _engine(origin, folder, MemoryStore()),
-            DURABLE: _engine(origin, folder, SqlStore(f"sqlite:///{folder}/engine.sqlite3")),
-            FAST: _engine(origin, folder, SqlStore(f"sqlite+pysqlite3:///{folder}/fast.sqlite3")),
-            HTTPX: _httpx(client),
+            MEMORY: engine_sending(origin, folder, MemoryStore()),
+            DURABLE: engine_sending(origin, folder, SqlStore(f"sqlite:///{folder}/engine.sqlite3")),
+            FAST: engine_sending(origin, folder, SqlStore(f"sqlite+pysqlite3:///{folder}/fast.sqlite3")),
+            HTTPX: httpx_sending(client),
             STRIPE: _stripe(origin),
             COMMITS: _commits(Path(folder) / "bare.sqlite3", driver("")),
             FAST_COMMITS: _commits(Path(folder) / "bare-fast.sqlite3", driver("pysqlite3")),
@@ -55,7 +55,8 @@ def sending() -> Iterator[Contest]:
         yield Contest("sending", {name: Contestant(run, 40) for name, run in contestants.items()}, ROWS)
 
 
-def _engine(origin: str, root: str, store: Store) -> Callable[[], object]:
+def engine_sending(origin: str, root: str, store: Store) -> Callable[[], object]:
+    """One full send of an engine."""
     settings = {"STRIPE_SECRET_KEY": SECRET}
     engine = Engine(root, store=store, base_urls={"stripe": f"{origin}/v1"}, environment=settings)
 
@@ -67,7 +68,8 @@ def _engine(origin: str, root: str, store: Store) -> Callable[[], object]:
     return send
 
 
-def _httpx(client: httpx.Client) -> Callable[[], object]:
+def httpx_sending(client: httpx.Client) -> Callable[[], object]:
+    """One call as httpx makes it."""
     headers = {"Authorization": f"Bearer {SECRET}", "Stripe-Version": stripe.api_version, "Idempotency-Key": KEY}
     data = flat(parameters(CALL_ID))
 

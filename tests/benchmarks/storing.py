@@ -1,0 +1,116 @@
+"""What a store does beside the bare driver doing the same: the durable write of one record, and finding it again.
+
+The drivers keep the same JSON text in a table of their own, with an index on what is searched. The store also locks and
+compares what is there, checks the schema, and keeps unique keys and indexes that files may declare at any time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import psycopg
+from postgres import running_server
+
+from engine.records import Change, RecordType, Scope
+from engine.store import Store
+from engine.store.sql import SqlStore
+from engine.store.sqlite import driver, journal_for
+
+from .contests import Contest, Contestant, Row
+
+TEXT = {"type": "string"}
+PROPERTIES = {"gateway_id": TEXT, "state": TEXT, "note": TEXT}
+PAYMENT = RecordType("payment", PROPERTIES, unique=(("gateway_id",),), index=("state",))
+NUMBER = 1000  # of records that are there before
+GOALS = {"durable write": 1.4, "read by id": 2.5, "find by a property": 2.5}
+TABLE = "CREATE TABLE kept (id TEXT PRIMARY KEY, gateway_id TEXT UNIQUE, state TEXT, text TEXT)"
+INDEX = "CREATE INDEX kept_state ON kept (state, id)"
+WRITE = "INSERT INTO kept VALUES ({0}, {0}, {0}, {0})"
+READ = "SELECT text FROM kept WHERE id = {0}"
+FIND = "SELECT text FROM kept WHERE state = {0} ORDER BY id DESC LIMIT 1"
+
+Execute = Callable[[str, tuple[str, ...]], list[Any]]
+
+
+@contextmanager
+def storing() -> Iterator[Contest]:
+    """The contest on both databases; a PostgreSQL that syncs its commits runs for it."""
+    with (
+        TemporaryDirectory() as folder,
+        running_server() as server,
+        psycopg.connect(server.url, autocommit=True) as bare,
+    ):
+        bare.execute("ALTER SYSTEM SET fsync = on")
+        bare.execute("SELECT pg_reload_conf()")
+        contestants = {
+            **_ours("SQLite", SqlStore(f"sqlite+pysqlite3:///{folder}/ours.sqlite3")),
+            **_theirs("SQLite", _sqlite(Path(folder) / "bare.sqlite3")),
+            **_ours("PostgreSQL", SqlStore(server.url)),
+            **_theirs("PostgreSQL", _postgres(bare)),
+        }
+        names = [(work, database) for database in ("SQLite", "PostgreSQL") for work in GOALS]
+        rows = [
+            Row(f"{work}, {database}", f"store, {database}, {work}", f"bare driver, {database}, {work}", GOALS[work])
+            for work, database in names
+        ]
+        yield Contest("storing", {name: Contestant(run, 40) for name, run in contestants.items()}, rows)
+
+
+def _ours(database: str, store: Store) -> dict[str, Callable[[], object]]:
+    numbers = count()
+
+    def write() -> str:
+        name = f"ch_{next(numbers):06d}"
+        change = Change("upsert", PAYMENT, Scope("stripe"), {"gateway_id": name}, {"state": name, "note": "x" * 200})
+        return store.apply([change])[0].id
+
+    ids = [write() for _ in range(NUMBER)]
+    works: tuple[Callable[[], object], ...] = (
+        write,
+        lambda: store.find("payment", where={"id": ids[500]}, limit=1)[0]["note"],
+        lambda: store.find("payment", where={"state": "ch_000500"}, limit=1)[0]["note"],
+    )
+    return {f"store, {database}, {work}": run for work, run in zip(GOALS, works, strict=True)}
+
+
+def _theirs(database: str, execute: Execute) -> dict[str, Callable[[], object]]:
+    numbers = count()
+    execute(TABLE, ())
+    execute(INDEX, ())
+
+    def write() -> None:
+        name = f"ch_{next(numbers):06d}"
+        text = json.dumps({"gateway_id": name, "state": name, "note": "x" * 200})
+        execute(WRITE, (name, name, name, text))
+
+    for _ in range(NUMBER):
+        write()
+    works: tuple[Callable[[], object], ...] = (
+        write,
+        lambda: json.loads(execute(READ, ("ch_000500",))[0][0])["note"],
+        lambda: json.loads(execute(FIND, ("ch_000500",))[0][0])["note"],
+    )
+    return {f"bare driver, {database}, {work}": run for work, run in zip(GOALS, works, strict=True)}
+
+
+def _sqlite(path: Path) -> Execute:
+    module = driver("pysqlite3")
+    connection = module.connect(path, isolation_level=None)
+    journal, synchronous = journal_for(module.sqlite_version_info)
+    connection.execute(f"PRAGMA journal_mode = {journal}")
+    connection.execute(f"PRAGMA synchronous = {synchronous}")
+    return lambda text, values: list(connection.execute(text.format("?"), values))
+
+
+def _postgres(connection: psycopg.Connection[Any]) -> Execute:
+    def execute(text: str, values: tuple[str, ...]) -> list[Any]:
+        cursor = connection.execute(text.format("%s").encode(), values or None)
+        return cursor.fetchall() if cursor.description else []
+
+    return execute
