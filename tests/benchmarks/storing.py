@@ -65,14 +65,13 @@ def storing() -> Iterator[Contest]:
 def _ours(database: str, store: Store) -> dict[str, Callable[[], object]]:
     numbers = count()
 
-    def write() -> str:
+    def new() -> Change:
         name = f"ch_{next(numbers):06d}"
-        change = Change("upsert", PAYMENT, Scope("stripe"), {"gateway_id": name}, {"state": name, "note": "x" * 200})
-        return store.apply([change])[0].id
+        return Change("upsert", PAYMENT, Scope("stripe"), {"gateway_id": name}, {"state": name, "note": "x" * 200})
 
-    ids = [write() for _ in range(NUMBER)]
+    ids = [record.id for record in store.apply([new() for _ in range(NUMBER)])]
     works: tuple[Callable[[], object], ...] = (
-        write,
+        lambda: store.apply([new()]),
         lambda: store.find("payment", where={"id": ids[500]}, limit=1)[0]["note"],
         lambda: store.find("payment", where={"state": "ch_000500"}, limit=1)[0]["note"],
     )
@@ -89,8 +88,10 @@ def _theirs(database: str, execute: Execute) -> dict[str, Callable[[], object]]:
         text = json.dumps({"gateway_id": name, "state": name, "note": "x" * 200})
         execute(WRITE, (name, name, name, text))
 
+    execute("BEGIN", ())
     for _ in range(NUMBER):
         write()
+    execute("COMMIT", ())
     works: tuple[Callable[[], object], ...] = (
         write,
         lambda: json.loads(execute(READ, ("ch_000500",))[0][0])["note"],

@@ -30,7 +30,8 @@ def threads() -> Iterator[Contest]:
         limits = httpx.Limits(max_connections=max(GOALS), max_keepalive_connections=max(GOALS))
         client = stack.enter_context(httpx.Client(base_url=f"{origin}/v1", limits=limits, timeout=60))
         send = {"engine": engine_sending(origin, folder, MemoryStore()), "bare httpx.Client": httpx_sending(client)}
-        contestants, rows = {}, []
+        contestants = dict[str, Contestant]()
+        rows = []
         for number, goal in GOALS.items():
             pool = stack.enter_context(ThreadPoolExecutor(number))
             names = {who: f"{who}, {number} threads" for who in send}
