@@ -14,6 +14,7 @@ from typing import Protocol
 
 from engine.catalog import Catalog
 from engine.dispatcher import Sender
+from engine.observing import Watch
 from engine.records import Change, Record, Scope, new_id
 from engine.seals import Sealer
 from engine.settings import Settings
@@ -68,7 +69,10 @@ class KeyMaker(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The parts. `commit` is the store's `apply`, which also notes who must be told of the records changed."""
+    """The parts. `commit` is the store's `apply`, which also notes who must be told of the records changed.
+
+    `watch` tells of what is done.
+    """
 
     store: Store
     commit: Callable[[Sequence[Change]], list[Record]]
@@ -78,3 +82,4 @@ class Context:
     sealer: Sealer
     key: KeyMaker
     clock: Clock
+    watch: Watch

@@ -12,17 +12,18 @@ from datetime import datetime
 from functools import cached_property
 from itertools import count
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from engine.budgets import RATE_BUDGET
 from engine.calls import ANYWHERE, CALL, INSTALLATION, Plan, operation_key
 from engine.catalog import Catalog
 from engine.context import Backlog, Clock, Context, KeyMaker, Task
 from engine.dispatcher import Dispatcher, Sender
-from engine.errors import Fault
+from engine.errors import Fault, SettingError
 from engine.forms.submitting import Fields, Form, Forms, Submission
 from engine.gates import Gates
 from engine.inbox import EVENT, Inbox, check_secrets
+from engine.observing import Observer, Watch
 from engine.planning import plan
 from engine.reactions import REACTION, Handler, Reactions
 from engine.records import Change, Record, Scope
@@ -34,8 +35,15 @@ from engine.seals import Sealer
 from engine.sending import Sending
 from engine.settings import Settings
 from engine.settling import Result
+from engine.signatures import check_secret
 from engine.store import Order, Store
 from engine.store.opening import open_store
+
+if TYPE_CHECKING:
+    from engine.metrics import Metrics
+    from engine.spans import Spans
+
+METRICS_KEY = "CALLSHEET_METRICS_KEY"  # the setting: what a scraper has to know
 
 OWN_TYPES = {type.name: type for type in (CALL, EVENT, REACTION, REPLAY, INSTALLATION, RATE_BUDGET)}
 
@@ -46,12 +54,37 @@ def _no_gate(_: RequestType) -> None:
     """A stand-in for the dispatcher reaches no gateway, so no gateway's rate holds for it."""
 
 
+def _metrics(settings: Settings) -> Metrics | None:
+    """The numbers, where a key to read them is set. Raises SettingError."""
+    if not settings.has(METRICS_KEY):
+        return None
+    check_secret(METRICS_KEY, settings.get(METRICS_KEY) or "")
+    try:
+        from engine.metrics import Metrics
+    except ImportError:
+        raise SettingError(METRICS_KEY, "needs prometheus-client: pip install 'callsheet[metrics]'") from None
+    return Metrics()
+
+
+def _spans(settings: Settings) -> Spans | None:
+    """Spans, where they are asked for. Raises SettingError."""
+    if (asked := settings.get("CALLSHEET_SPANS") or "off") not in {"on", "off"}:
+        raise SettingError("CALLSHEET_SPANS", "must be on or off")
+    if asked == "off":
+        return None
+    try:
+        from engine.spans import Spans
+    except ImportError:
+        raise SettingError("CALLSHEET_SPANS", "needs opentelemetry-api: pip install 'callsheet[otel]'") from None
+    return Spans()
+
+
 class Engine:
     """Sends requests and receives events as the files in `root` and the shipped files say.
 
     Where no `store` is given it is SQLite in `root`, or what CALLSHEET_STORE says. `base_urls` replaces a gateway's
     base_url, path included. `reload` reads changed files before every use, and keeps the last good ones where a change
-    is faulty; `faults` then says why. The other arguments are for tests.
+    is faulty; `faults` then says why. `observers` are told of every step. The other arguments are for tests.
 
     Raises DefinitionError with all faults of all files, and SettingError.
     """
@@ -68,6 +101,7 @@ class Engine:
         clock: Clock | None = None,
         key: KeyMaker | None = None,
         files: Files | None = None,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self.root = Path(root)
         self.settings = Settings(self.root, environment)
@@ -79,6 +113,7 @@ class Engine:
         self.dispatcher = dispatcher or Dispatcher()
         self.sealer = Sealer(self.settings.keys("CALLSHEET_ENCRYPTION_KEY"))
         self.reactions = Reactions(self.store, self.clock.now, lambda: self.catalog.record_types)
+        self.metrics = _metrics(self.settings)
         context = Context(
             store=self.store,
             commit=self._commit,
@@ -88,6 +123,7 @@ class Engine:
             sealer=self.sealer,
             key=key or self._key,
             clock=self.clock,
+            watch=Watch([one for one in (*observers, self.metrics, _spans(self.settings)) if one]),
         )
         self._context = context
         gates = Gates(self.store, self.clock, live=self.settings.live)

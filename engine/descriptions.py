@@ -6,6 +6,7 @@ Hides: how a JSON Schema and a mapper's text are read back for a person.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -130,6 +131,12 @@ def repeats(type: RequestType) -> str:
     if type.key_header:
         return f"safe: the gateway knows a repeated {type.key_header}"
     return "harmless: it changes nothing more" if type.idempotent else "never: at most once"
+
+
+def url_template(type: RequestType) -> str:
+    """The path of a URL, with {name} for what comes from data and [brackets] around what is there only sometimes."""
+    named = re.sub(r"\{\{\s*data\.(\w+)\s*\}\}", r"{\1}", type.written["url"])
+    return re.sub(r"\{%\s*if [^%]*%\}([^{%]*(?:\{\w+\})?[^{%]*)\{%\s*endif\s*%\}", r"[\1]", named)
 
 
 def changed(mapper: Mapper) -> list[str]:

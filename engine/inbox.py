@@ -20,8 +20,10 @@ from typing import Any
 from engine import calls
 from engine.answers import parse_json
 from engine.calls import as_bytes, as_text, instant
+from engine.changes import Mapper
 from engine.context import Context, Task
 from engine.errors import Conflict, DataError, SettingError, StoreError, UnknownNameError
+from engine.observing import OTHER
 from engine.records import Change, Record, RecordType, Scope
 from engine.request_types import Gateway
 from engine.settings import Settings
@@ -83,6 +85,15 @@ class Inbox:
         """
         gateway = self._with.catalog().gateway(gateway_name)
         webhook = _webhook(gateway, endpoint)
+        with self._with.watch.step("receive", gateway.name, OTHER) as step:
+            record, step.outcome = self._received(gateway, webhook, headers, body, endpoint)
+            step.name = self._known_type(record)
+            return record
+
+    def _received(
+        self, gateway: Gateway, webhook: Mapping[str, Any], headers: Mapping[str, str], body: bytes, endpoint: str
+    ) -> tuple[Record, str]:
+        """The event's row, and whether it is new: its state then, else `doubled`."""
         now, settings = self._with.clock.now(), self._with.settings
         verify(scheme_of(webhook["scheme"]), self._secrets(gateway, endpoint), headers, body, now.timestamp())
         event, said = self._understood(gateway, body)
@@ -105,7 +116,16 @@ class Inbox:
             **_ahead(wrong, now + timedelta(seconds=GRACE)),
         }
         kept = self._with.store.apply([Change("insert", EVENT, scope, {}, properties)])
-        return kept[0] if kept else self._known(properties, scope)
+        return (kept[0], kept[0]["state"]) if kept else (self._known(properties, scope), "doubled")
+
+    def _known_type(self, record: Record) -> str:
+        """The event type as a step may name it: those of which there are as many as files, and OTHER."""
+        known = self._processor_of(record)
+        return known.name.partition("/")[2] if known else OTHER
+
+    def _processor_of(self, record: Record) -> Mapper | None:
+        name = f"{record.scope.gateway}/{record['event_type'].replace('/', '.')}"
+        return self._with.catalog().processors.get(name)
 
     def _known(self, properties: dict[str, Any], scope: Scope) -> Record:
         """The row of an event that came before. One that was put aside gives way to one that can be processed."""
@@ -120,7 +140,9 @@ class Inbox:
         """Apply what the event means; what goes wrong is written down, never raised. Returns the row as it is now."""
         if record["state"] not in {"received", "failed"}:
             return record
-        ended = self._process(record)
+        with self._with.watch.step("process", record.scope.gateway, self._known_type(record)) as step:
+            ended = self._process(record)
+            step.outcome = ended["state"]
         gateway = self._with.catalog().gateways.get(record.scope.gateway)
         if gateway and ended["state"] in {"processed", "ignored"}:
             said = gateway.read_event({"event": parse_json(as_bytes(record["body"]))})
@@ -145,8 +167,7 @@ class Inbox:
         return self._with.commit([Change("update", EVENT, record.scope, {"id": record.id}, again, seen, must=True)])[0]
 
     def _process(self, record: Record) -> Record:
-        catalog = self._with.catalog()
-        processor = catalog.processors.get(f"{record.scope.gateway}/{record['event_type'].replace('/', '.')}")
+        catalog, processor = self._with.catalog(), self._processor_of(record)
         if processor is None:
             message = f"there is no webhook_processors/{record.scope.gateway}/{record['event_type']}.json.j2"
             return self._end(record, [], {"state": "ignored", "message": message})

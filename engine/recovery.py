@@ -49,11 +49,15 @@ class Recovery:
         except UnknownNameError as error:
             self._with.commit([calls.moved(call, state="unknown", message=str(error))])
             return None
-        try:
-            return self._taken_up(call, type)
-        except (SettingError, SignatureError) as error:  # raised before anything is sent
-            self._open(call, type, str(error))
-            return None
+        with self._with.watch.of("recover", type) as step:
+            try:
+                result = self._taken_up(call, type)
+            except (SettingError, SignatureError) as error:  # raised before anything is sent
+                self._open(call, type, str(error))
+                result = None
+            if result is None:
+                step.outcome = "unanswered"
+            return result
 
     def _taken_up(self, call: Record, type: RequestType) -> Result | None:
         kept = call.get("answer")

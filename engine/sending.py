@@ -53,7 +53,13 @@ class Sending:
 
     def send(self, name: str, data: Mapping[str, Any], operation: str | None = None) -> Result:
         """Send, and return what came of it; raise what `engine.errors` says where that was no success."""
-        planned = plan(self._with, name, data, operation)
+        type = self._with.catalog().request_type(name)
+        with self._with.watch.of("send", type):
+            return self._send(type, data, operation)
+
+    def _send(self, type: RequestType, data: Mapping[str, Any], operation: str | None) -> Result:
+        with self._with.watch.of("render", type):
+            planned = plan(self._with, type.name, data, operation)
         credentials(planned.type, self._with.settings)  # a missing secret is told before anything is kept
         if not planned.type.journaled:
             return self.read(planned)
@@ -98,7 +104,8 @@ class Sending:
         except (UnknownNameError, SettingError, SignatureError) as error:
             self.settling.put_off(call, str(error))
         else:
-            self.carry_out(call, type, first=True)
+            with self._with.watch.of("send", type):
+                self.carry_out(call, type, first=True)
 
     def _thawed(self, type: RequestType, call: Record) -> Request:
         """The frozen request. Raises SettingError and SignatureError where it, or its answer, needs a key not here."""
@@ -141,10 +148,13 @@ class Sending:
         attempts: list[dict[str, Any]] = list(call.get("attempts") or []) if call else []
         hide = self.settling.hiding(type, call) if call else str
         for tries in range(RETRIES + 1):
-            sent_at, result = gate.send(deadline, send) if gate else send()
-            result = self._masked(result, hide)
-            verdict = judge(type, result, first=first)
-            verdict = replace(verdict, message=hide(verdict.message))
+            with self._with.watch.of("attempt", type, len(attempts)) as step:
+                once = partial(send, len(attempts))
+                sent_at, result = gate.send(deadline, once) if gate else once()
+                result = self._masked(result, hide)
+                verdict = judge(type, result, first=first)
+                verdict = replace(verdict, message=hide(verdict.message))
+                step.outcome = verdict.kind
             attempts.append(calls.attempt(result, verdict.kind, type.request_id, sent_at))
             log.info("%s %s attempt %s", type.name, call.id if call else "-", attempts[-1])
             first = first and verdict.outcome == "not_done"
@@ -157,13 +167,25 @@ class Sending:
         return Exchange(result, verdict, attempts, instant(sent_at))
 
     def _send_once(
-        self, type: RequestType, request: Request, call: Record | None, proof: Mapping[str, str], deadline: float
+        self,
+        type: RequestType,
+        request: Request,
+        call: Record | None,
+        proof: Mapping[str, str],
+        deadline: float,
+        tries: int,
     ) -> Sent:
         now = self._with.clock.now()
         if call and (unfit := _unfit(type, call, now)):
             return now, unfit
         send = self._with.dispatcher.send
-        return now, send(request, credentials=proof, deadline=deadline, answer_limit=type.answer_limit)
+        with self._with.watch.of("exchange", type, tries) as step:
+            result = send(request, credentials=proof, deadline=deadline, answer_limit=type.answer_limit)
+            if isinstance(result, Answer):
+                step.outcome, step.status = "answered", result.status
+            else:
+                step.outcome = result.kind
+        return now, result
 
     def _wait(self, verdict: Verdict, tries: int) -> float:
         """Seconds before the next attempt: what the gateway asks for, or a growing time with full jitter."""
@@ -201,8 +223,10 @@ class Sending:
         exchange = read_pages(type, planned.request, fetch)
         response = exchange.verdict.response
         try:
-            changes = self.settling.mapped(type, Subject.of(planned), exchange)
-            records = self._with.commit(changes) if changes else []
+            with self._with.watch.of("map", type):
+                changes = self.settling.mapped(type, Subject.of(planned), exchange)
+            with self._with.watch.of("store", type):
+                records = self._with.commit(changes) if changes else []
         except (ValueError, Conflict) as error:
             raise MappingError(f"{type.name} was read, but its answer could not be mapped: {error}") from None
         return self.settling.result(None, type, response, records)

@@ -125,9 +125,11 @@ class Settling:
         if not (type.key_header or type.idempotent):
             call = self._keep_answer(call, facts)
         try:
-            changes = self.mapped(type, Subject.of(call), exchange)
+            with self._with.watch.of("map", type):
+                changes = self.mapped(type, Subject.of(call), exchange)
             end = calls.moved(call, state=verdict.outcome, changed=_named(changes), **facts)
-            *records, ended = self._with.commit([*changes, end])
+            with self._with.watch.of("store", type):
+                *records, ended = self._with.commit([*changes, end])
         except Conflict as error:
             if not self._is_held(call):
                 raise

@@ -15,6 +15,7 @@ from engine.context import Clock
 from engine.core import Engine
 from engine.dispatcher import Answer, Failure
 from engine.dispatcher.outcomes import Kind
+from engine.observing import Observer
 from engine.records import Change, Record
 from engine.reloading import Files
 from engine.request_types import Request
@@ -245,6 +246,7 @@ def host(
     *answers: Answer | Failure,
     files: Mapping[str, str] | None = None,
     base_urls: Mapping[str, str] | None = None,
+    observers: Sequence[Observer] = (),
     **environment: str,
 ) -> Host:
     """A host of the shop's files and `files`, whose gateway gives `answers`; `environment` beside the SECRETS."""
@@ -257,6 +259,7 @@ def host(
         dispatcher=gateway,
         clock=hours.clock(),
         files=OnlyHere(folder, base_urls),
+        observers=observers,
     )
     engine._key(engine.plan("shop/pay", {"amount": 1}).scope, "", "")  # makes the salt, so that it is no test's commit
     store.commits.clear()

@@ -27,6 +27,8 @@ ONLY = {  # who may import what of others
     "cryptography": {"seals"},
     "itsdangerous": {"seals"},
     "dotenv": {"settings"},
+    "prometheus_client": {"metrics"},
+    "opentelemetry": {"spans"},
     "pytest": {"testing", "cli"},
 }
 

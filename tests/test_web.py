@@ -448,6 +448,7 @@ def test_every_route_and_every_page_with_a_form_carries_the_headers(site: Site) 
         "/callsheet/docs/": site.client.get("/callsheet/docs/"),
         "/callsheet/docs/<path:path>": site.client.get("/callsheet/docs/records/sale.html"),
         "/callsheet/forms": site.post(site.form().token),
+        "/callsheet/metrics": site.client.get("/callsheet/metrics"),
         "/callsheet/static/<path:filename>": site.client.get("/callsheet/static/forms.css", buffered=True),
         "/callsheet/webhooks/<gateway>": site.client.post(HOOK, data=event()),
         "/callsheet/webhooks/<gateway>/<name>": site.client.post(f"{HOOK}/partners", data=event()),

@@ -110,7 +110,7 @@ def _request_type(here: Opening, type: RequestType) -> tuple[dict[str, Any], str
     catalog, name = here.catalog, type.name
     mappers = {key: catalog.mappers[key] for key in (name, f"{name}.declined") if key in catalog.mappers}
     changes = {key: changed(mapper) for key, mapper in mappers.items()}
-    url = type.base_url + _url(here, type.file)
+    url = type.base_url + type.written["url"]
     told = {
         "name": name,
         "file": type.file,
@@ -134,13 +134,6 @@ def _request_type(here: Opening, type: RequestType) -> tuple[dict[str, Any], str
         ("docs", type.docs or ""),
     ]
     return told, _told(name, type.summary, pairs, parameters(type.schema.document))
-
-
-def _url(here: Opening, file: str) -> str:
-    from engine.yaml_files import parse
-
-    url: str = parse(here.text(file), file).value["url"]
-    return url
 
 
 def _record_type(here: Opening, type: RecordType) -> tuple[dict[str, Any], str]:

@@ -58,6 +58,10 @@ CALLSHEET_MODE=test
 # CALLSHEET_ENCRYPTION_KEY=
 # Who may enter the console at /callsheet/console; `callsheet console password NAME` writes the line.
 # CALLSHEET_CONSOLE_USERS=
+# Opens /callsheet/metrics to a Prometheus that sends it as its bearer token.
+# CALLSHEET_METRICS_KEY=
+# on makes spans for OpenTelemetry.
+# CALLSHEET_SPANS=on
 """
 
 _KEYS = """\

@@ -67,14 +67,19 @@ def _reactions(engine: Engine) -> Iterator[Finding]:
         yield Finding("problem", "reactions", said, dead[0].id, "callsheet recover --reactions")
 
 
-def _overdue(engine: Engine) -> Iterator[Finding]:
+def overdue(engine: Engine) -> dict[str, list[Record]]:
+    """What a worker should have done LATE ago, by its type, none counted past MANY. Raises StoreError."""
     before = {"lte": instant(engine.clock.now() - LATE)}
-    late = [
-        *_some(engine, "call", state=["prepared", "unknown"], due=before),
-        *_some(engine, "call", state="sending", lease=before),
-        *_some(engine, "event", state=["received", "failed"], due=before),
-        *_some(engine, "reaction", state="pending", due=before),
-    ]
+    waiting = _some(engine, "call", state=["prepared", "unknown"], due=before)
+    return {
+        "call": [*waiting, *_some(engine, "call", state="sending", lease=before)][:MANY],
+        "event": _some(engine, "event", state=["received", "failed"], due=before),
+        "reaction": _some(engine, "reaction", state="pending", due=before),
+    }
+
+
+def _overdue(engine: Engine) -> Iterator[Finding]:
+    late = [row for rows in overdue(engine).values() for row in rows]
     if late:
         minutes = LATE.seconds // 60
         said = f"for more than {minutes} minutes: no worker runs"

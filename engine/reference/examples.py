@@ -76,12 +76,13 @@ def refusal(cases: Sequence[Case]) -> Example | None:
     return Example(case.told["claim"], status=status, answer=answer)
 
 
-def call(type: RequestType, base_url: str, cases: Sequence[Case]) -> Example | None:
-    """How a request type is sent, where a case shows it; `base_url` is what its file says."""
+def call(type: RequestType, cases: Sequence[Case]) -> Example | None:
+    """How a request type is sent to where its file says, where a case shows it."""
+    type = replace(type, base_url=type.written["base_url"].rstrip("/"))
     for case in plainest(cases):
         data = case.told.get("data", {})
         try:
-            sent = _curl(replace(type, base_url=base_url.rstrip("/")), data)
+            sent = _curl(type, data)
         except DataError:
             continue  # a case that does not hold shows nothing
         more = {"operation": case.told["operation"]} if "operation" in case.told else {}
@@ -120,7 +121,7 @@ def _curl(type: RequestType, data: Mapping[str, Any]) -> str:
     checked = type.check(data)
     key = checked.pop("idempotency_key", "key-1") if type.journaled else "key-1"
     settings = {name: f"${source}" for name, source in type.gateway.settings.items()}
-    names = {"settings": settings, "now": instant(NOW), "call_id": "call-1"}
+    names = {"settings": settings, "now": instant(NOW), "call_id": "call-1", "version": type.gateway.version}
     account = type.account_of(checked, names)
     return curl(type.render(checked, {**names, "account": account or None}, key), type.auth)
 

@@ -22,7 +22,7 @@ import jinja2
 
 from engine.catalog import Catalog
 from engine.core import OWN_TYPES
-from engine.descriptions import Parameter, limits, parameters, repeats
+from engine.descriptions import Parameter, limits, parameters, repeats, url_template
 from engine.records import RecordType
 from engine.reference import examples
 from engine.reference.connections import Connections, follow_ups, touches
@@ -135,14 +135,12 @@ class Site:
 
     def _request_type(self, name: str) -> dict[str, Any]:
         type, sources = self._catalog.request_types[name], self._sources
-        said = sources.value(type.file)
-        base_url = said.get("base_url") or type.gateway.base_url
         cases = sources.cases("request_types", name, type.file)
         found = {"answer": self._catalog.mappers.get(name), "refusal": self._catalog.mappers.get(f"{name}.declined")}
         mappers = [mapper for mapper in found.values() if mapper]
         return {
             "type": type,
-            "url": f"{base_url.rstrip('/')}{_readable(said['url'])}",
+            "url": f"{type.written['base_url'].rstrip('/')}{url_template(type)}",
             "repeats": repeats(type),
             "lasts": _duration(type.key_lasts) if type.key_lasts else "",
             "auth": json.dumps(type.auth) if type.auth else "",
@@ -153,7 +151,7 @@ class Site:
             "senders": self._connections.senders.get(name, []),
             "settles": self._connections.settles.get(name, []),
             "form": self._catalog.forms[name].file if name in self._catalog.forms else None,
-            "example": examples.call(type, base_url, cases),
+            "example": examples.call(type, cases),
             "refusal": examples.refusal(cases),
             "claims": [case.told["claim"] for case in cases],
             "files": self._files(type.file, *(mapper.file for mapper in mappers)),
@@ -253,12 +251,6 @@ def _anchored(known: Iterable[Parameter]) -> list[tuple[str, Parameter]]:
 
 def _gateway_file(name: str) -> str:
     return f"request_types/{name}/_gateway.yml"
-
-
-def _readable(url: str) -> str:
-    """The URL with {name} for what comes from data, and [what stands there only sometimes]."""
-    named = re.sub(r"\{\{\s*data\.(\w+)\s*\}\}", r"{\1}", url)
-    return re.sub(r"\{%\s*if [^%]*%\}([^{%]*(?:\{\w+\})?[^{%]*)\{%\s*endif\s*%\}", r"[\1]", named)
 
 
 def _duration(seconds: int) -> str:

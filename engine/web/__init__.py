@@ -8,6 +8,7 @@ intake       a request's body, whole and no larger than allowed
 forms        POST /callsheet/forms
 webhooks     POST /callsheet/webhooks/<gateway>[/<endpoint>]
 overview     GET /callsheet/, while somebody develops
+metrics      GET /callsheet/metrics, for a scraper that has the key
 reference    GET /callsheet/docs/, likewise
 console      GET /callsheet/console, for those who may sign in
 """

@@ -23,7 +23,7 @@ from engine.forms.submitting import Form
 from engine.queues import Worker
 from engine.records import Record
 from engine.store import Order
-from engine.web import forms, headers, overview, sessions, webhooks
+from engine.web import forms, headers, metrics, overview, sessions, webhooks
 from engine.web.console.gate import Login
 from engine.web.console.routes import console
 from engine.web.current import engine_of
@@ -94,6 +94,7 @@ def _blueprint(console: Blueprint | None) -> Blueprint:
     reference = Reference()
     blueprint.add_url_rule("/docs/", "docs", reference.show)
     blueprint.add_url_rule("/docs/<path:path>", "docs", reference.show)
+    blueprint.add_url_rule("/metrics", "metrics", metrics.show)
     blueprint.add_url_rule("/forms", "forms", forms.post, methods=["POST"])
     blueprint.add_url_rule("/webhooks/<gateway>", "webhooks", webhooks.post, methods=["POST"])
     blueprint.add_url_rule("/webhooks/<gateway>/<name>", "webhooks", webhooks.post, methods=["POST"])
