@@ -26,7 +26,6 @@ from engine.forms.markup import check_form, check_frame
 from engine.known_files import KnownFiles, digest
 from engine.records import RecordType, iter_documents
 from engine.request_types import Gateway, RequestType
-from engine.sandbox_files import SandboxFile, read_sandbox
 from engine.template_checks import Names, Source
 from engine.templates import Templates
 from engine.yaml_files import YamlFile
@@ -54,7 +53,7 @@ def shipped() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """All definitions by name: "stripe/create_refund", "stripe/account.updated", "payment"; sandboxes by gateway."""
+    """All definitions by name: "stripe/create_refund", "stripe/account.updated", "payment"."""
 
     gateways: Mapping[str, Gateway] = field(default_factory=dict)
     request_types: Mapping[str, RequestType] = field(default_factory=dict)
@@ -62,7 +61,6 @@ class Catalog:
     processors: Mapping[str, Mapper] = field(default_factory=dict)
     record_types: Mapping[str, RecordType] = field(default_factory=dict)
     forms: Mapping[str, Source] = field(default_factory=dict)
-    sandboxes: Mapping[str, SandboxFile] = field(default_factory=dict)
 
     def request_type(self, name: str) -> RequestType:
         """Raises UnknownNameError."""
@@ -95,8 +93,8 @@ def load(
 ) -> Catalog:
     """Read and check every file of `folders`, the first of which wins. Raises DefinitionError with all faults.
 
-    `base_urls` replaces a gateway's base_url. `cache` keeps generated code from start to start, the file `known` what
-    was found out about files.
+    `base_urls` replaces a gateway's base_url; below that of "*" every other gateway is found by its name. `cache` keeps
+    generated code from start to start, the file `known` what was found out about files.
     """
     with _collector_at_rest():
         return _Loading(folders, base_urls or {}, cache, KnownFiles(known)).catalog()
@@ -182,11 +180,10 @@ class _Loading:
         processors = self._mappers("webhook_processors", record_types, schemas)
         self._cross_check(request_types, schemas, mappers)
         forms = self._forms(gateways, schemas, record_types)
-        sandboxes = self._sandboxes(gateways)
         self._known.keep()
         if self._faults:
             raise DefinitionError(self._faults)
-        return Catalog(gateways, request_types, mappers, processors, record_types, forms, sandboxes)
+        return Catalog(gateways, request_types, mappers, processors, record_types, forms)
 
     def _files(self, kind: str, suffix: str) -> Iterator[tuple[str, Source]]:
         """The files of a kind that stand for themselves, by the name that callers use."""
@@ -241,17 +238,12 @@ class _Loading:
                 continue
             if gateway := self._kept(read_gateway(name, file, self._templates, self._look(source))):
                 gateways[name] = gateway
-                shared[name] = Shared(gateway, file, self._templates, self._base_urls.get(name))
+                shared[name] = Shared(gateway, file, self._templates, self._base_url(name))
         return gateways, shared
 
-    def _sandboxes(self, gateways: Mapping[str, Gateway]) -> dict[str, SandboxFile]:
-        sandboxes = {}
-        for name in gateways:
-            source = self._found["request_types"].get(f"{name}/_sandbox.yml")
-            file = self._parsed(source) if source else None
-            if source and file and (kept := self._kept(read_sandbox(file, self._templates, self._look(source)))):
-                sandboxes[name] = kept
-        return sandboxes
+    def _base_url(self, gateway: str) -> str | None:
+        sandbox = self._base_urls.get("*")
+        return self._base_urls.get(gateway) or (f"{sandbox}/{gateway}" if sandbox else None)
 
     def _request_types(self, gateways: Mapping[str, Gateway], shared: Mapping[str, Shared]) -> dict[str, RequestType]:
         types = {}

@@ -79,7 +79,9 @@ class Settings:
         return redacted(text, self._shown)
 
     def base_urls(self) -> dict[str, str]:
-        """Gateway → base_url, from CALLSHEET_STRIPE_BASE_URL and the like."""
+        """Gateway → base_url, from CALLSHEET_STRIPE_BASE_URL and the like; "*": a sandbox, which stands in for all."""
+        if self.sandbox:
+            return {"*": self.sandbox}
         found = ((re.fullmatch(r"CALLSHEET_([A-Z0-9_]+)_BASE_URL", name), url) for name, url in self._values.items())
         return {match[1].lower(): url for match, url in found if match and url}
 

@@ -1,7 +1,7 @@
 """A pytest plugin: case files are tests, and the fixture `callsheet` is an engine that needs no network.
 
     pytest tests/cases                      runs the cases of a host
-    def test_x(callsheet): ...              `callsheet.send(...)` answers from the cases, in memory
+    def test_x(callsheet): ...              `callsheet.send(...)` is answered by a sandbox, in memory
 
 The ini option `callsheet_root` names the host's root folder; without it, it is the folder pytest was started for.
 """
@@ -17,8 +17,10 @@ import pytest
 if TYPE_CHECKING:
     from engine.cases import CaseRunner
     from engine.core import Engine
+    from engine.sandbox import Material
 
 _RUNNER: pytest.StashKey[CaseRunner] = pytest.StashKey()
+_MATERIAL: pytest.StashKey[Material] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -90,7 +92,15 @@ class CaseDiffersError(AssertionError):
 
 @pytest.fixture
 def callsheet(request: pytest.FixtureRequest) -> Engine:
-    """An engine of the host's files in memory, whose gateway answers as the cases tell."""
-    from engine.bundled import bundled_engine
+    """An engine of the host's files that keeps everything in memory and talks to a sandbox, without a network."""
+    from engine.core import Engine
+    from engine.sandbox import Material, Sandbox
+    from engine.seals import ENCRYPTION_KEY, new_key
+    from engine.store.memory import MemoryStore
 
-    return bundled_engine(_root(request.config))
+    root, stash = _root(request.config), request.config.stash
+    if _MATERIAL not in stash:
+        stash[_MATERIAL] = Material.read(root)
+    sandbox = Sandbox(stash[_MATERIAL])
+    environment = {**sandbox.secrets, ENCRYPTION_KEY: new_key()}
+    return Engine(root, store=MemoryStore(), dispatcher=sandbox, environment=environment)

@@ -1,4 +1,4 @@
-"""A host with a console: a gateway that answers by the amount, Stripe that answers by its cases, two people."""
+"""A host with a console: a gateway that answers by the amount, a sandbox for Stripe, two people."""
 
 from __future__ import annotations
 
@@ -18,15 +18,13 @@ from html_pages import Page
 from werkzeug.security import generate_password_hash
 from werkzeug.test import TestResponse
 
-from engine.bundled import CaseAnswers
-from engine.cases import read_cases
-from engine.catalog import shipped
 from engine.context import Clock
 from engine.core import Engine
 from engine.dispatcher import Answer, Failure
 from engine.errors import CallError
 from engine.records import Record
 from engine.request_types import Request
+from engine.sandbox import Material, Sandbox
 from engine.seals import new_key
 from engine.signatures import scheme_of, sign
 from engine.store import Store
@@ -64,15 +62,15 @@ def users() -> str:
 
 
 @cache
-def _cases() -> CaseAnswers:
-    return CaseAnswers(read_cases(shipped() / "tests" / "cases"))
+def _material() -> Material:
+    return Material.read()
 
 
 class Bank:
     """The shop's gateway, and Stripe."""
 
     def __init__(self) -> None:
-        self.cases = _cases()
+        self.stripe = Sandbox(_material(), gateways=["stripe"])
         self.numbers = itertools.count(1)
         self.sent: list[Request] = []
 
@@ -81,7 +79,7 @@ class Bank:
     ) -> Answer | Failure:
         self.sent.append(request)
         if "shop.test" not in request.url:
-            return self.cases.send(request, credentials=credentials, deadline=deadline)
+            return self.stripe.send(request, credentials=credentials, deadline=deadline)
         amount = json.loads(request.body)["amount"] if request.body else 0
         id = f"p{next(self.numbers)}"
         answers: dict[int, Answer | Failure] = {
@@ -100,7 +98,7 @@ class ConsoleHost:
         self.root, self.bank = write(root, FILES), Bank()
         secrets = {
             **SECRETS,
-            "STRIPE_SECRET_KEY": "sk_test_0123456789abcdef",
+            "STRIPE_SECRET_KEY": self.bank.stripe.secrets["STRIPE_SECRET_KEY"],
             "CALLSHEET_SECRET_KEY": new_key(),
             SETTING: users(),
             **environment,

@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
-from engine.bundled import bundled_engine
 from engine.cases import Case, CaseRunner, is_refusal, read_case, read_cases
 from engine.catalog import Catalog, shipped
 from engine.core import Engine
 from engine.definitions import KINDS, file_schema
-from engine.errors import DefinitionError, TransportError
+from engine.errors import DefinitionError, RejectedError
 from engine.reloading import Files
+from engine.sandbox import Material, Sandbox
+from engine.store.memory import MemoryStore
 
 pytest_plugins = ["pytester"]
 
@@ -206,19 +207,22 @@ def test_the_schema_of_cases_is_one() -> None:
 
 
 def test_the_fixture(callsheet: Engine) -> None:
-    """A host's test gets an engine that answers from the cases, in memory, without a network."""
+    """A host's test gets an engine on a sandbox, in memory, without a network."""
     result = callsheet.send("stripe/create_payment", {"amount": 500, "currency": "usd", "source": "tok_visa"})
     assert result.records[0]["state"] == "paid"
     assert callsheet.find("payment")[0]["gateway_id"] == result.response["id"]
 
 
 def test_what_no_case_answers(tmp_path: Path) -> None:
-    """A request that no case is about is not answered, and the error says so."""
+    """A request that no case is about is refused by the sandbox, in the gateway's own shape, and the error says so."""
     (tmp_path / "request_types/shop").mkdir(parents=True)
-    (tmp_path / "request_types/shop/_gateway.yml").write_text("summary: A shop.\nbase_url: https://api.shop.test\n")
+    (tmp_path / "request_types/shop/_gateway.yml").write_text(
+        "base_url: https://api.shop.test\nerror: '{{ response.oops }}'\n"
+    )
     (tmp_path / "request_types/shop/read.yml").write_text("summary: Read.\nmethod: GET\nurl: /a/b/c/d/e/f\n")
-    with pytest.raises(TransportError, match="no case answers GET /a/b/c/d/e/f"):
-        bundled_engine(tmp_path).send("shop/read")
+    engine = Engine(tmp_path, store=MemoryStore(), dispatcher=Sandbox(Material.read(tmp_path)), environment={})
+    with pytest.raises(RejectedError, match="No case shows what GET /a/b/c/d/e/f answers"):
+        engine.send("shop/read")
 
 
 HOST_TESTS = """

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 import stripe
 
-from engine.catalog import load, shipped
-from engine.sandbox import Sandbox, known_cases
+from engine.sandbox import Material, Sandbox
 from engine.sandbox.events import Delivery
 from engine.sandbox.serving import Served
 
@@ -56,7 +55,7 @@ class Shop:
 
 @pytest.fixture(scope="module")
 def sandbox() -> Sandbox:
-    return Sandbox(load([shipped()]), known_cases(None), hosts={"stripe": HOST}, deliverer=Kept())
+    return Sandbox(Material.read(), hosts={"stripe": HOST}, deliverer=Kept())
 
 
 @pytest.fixture

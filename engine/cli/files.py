@@ -230,11 +230,14 @@ def check(ctx: click.Context, here: Opening, as_json: bool) -> None:
     """
     from engine.doctor.keys import findings
     from engine.errors import DefinitionError, SettingError
+    from engine.reloading import folders
+    from engine.sandbox.files import read_files
     from engine.settings import Settings
 
     faults: list[dict[str, Any]] = []
     warned: list[str] = []
     try:
+        read_files(folders(here.root if here.is_host else None), here.root if here.is_host else None)
         for found in findings(here.catalog, Settings(here.root), here.root):
             if found.level == "problem":
                 faults.append({"file": ".env", "line": 1, "column": 1, "message": f"{found.where} {found.said}"})

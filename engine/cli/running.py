@@ -39,7 +39,7 @@ def serve(here: Opening, host: str, port: int, reload: bool, sandbox: bool) -> N
     with tempfile.TemporaryDirectory(prefix="callsheet-") as folder:
         if not here.is_host:
             here = Opening(Path(folder))
-        with sandboxed(here, here.root, port) as box:
+        with sandboxed(here.root, port, reload=reload) as box:
             return _serve(here, host, port, reload=reload, box=box)
 
 
@@ -55,7 +55,7 @@ def _serve(here: Opening, host: str, port: int, *, reload: bool, box: Sandbox | 
     click.echo(f"serving {here.root} at http://{shown}:{server.effective_port} (Ctrl-C stops)")
     if box is not None:
         tell_host(box, f"http://127.0.0.1:{server.effective_port}")
-        gateways = ", ".join(f"{name} is {url}" for name, url in box.base_urls(os.environ["CALLSHEET_SANDBOX"]).items())
+        gateways = ", ".join(f"{name} is {url}" for name, url in box.base_urls(box.origin).items())
         click.echo(f"a sandbox stands in, no money moves: {gateways}")
     try:
         server.run()

@@ -8,10 +8,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +19,7 @@ from engine.cli.opening import Opening, opening
 
 if TYPE_CHECKING:
     from engine.sandbox import Sandbox
+    from engine.sandbox.material import Following
 
 FILE = ".callsheet/sandbox.sqlite3"
 WEBHOOKS = "/callsheet/webhooks"
@@ -36,12 +37,12 @@ def sandbox(here: Opening, gateway: str | None, port: int, host: str | None) -> 
     """
     import threading
 
-    from engine.sandbox import Sandbox, known_cases
+    from engine.sandbox import Material, Sandbox
     from engine.sandbox.serving import Served
 
-    catalog = here.catalog
-    names = [catalog.gateway(gateway).name] if gateway else list(catalog.gateways)
-    box = Sandbox(catalog, known_cases(here.root if here.is_host else None), gateways=names)
+    material = Material.read(here.root if here.is_host else None)
+    names = [material.catalog.gateway(gateway).name] if gateway else list(material.catalog.gateways)
+    box = Sandbox(material, gateways=names)
     if host:
         box.hosts.update({name: _webhook(host, name) for name in names})
     try:
@@ -49,8 +50,9 @@ def sandbox(here: Opening, gateway: str | None, port: int, host: str | None) -> 
     except OSError as error:
         raise click.UsageError(f"cannot listen on port {port}: {error.strerror}") from None
     with served:
+        box.origin = served.url
         click.echo(f"standing in for {', '.join(names)} (Ctrl-C stops); for a host's environment:")
-        for name, value in settings(box, served.url).items():
+        for name, value in settings(box).items():
             click.echo(f"  {name}={value}")
         try:
             threading.Event().wait()
@@ -62,19 +64,19 @@ def _webhook(url: str, gateway: str) -> str:
     return url if url.rstrip("/").rpartition("/")[2] == gateway else f"{url.rstrip('/')}/{gateway}"
 
 
-def settings(box: Sandbox, origin: str) -> dict[str, str]:
-    """What a host's environment must hold to use a sandbox that is served at `origin`."""
-    urls = {f"CALLSHEET_{name.upper()}_BASE_URL": url for name, url in box.base_urls(origin).items()}
-    return {"CALLSHEET_SANDBOX": origin, **urls, **box.secrets}
+def settings(box: Sandbox) -> dict[str, str]:
+    """What a host's environment must hold to use a sandbox that is served."""
+    return {"CALLSHEET_SANDBOX": box.origin, **box.secrets}
 
 
 @contextmanager
-def sandboxed(here: Opening, root: Path, near: int) -> Iterator[Sandbox]:
+def sandboxed(root: Path, near: int, *, reload: bool = False) -> Iterator[Sandbox]:
     """A sandbox for the host in `root`, whose environment is this process's from now on; on a port after `near`.
 
-    Raises UsageError in live mode.
+    `reload` takes up edited files. Raises UsageError in live mode.
     """
-    from engine.sandbox import Sandbox, known_cases
+    from engine.sandbox import Material, Sandbox
+    from engine.sandbox.material import Following
     from engine.sandbox.serving import Served
     from engine.settings import Settings
     from engine.store.sql import SqlStore
@@ -85,16 +87,29 @@ def sandboxed(here: Opening, root: Path, near: int) -> Iterator[Sandbox]:
     file = root / FILE
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     url = f"sqlite:///{file.resolve()}"
-    box = Sandbox(here.catalog, known_cases(here.root if here.is_host else None), store=SqlStore(url))
+    box = Sandbox(Material.read(root), store=SqlStore(url))
+    app = _following(box, Following(root)) if reload else box
     key = base64.urlsafe_b64encode(hashlib.sha256(f"sandbox {root.resolve()}".encode()).digest()).decode()
     own = {name: key for name in ("CALLSHEET_SECRET_KEY", "CALLSHEET_ENCRYPTION_KEY") if not kept.get(name)}
     try:
-        served = Served(box, near + 1 if near else 0)
+        served = Served(app, near + 1 if near else 0)
     except OSError:
-        served = Served(box)
+        served = Served(app)
     with served:
-        os.environ.update({"CALLSHEET_STORE": url, **own, **settings(box, served.url)})
+        box.origin = served.url
+        os.environ.update({"CALLSHEET_STORE": url, **own, **settings(box)})
         yield box
+
+
+def _following(box: Sandbox, files: Following) -> Callable[..., Iterable[bytes]]:
+    """The application that looks at its files before every request."""
+
+    def app(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if material := files.changed():
+            box.renew(material)
+        return box(environ, start_response)
+
+    return app
 
 
 def tell_host(box: Sandbox, origin: str) -> None:

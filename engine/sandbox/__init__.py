@@ -1,8 +1,10 @@
 """A stand-in for gateways, made of the same files: what the cases show, with what was sent, remembered.
 
-    sandbox = Sandbox(catalog, cases)          a WSGI application; every gateway is below /NAME
-    Engine(base_urls=sandbox.base_urls("http://127.0.0.1:12111"), environment=sandbox.secrets)
+    sandbox = Sandbox(Material.read(root))     a WSGI application; every gateway is below /NAME
+    Engine(root, dispatcher=sandbox, environment=sandbox.secrets)
 
+    files        what a `_sandbox.yml` says
+    material     the files that stand-ins are made of
     asked        a request as a gateway reads it
     routes       which requests there are, and what the cases show of each
     sent         what the files say of what is sent
@@ -27,43 +29,35 @@ from __future__ import annotations
 import base64
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from engine.cases import Case, read_cases, secrets_of
-from engine.catalog import Catalog, shipped
+from engine.cases import secrets_of
 from engine.dispatcher import Answer, Failure
 from engine.request_types import Gateway, Request
 from engine.sandbox.asked import Answered, AnswerLost, Asked, nested
 from engine.sandbox.delivering import Deliverer, Poster
+from engine.sandbox.files import Part
+from engine.sandbox.material import Material
 from engine.sandbox.standin import StandIn, World
-from engine.sandbox_files import Part, SandboxFile
 from engine.settings import Settings
 from engine.signatures import scheme_of
 from engine.store import Store
 from engine.store.memory import MemoryStore
 
-__all__ = ["AnswerLost", "Sandbox", "known_cases", "made_up"]
+__all__ = ["AnswerLost", "Material", "Sandbox", "made_up"]
 
 LIMIT = 8 << 20  # bytes of a request
 
 
-def known_cases(root: Path | None) -> list[Case]:
-    """The cases of a host's folder and the shipped ones. Raises DefinitionError."""
-    folders = [root, shipped()] if root and root.resolve() != shipped().resolve() else [shipped()]
-    return [case for folder in folders for case in read_cases(folder / "tests" / "cases")]
-
-
-def made_up(catalog: Catalog, gateways: Iterable[str]) -> dict[str, str]:
+def made_up(material: Material, gateways: Iterable[str]) -> dict[str, str]:
     """A value for every secret and setting that the files of `gateways` name; they open nothing but a sandbox."""
     found: dict[str, str] = {}
     for name in gateways:
-        gateway = catalog.gateway(name)
-        file = catalog.sandboxes.get(name)
-        found |= {one: _made_up(one, gateway) for one in secrets_of(catalog, name)}
+        gateway, file = material.catalog.gateway(name), material.files.get(name)
+        found |= {one: _made_up(one, gateway) for one in secrets_of(material.catalog, name)}
         found |= dict(file.settings) if file else {}
     return found
 
@@ -81,16 +75,16 @@ def _made_up(name: str, gateway: Gateway) -> str:
 
 
 class Sandbox:
-    """Stand-ins for `gateways` (all of the catalog where none are named), as a WSGI application and as a Sender.
+    """Stand-ins for `gateways` (all there are files of where none are named), as a WSGI application and as a Sender.
 
     `secrets` are what callers must authenticate with and what events are signed with. `hosts` says where the events of
-    a gateway go: gateway → URL of its webhooks, behind which another endpoint's name is put. `store` remembers.
+    a gateway go: gateway → URL of its webhooks, behind which another endpoint's name is put. `store` remembers. Whoever
+    serves it says where in `origin`.
     """
 
-    def __init__(  # noqa: PLR0913 - all but the first two are for tests
+    def __init__(
         self,
-        catalog: Catalog,
-        cases: Sequence[Case],
+        material: Material,
         *,
         gateways: Iterable[str] | None = None,
         secrets: Mapping[str, str] | None = None,
@@ -100,19 +94,28 @@ class Sandbox:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        names = list(gateways) if gateways is not None else list(catalog.gateways)
-        self.secrets: Mapping[str, str] = secrets if secrets is not None else made_up(catalog, names)
+        self._chosen = None if gateways is None else frozenset(gateways)
+        self.secrets = dict(secrets if secrets is not None else made_up(material, self._names(material)))
         self.deliverer = deliverer or Poster()
+        self.hosts, self.origin = dict(hosts or {}), ""
+        settings = Settings(None, self.secrets)
+        self._world = World(settings, store or MemoryStore(), self.deliverer, now, sleep, self.hosts)
+        self.renew(material)
+
+    def _names(self, material: Material) -> list[str]:
+        return [name for name in material.catalog.gateways if self._chosen is None or name in self._chosen]
+
+    def renew(self, material: Material) -> None:
+        """Stand in as other files say; what is remembered stays."""
+        catalog, names = material.catalog, self._names(material)
         self._gateways = {name: catalog.gateway(name) for name in names}
-        self.hosts = dict(hosts or {})
-        world = World(Settings(None, self.secrets), store or MemoryStore(), self.deliverer, now, sleep, self.hosts)
         self.standins = {
             name: StandIn(
                 gateway,
                 [type for type in catalog.request_types.values() if type.gateway.name == name],
-                [case for case in cases if case.gateway == name],
-                _rules(catalog.sandboxes.get(name)),
-                world,
+                [case for case in material.cases if case.gateway == name],
+                material.files[name].top if name in material.files else Part.nothing(),
+                self._world,
             )
             for name, gateway in self._gateways.items()
         }
@@ -186,7 +189,3 @@ _REASONS = {
 }
 _REASONS |= {404: "Not Found", 409: "Conflict", 422: "Unprocessable Content", 429: "Too Many Requests"}
 _REASONS |= {500: "Internal Server Error"}
-
-
-def _rules(file: SandboxFile | None) -> Part:
-    return file.top if file else Part.nothing()

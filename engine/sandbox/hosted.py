@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from html import escape
 
 from engine.sandbox.asked import Answered
-from engine.sandbox_files import Part
+from engine.sandbox.files import Part
 
 HTML = "text/html; charset=utf-8"
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from engine.confined import ABSENT
 from engine.sandbox.asked import Answered
+from engine.sandbox.files import REFUSALS, Part
 from engine.sandbox.places import constant_in, place_in, put
-from engine.sandbox_files import REFUSALS, Part
 
 MESSAGES: Mapping[str, str] = {
     "unauthorized": "The credentials are missing or wrong.",

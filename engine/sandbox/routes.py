@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 from engine.cases import Case
 from engine.request_types import READS, RequestType
 from engine.sandbox.asked import decode_form
-from engine.sandbox_files import Part
+from engine.sandbox.files import Part
 
 _IF = re.compile(r"\{%-?\s*if\b.*?%\}(.*?)(?:\{%-?\s*else\s*-?%\}(.*?))?\{%-?\s*endif\s*-?%\}", re.DOTALL)
 _VALUE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)

@@ -23,6 +23,7 @@ from engine.sandbox.analogies import fresh_id
 from engine.sandbox.asked import Answered, AnswerLost, Asked, Malformed
 from engine.sandbox.delivering import Deliverer
 from engine.sandbox.events import Delivery, Events, Target, is_here
+from engine.sandbox.files import Part
 from engine.sandbox.lists import PLAIN, Frame, Pages, frame_of
 from engine.sandbox.objects import Answers, Objects
 from engine.sandbox.refusals import refusal
@@ -30,7 +31,6 @@ from engine.sandbox.routes import Pattern, Route, routes_of
 from engine.sandbox.scenarios import LATE, RETRY_AFTER, SLOW, scenarios_of
 from engine.sandbox.sent import read_sent
 from engine.sandbox.work import Refused, Told, Work
-from engine.sandbox_files import Part
 from engine.settings import Settings
 from engine.store import Store
 
@@ -219,12 +219,17 @@ class StandIn:
         about = work.route.object_at()
         for number, end in enumerate(n for n, part in enumerate(work.route.pattern.segments) if part is None):
             above = work.asked.segments[: end + 1]
-            made = any(
-                one.pattern.method == "POST" and one.object_at() is None and one.pattern.values(above[:-1]) is not None
-                for one in self.routes
-            )
-            if number != about and made and work.objects.at("/" + "/".join(above), work.account) is None:
+            if (
+                number != about
+                and self._makes(above[:-1])
+                and work.objects.at("/" + "/".join(above), work.account) is None
+            ):
                 raise Refused("missing", work.missing(number))
+
+    def _makes(self, segments: Sequence[str]) -> bool:
+        """Whether something can be made at a path."""
+        makers = (one for one in self.routes if one.pattern.method == "POST" and one.object_at() is None)
+        return any(one.pattern.values(segments) is not None for one in makers)
 
     def _answered(self, work: Work, route: Route) -> tuple[Answered, bool]:
         """The answer, and whether a key keeps it."""
@@ -257,10 +262,13 @@ class StandIn:
             if thing is None:
                 raise Refused("missing", work.missing(place))
             return thing.body
-        frame = frame_of(route) or (self._frame() if not route.shown else None)
+        frame = frame_of(route) or (self._frame() if not route.shown and self._makes(asked.segments) else None)
         if frame is None:
             shown = route.nearest({})
-            return shown.answer if shown else {}
+            if shown is None:
+                message = f"No case shows what {asked.method} {asked.path} answers."
+                raise Refused("missing", {"message": message, "name": "", "value": asked.path, "list": ""})
+            return shown.answer
         items = work.listed()
         query = {name: value for name, value in asked.query.items() if name != self._expand}
         return self._pages.page(items, frame, "/" + "/".join(asked.segments), query)
@@ -295,9 +303,7 @@ class StandIn:
             part = thing.body if thing else part
         elif part is None and (owner := objects.named(str(body.get(self._rules.get("id").value or "id")))):
             path = f"{owner.path}/{name}"
-            if any(
-                one.pattern.method == "POST" and one.pattern.values(path.strip("/").split("/")) for one in self.routes
-            ):
+            if self._makes(path.strip("/").split("/")):
                 things = [one.body for one in objects.on(path, owner.account)]
                 part = self._pages.page(things, self._frame(), path, {})
         return {**body, name: self._with_whole(part, place[1:], objects, account)} if name in body or part else body

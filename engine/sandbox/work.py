@@ -13,9 +13,9 @@ from typing import Any
 from engine.confined import ABSENT
 from engine.sandbox.analogies import exchange, fresh_id, merged, overlaid, pairs
 from engine.sandbox.asked import Answered, Asked
+from engine.sandbox.files import Part
 from engine.sandbox.objects import Lookup, Objects, Thing, fresh
 from engine.sandbox.routes import Pattern, Route, Shown
-from engine.sandbox_files import Part
 
 
 class Refused(Exception):

@@ -12,17 +12,22 @@ of it is compiled before a sandbox asks for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from engine.confined import ABSENT
-from engine.definitions import Look, check_file
-from engine.errors import Fault, did_you_mean
+from engine.code_cache import code_cache
+from engine.confined import ABSENT, structures
+from engine.definitions import check_file
+from engine.errors import DefinitionError, Fault, did_you_mean
+from engine.known_files import KnownFiles, digest
 from engine.template_checks import Names
 from engine.templates import Templates, is_template
 from engine.yaml_files import YamlFile
 
+FILE = "_sandbox.yml"
 NAMES = ("request", "query", "path", "object", "objects", "lists", "tokens", "fresh", "account", "key", "now", "origin")
 REFUSALS: Mapping[str, int] = {
     "unauthorized": 401,
@@ -106,10 +111,38 @@ class SandboxFile:
         return settings
 
 
-def read_sandbox(file: YamlFile, templates: Templates, look: Look) -> SandboxFile | list[Fault]:
-    """What a `_sandbox.yml` says, or its faults."""
-    faults = look(lambda: check_file(file, "sandbox") or list(_Check(file, templates).faults()))
-    return faults or SandboxFile(Part(file.value or {}, "", file, templates))
+def read_files(folders: Sequence[Path], root: Path | None) -> dict[str, SandboxFile]:
+    """The `_sandbox.yml` of every gateway in `folders`, the first of which wins. Raises DefinitionError.
+
+    What was found out about them is kept in `root` for the next start.
+    """
+    cache = code_cache(root)
+    known = KnownFiles(Path(cache.directory) / "sandbox.json" if cache else None)
+    environment = structures(cache)
+    templates = Templates(environment, environment, lambda _: None)
+    found: dict[str, SandboxFile] = {}
+    faults: list[Fault] = []
+    for path in (path for folder in folders for path in sorted((folder / "request_types").glob(f"*/{FILE}"))):
+        gateway = path.parent.name
+        if gateway in found:
+            continue
+        try:
+            text = path.read_text("utf-8")
+            file = known.parsed(text, f"request_types/{gateway}/{FILE}")
+            found[gateway] = SandboxFile(Part(file.value or {}, "", file, templates))
+            faults += known.faults(digest(file.name, text), partial(_faults, file, templates))
+        except DefinitionError as error:
+            faults += error.faults
+        except (OSError, UnicodeDecodeError) as error:
+            faults.append(Fault(f"request_types/{gateway}/{FILE}", 1, 1, f"cannot be read: {error}"))
+    known.keep()
+    if faults:
+        raise DefinitionError(faults)
+    return found
+
+
+def _faults(file: YamlFile, templates: Templates) -> list[Fault]:
+    return check_file(file, "sandbox") or list(_Check(file, templates).faults())
 
 
 @dataclass(frozen=True)
