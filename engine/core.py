@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from itertools import count
@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from engine.budgets import RATE_BUDGET
+from engine.bulk import Bulk, RowOutcome
 from engine.calls import ANYWHERE, CALL, INSTALLATION, Plan, operation_key
 from engine.catalog import Catalog
 from engine.context import Backlog, Clock, Context, KeyMaker, Task
 from engine.dispatcher import Dispatcher, Sender
-from engine.errors import Fault, SettingError
+from engine.errors import DataError, Fault, Problem, SettingError
 from engine.forms.submitting import Fields, Form, Forms, Submission
 from engine.gates import Gates
 from engine.inbox import EVENT, Inbox, check_secrets
@@ -174,6 +175,32 @@ class Engine:
         if self.wake:
             self.wake()
         return call
+
+    def send_many(
+        self,
+        name: str,
+        rows: Iterable[Mapping[str, Any]],
+        *,
+        key: str | None = None,
+        run: str = "",
+        concurrency: int | None = None,
+    ) -> Iterator[RowOutcome]:
+        """Check all `rows`, then send each as one operation, and say of each what became of it, once that is known.
+
+        `key` names the property that is a row's operation key; without one it is made of what the row holds, and of
+        `run`. So the same rows are carried out once, however often they are given. Raises UnknownNameError, and
+        DataError for the rows as one list before any is sent; later TransportError where row after row cannot be sent,
+        SettingError and StoreError.
+        """
+        bulk = Bulk(self, name, key=key, run=run, concurrency=concurrency)
+        faults = [
+            Problem(f"/{number}{problem.pointer}", problem.message)
+            for number, row in enumerate(rows)
+            for problem in bulk.take(number, row)
+        ]
+        if faults:
+            raise DataError(name, faults)
+        return bulk.send()
 
     def plan(self, name: str, data: Mapping[str, Any] | None = None, *, operation: str | None = None) -> Plan:
         """The call as `send` would make it; nothing is kept or sent."""

@@ -11,6 +11,10 @@
     patterns    the texts of new files
     new         new
     send        send
+    rows        rows of a CSV or JSONL file
+    results     what became of each
+    meter       how far a run is
+    run         run
     history     records, calls, events
     webhooks    webhooks register, list, remove
     doctor      doctor
@@ -47,6 +51,7 @@ from engine.cli.new import new
 from engine.cli.opening import Opening
 from engine.cli.operating import cancel, recover, remap, replay, resolve, worker
 from engine.cli.purge import purge
+from engine.cli.run import run
 from engine.cli.running import db, serve, test
 from engine.cli.sandbox import sandbox
 from engine.cli.send import send
@@ -108,7 +113,7 @@ def group(ctx: click.Context, root: Path | None) -> None:
 
 
 _FILES = (init, list_files, show, new, check)
-_CALLS = (send, records, calls, events, webhooks)
+_CALLS = (send, run, records, calls, events, webhooks)
 _OPEN = (doctor, recover, remap, resolve, cancel, replay, purge, worker)
 _REST = (serve, sandbox, docs, test, db, demo, console)
 

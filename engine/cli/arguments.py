@@ -35,9 +35,36 @@ def data_from(arguments: Iterable[str], schema: JsonSchema, below: Mapping[str, 
         if not sign or not _PATH.fullmatch(path):
             # Not quoted: it may be a value that nobody is to see.
             raise click.UsageError(f"argument {number} is not key=value; a nested key is written key[inner]=value")
-        steps = [dotted or bracketed for dotted, bracketed in _STEP.findall(path)]
+        steps = _steps(path)
         _plant(tree, path, steps, _value(path, value, _part(schema, steps)))
     return _over(dict(below or {}), _lists(tree, schema))
+
+
+def is_path(text: str) -> bool:
+    """Whether `text` can stand before the `=`: a name, or a way into a nested value."""
+    return bool(_PATH.fullmatch(text))
+
+
+def first_step(path: str) -> str:
+    """The name in the data that `path` begins with."""
+    return _steps(path)[0]
+
+
+def data_from_cells(cells: Iterable[tuple[str, str]], schema: JsonSchema) -> dict[str, Any]:
+    """The data that the cells of a table say, each under its path; an empty one says nothing, `@` is a character.
+
+    Raises UsageError.
+    """
+    tree: dict[str, Any] = {}
+    for path, text in cells:
+        if text:
+            steps = _steps(path)
+            _plant(tree, path, steps, _typed(text, _part(schema, steps)))
+    return dict(_lists(tree, schema))
+
+
+def _steps(path: str) -> list[str]:
+    return [dotted or bracketed for dotted, bracketed in _STEP.findall(path)]
 
 
 def data_file(path: str) -> dict[str, Any]:
@@ -87,8 +114,6 @@ def _part(schema: JsonSchema, steps: list[str]) -> JsonSchema:
 
 
 def _value(path: str, text: str, schema: JsonSchema) -> Any:
-    from engine.schemas import Schema, from_text
-
     if text.startswith("@@"):
         text = text[1:]
     elif text.startswith("@"):
@@ -98,6 +123,12 @@ def _value(path: str, text: str, schema: JsonSchema) -> Any:
             text = _bytes(text[1:]).decode("utf-8")
         except UnicodeDecodeError:
             raise click.UsageError(f"{path}: {text[1:]} is not UTF-8 text") from None
+    return _typed(text, schema)
+
+
+def _typed(text: str, schema: JsonSchema) -> Any:
+    from engine.schemas import Schema, from_text
+
     branches = schema.get("anyOf") or schema.get("oneOf") or [schema]
     read = [(branch, from_text(branch, text)) for branch in branches]
     fitting = (value for branch, value in read if len(read) == 1 or not Schema(branch).problems(value))

@@ -115,16 +115,17 @@ def as_json(command: _Command) -> _Command:
 
 def print_json(value: Any) -> None:
     """Print a value for programs: ASCII, so that no terminal or pipe can mistake it, and nothing that is sealed."""
-    click.echo(json.dumps(_without_seals(value), indent=2))
+    click.echo(json.dumps(without_seals(value), indent=2))
 
 
-def _without_seals(value: Any) -> Any:
+def without_seals(value: Any) -> Any:
+    """`value` with a word in the place of everything that is sealed."""
     from engine.seals import is_sealed
 
     if isinstance(value, dict):
-        return {name: _without_seals(part) for name, part in value.items()}
+        return {name: without_seals(part) for name, part in value.items()}
     if isinstance(value, list):
-        return [_without_seals(part) for part in value]
+        return [without_seals(part) for part in value]
     return "(sealed)" if is_sealed(value) else value
 
 

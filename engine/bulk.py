@@ -1,0 +1,252 @@
+"""Many calls of one request type: all rows are checked before one is sent, and each is carried out once.
+
+    take      a row is checked, and waits
+    send      each that waits is sent; what is still open at the end is come back to while that helps
+
+A row is an operation like any other, named by its key or, where it has none, by what it holds. So a run that ended
+before its rows did, however it ended, is gone on with by making it again. Hides: threads, and how long to insist.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from engine.calls import Plan
+from engine.errors import (
+    CallError,
+    Conflict,
+    DataError,
+    EngineError,
+    MappingError,
+    Problem,
+    RejectedError,
+    TransportError,
+    UnknownOutcome,
+)
+from engine.records import Record
+from engine.redaction import MASK
+from engine.settling import Result
+from engine.waiting_rows import Row, WaitingRows
+
+if TYPE_CHECKING:
+    from engine.core import Engine
+
+CONCURRENCY = 8  # calls under way at once, where neither the caller nor the gateway's file says
+PAUSES = (1.0, 4.0, 15.0, 60.0, 300.0)  # seconds between the tries of a row that could not be sent
+COMES_BACK = 90.0  # seconds within which an open row is waited for; longer than a lease
+IN_VAIN = 10  # rows in a row that could not be sent, at least, until a run is given up
+LOOKS = 0.2, 2.0  # seconds between two looks at them, at least and at most: whoever sends one may end it any moment
+
+_STATES = {
+    RejectedError: "declined",
+    MappingError: "unmapped",
+    TransportError: "not_done",
+    UnknownOutcome: "unknown",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RowOutcome:
+    """What became of a row.
+
+    `state` is that of its call: succeeded, declined, unmapped, not_done, cancelled or unknown; or not_sent, where its
+    operation was begun with other data. `before`: it was so before this run. `result` is there where it succeeded.
+    """
+
+    number: int
+    operation: str
+    state: str
+    call: Record | None = None
+    message: str | None = None
+    result: Result | None = None
+    before: bool = False
+
+
+class Bulk:
+    """One run. `key` names the property that is each row's operation key, which is sent only where the schema has it.
+
+    Without a `key`, rows are told apart by what they hold and how many alike stand before them; `run` is then part of
+    their keys, so that the same rows can be sent as new ones under another name. `concurrency` calls are under way at
+    once.
+    """
+
+    def __init__(
+        self, engine: Engine, name: str, *, key: str | None = None, run: str = "", concurrency: int | None = None
+    ) -> None:
+        self._engine, self._key, self._run = engine, key, run
+        self._type = engine.catalog.request_type(name)
+        rate = self._type.rate
+        self._concurrency = concurrency or (rate and rate.in_flight) or CONCURRENCY
+        self._per_second = (rate.live if engine.settings.live else rate.test) if rate else None
+        self._rows, self._ended, self._in_vain = WaitingRows(), threading.Event(), 0
+
+    # Before anything is sent ------------------------------------------------------------------------------------------
+
+    def settle(self, operation: str) -> None:
+        """Note that an earlier run settled the row with this key. Before any row is taken."""
+        self._rows.settle(operation)
+
+    def take(self, number: int, data: Mapping[str, Any]) -> list[Problem]:
+        """Check a row, and let it wait where nothing is wrong with it. `number` is above that of the row before."""
+        if not isinstance(data, Mapping):
+            return [Problem("", "must be an object")]
+        known, name = self._type.properties, self._key or "idempotency_key"
+        mine = {one: value for one, value in data.items() if one != self._key or one in known}
+        try:
+            operation = _text_of(data.get(name), name) if self._key or name in data else self._made_of(mine)
+            if not self._rows.is_settled(operation):
+                self._engine.plan(self._type.name, mine, operation=operation)
+        except DataError as error:
+            return list(error.problems)
+        same = self._rows.add(Row(number, mine, operation))
+        return [Problem(f"/{name}", f"{operation!r} is the key of row {same} as well")] if same is not None else []
+
+    def _made_of(self, data: Mapping[str, Any]) -> str:
+        """The operation key of a row that gives none. Nothing that is to be hidden can be guessed from it."""
+        try:
+            seen = json.dumps(self._type.schema.with_write_only(data, lambda _: MASK), sort_keys=True)
+        except (TypeError, ValueError) as error:
+            raise DataError(self._type.name, [Problem("", f"is not JSON: {error}")]) from None
+        digest = self._run + hashlib.sha256(seen.encode()).hexdigest()
+        return f"{digest}.{self._rows.count_alike(digest)}"
+
+    @property
+    def waiting(self) -> int:
+        """How many rows wait to be sent."""
+        return self._rows.count("waiting")
+
+    @property
+    def settled(self) -> int:
+        """How many rows were settled, by this run or an earlier one."""
+        return self._rows.count("settled")
+
+    @property
+    def least_seconds(self) -> float | None:
+        """How long the gateway's rate makes the waiting rows last at least; None where it has none."""
+        return self.waiting / self._per_second if self._per_second else None
+
+    def first(self) -> Plan | None:
+        """The call of the first row that waits."""
+        row = next(self._rows.each("waiting"), None)
+        return self._engine.plan(self._type.name, row.data, operation=row.operation) if row else None
+
+    # Sending ----------------------------------------------------------------------------------------------------------
+
+    def send(self, limit: int | None = None) -> Iterator[RowOutcome]:
+        """Send what waits, the first `limit` rows of it, and say of each row what became of it, once that is known.
+
+        What is perhaps carried out is come back to as long as somebody does within COMES_BACK seconds. Raises
+        TransportError where row after row cannot be sent, SettingError and StoreError; made again, the run goes on.
+        """
+        if limit is not None:
+            self._rows.keep_first(limit)
+        self._began = self._engine.clock.now()
+        with ThreadPoolExecutor(self._concurrency, "callsheet bulk") as threads:
+            try:
+                yield from self._passed(threads, "waiting")
+                while (seconds := self._next_look()) is not None and not self._ended.wait(seconds):
+                    yield from self._passed(threads, "open")
+            finally:
+                self._ended.set()
+        for row in self._rows.each("open"):
+            yield self._left_open(row)
+
+    def stop(self) -> None:
+        """Begin no more rows. Those under way are ended, and then `send`."""
+        self._ended.set()
+
+    def _passed(self, threads: ThreadPoolExecutor, state: str) -> Iterator[RowOutcome]:
+        """Send every row in `state` once, and yield what is settled. What has to be raised is, once all have ended."""
+        rows, under_way, failure = self._rows.each(state), dict[Future[RowOutcome | None], Row](), None
+        while True:
+            while not self._ended.is_set() and len(under_way) < 2 * self._concurrency and (row := next(rows, None)):
+                under_way[threads.submit(self._carry_out, row)] = row
+            if not under_way:
+                break
+            for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+                row = under_way.pop(future)
+                try:
+                    outcome = future.result()
+                except EngineError as error:
+                    failure = error
+                    self._ended.set()
+                    continue
+                if outcome and self._note(row, outcome):
+                    yield outcome
+                if self._in_vain >= max(IN_VAIN, self._concurrency) and outcome:
+                    said = f"{self._in_vain} rows in a row were not carried out, the last because {outcome.message}"
+                    failure = TransportError(f"{said}; run them again to go on")
+                    self._ended.set()
+        if failure:
+            raise failure
+
+    def _note(self, row: Row, outcome: RowOutcome) -> bool:
+        """Note what became of a row; returns whether that is the last word of this run."""
+        if outcome.state == "unknown" and (call := outcome.call):
+            self._rows.mark(row, "open", call.id, call.get("due") or call.get("lease"))
+            return False
+        self._rows.mark(row, "left" if outcome.state == "not_done" else "settled")
+        self._in_vain = self._in_vain + 1 if outcome.state == "not_done" else 0
+        return True
+
+    def _carry_out(self, row: Row) -> RowOutcome | None:
+        """Send a row, again and again while it is not carried out; None where the run was stopped before."""
+        outcome = None
+        for pause in (*PAUSES, None):
+            if self._ended.is_set():
+                return outcome
+            if row.call:
+                self._engine.run_row("call", row.call)
+            outcome = self._sent(row)
+            if outcome.state != "not_done" or pause is None or self._ended.wait(pause):
+                break
+        return outcome
+
+    def _sent(self, row: Row) -> RowOutcome:
+        """Send a row. Raises SettingError and StoreError."""
+        try:
+            result = self._engine.send(self._type.name, row.data, operation=row.operation)
+        except DataError as error:
+            return RowOutcome(row.number, row.operation, "not_sent", message=error.details)
+        except Conflict as error:
+            return RowOutcome(row.number, row.operation, "not_done", message=str(error))  # asked again, it tells
+        except CallError as error:
+            call, state = error.call, _STATES[type(error)]
+            if call and call["state"] in {"resolved", "cancelled"}:
+                state = str(call.get("resolution") or "cancelled")
+            elif state == "unknown" and not self._type.journaled:
+                state = "not_done"  # it only reads
+            return RowOutcome(row.number, row.operation, state, call, str(error), before=self._was_before(call))
+        return RowOutcome(
+            row.number, row.operation, "succeeded", result.call, None, result, self._was_before(result.call)
+        )
+
+    def _was_before(self, call: Record | None) -> bool:
+        sent_at = call.get("sent_at") if call else None
+        return sent_at is not None and datetime.fromisoformat(sent_at) < self._began
+
+    def _next_look(self) -> float | None:
+        """Seconds until somebody comes back to an open row; None where that is too long."""
+        due = self._rows.next_due()
+        seconds = (datetime.fromisoformat(due) - self._engine.clock.now()).total_seconds() if due else COMES_BACK
+        return min(max(LOOKS[0], seconds), LOOKS[1]) if seconds < COMES_BACK else None
+
+    def _left_open(self, row: Row) -> RowOutcome:
+        call = self._engine.store.find("call", where={"id": row.call}, limit=1)[0]
+        return RowOutcome(
+            row.number, row.operation, "unknown", call, call.get("message"), before=self._was_before(call)
+        )
+
+
+def _text_of(value: Any, name: str) -> str:
+    """The operation key that a row gives. Raises DataError where it gives none."""
+    if isinstance(value, str | int) and not isinstance(value, bool) and str(value):
+        return str(value)
+    raise DataError(name, [Problem(f"/{name}", "is the key of the row, and must be a text or a whole number")])

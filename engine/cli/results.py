@@ -1,0 +1,125 @@
+"""What became of each row, in a file beside the rows, of the same kind.
+
+Hides: that a run may end at any moment, in the middle of a line too. The journal is the truth; this file only spares
+the next run the asking.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from engine.cli.opening import without_seals
+
+if TYPE_CHECKING:
+    from engine.bulk import RowOutcome
+
+COLUMNS = ("line", "key", "outcome", "call", "message", "records", "response")
+SETTLED = {"succeeded", "declined"}  # whatever else became of a row, the next run asks again
+
+
+class Results:
+    """The file at `path`, in which a line is as `kind` says, "csv" or "jsonl"; - is the standard output.
+
+    `with_responses`: what was only read is told whole, for nothing else keeps it.
+    """
+
+    def __init__(self, path: Path, kind: str, *, with_responses: bool) -> None:
+        self.path, self._is_csv, self._with_responses = path, kind == "csv", with_responses
+        self._file: IO[str] | None = None
+
+    @property
+    def is_standard_output(self) -> bool:
+        """Whether nothing is kept."""
+        return str(self.path) == "-"
+
+    def settled(self) -> Iterator[str]:
+        """The keys of the rows that earlier runs settled."""
+        for line in self._lines():
+            key, outcome = self._said(line)
+            if key and outcome in SETTLED:
+                yield key
+
+    def begin(self) -> None:
+        """Make the file ready for this run: of earlier ones it says what they settled. Raises UsageError."""
+        if self.is_standard_output:
+            return
+        new = self.path.with_name(f".{self.path.name}.new")
+        try:
+            file = os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", **_TEXT)
+        except OSError as error:
+            raise click.UsageError(f"{self.path} cannot be written: {error.strerror}") from None
+        if self._is_csv:
+            file.write(_csv_line(COLUMNS))
+        file.writelines(line for line in self._lines() if self._said(line)[1] in SETTLED)
+        file.flush()
+        new.replace(self.path)
+        self._file = file
+
+    def write(self, outcome: RowOutcome) -> None:
+        """Add what became of a row; the system has it when this returns."""
+        line = self._line(self._told(outcome))
+        if self._file is None:
+            click.echo(line, nl=False)
+        else:
+            self._file.write(line)
+            self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file:
+            self._file.close()
+
+    def _lines(self) -> Iterator[str]:
+        if not self.is_standard_output and self.path.exists():
+            with self.path.open("r", **_TEXT) as file:
+                yield from file
+
+    def _said(self, line: str) -> tuple[str | None, str | None]:
+        """The key and the outcome of a line; nothing of one that was not written to its end."""
+        try:
+            if not line.endswith("\n"):
+                return None, None
+            if self._is_csv:
+                _, key, outcome, *_ = next(csv.reader([line]))
+                return key, outcome
+            told = json.loads(line)
+            return str(told["key"]), str(told["outcome"])
+        except (ValueError, KeyError, TypeError, csv.Error, StopIteration):
+            return None, None
+
+    def _line(self, told: dict[str, Any]) -> str:
+        if not self._is_csv:
+            return json.dumps({name: value for name, value in told.items() if value is not None}) + "\n"
+        cells = [json.dumps(value) if isinstance(value, dict | list) else value for value in told.values()]
+        return _csv_line("" if cell is None else " ".join(str(cell).splitlines()) for cell in cells)
+
+    def _told(self, outcome: RowOutcome) -> dict[str, Any]:
+        result = outcome.result
+        only_read = result and result.call is None and self._with_responses
+        values = (
+            outcome.number,
+            outcome.operation,
+            outcome.state,
+            outcome.call.id if outcome.call else None,
+            outcome.message,
+            [f"{record.type} {record.id}" for record in result.records] if result and result.records else None,
+            without_seals(result.response) if result and only_read else None,
+        )
+        return dict(zip(COLUMNS, values, strict=True))
+
+
+_TEXT: Any = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
+
+
+def _csv_line(cells: Iterable[str]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(list(cells))
+    return text.getvalue()

@@ -1,0 +1,122 @@
+"""Rows of a CSV or JSONL file, one at a time, each with its line.
+
+    CSV      the first line names the columns, nested ones as `callsheet send` does; cells are typed by the schema
+    JSONL    an object a line
+
+Hides: how the one is told from the other, and what can be wrong with a line before anybody looks at its data.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+
+from engine.cli.arguments import JsonSchema, data_from_cells, first_step, is_path
+
+LONGEST = 1 << 20  # bytes of a line
+_KINDS = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+_BOM = b"\xef\xbb\xbf"
+
+Line = tuple[int, Mapping[str, Any] | str]
+"""A row's line, from 1, and its data, or what keeps it from being a row."""
+
+
+def read_rows(source: BinaryIO, name: str, schema: JsonSchema, key: str | None) -> tuple[str, Iterator[Line]]:
+    """Whether `source` is "csv" or "jsonl", by its `name` or else by how it begins, and its rows.
+
+    `key` may be a column beside those of the schema. Raises UsageError, also when the first row is asked for.
+    """
+    first = source.readline(LONGEST + 1).removeprefix(_BOM)
+    lines = chain([first] if first else [], iter(lambda: source.readline(LONGEST + 1), b""))
+    if (kind_of(Path(name)) or ("jsonl" if first.lstrip().startswith(b"{") else "csv")) == "jsonl":
+        return "jsonl", _objects(lines)
+    return "csv", _table(lines, name, schema, key)
+
+
+def kind_of(path: Path) -> str | None:
+    """Whether a file is "csv" or "jsonl", as its name says; None where that says nothing."""
+    return _KINDS.get(path.suffix.lower())
+
+
+def _objects(lines: Iterable[bytes]) -> Iterator[Line]:
+    from engine.answers import parse_json
+
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            value = parse_json(_whole(line, number))
+        except _Unreadable as error:
+            yield number, str(error)
+            return
+        except ValueError as error:
+            yield number, str(error).removeprefix("the body ")
+            continue
+        yield number, value if isinstance(value, dict) else 'must be an object, as in {"amount": 500}'
+
+
+def _table(lines: Iterable[bytes], name: str, schema: JsonSchema, key: str | None) -> Iterator[Line]:
+    texts = (_whole(line, number).decode("utf-8") for number, line in enumerate(lines, 1))
+    try:
+        heading = next(texts, "")
+        delimiter = max(",;\t", key=heading.count)
+        table = csv.reader(chain([heading], texts), delimiter=delimiter, strict=True)
+        columns = _columns(next(table, []), schema, key)
+    except (ValueError, csv.Error) as error:
+        raise click.UsageError(f"{name}:1: {_said(error)}") from None
+    while True:
+        number = table.line_num + 1
+        try:
+            cells = next(table, None)
+        except (ValueError, csv.Error) as error:
+            yield number, f"{_said(error)}; what follows was not read"
+            return
+        if cells is None:
+            return
+        if not cells:
+            continue
+        if len(cells) != len(columns):
+            yield number, f"has {len(cells)} cells, and there are {len(columns)} columns"
+            continue
+        try:
+            yield number, data_from_cells(zip(columns, cells, strict=True), schema)
+        except click.UsageError as error:
+            yield number, error.message
+
+
+def _columns(heading: list[str], schema: JsonSchema, key: str | None) -> list[str]:
+    from engine.errors import did_you_mean
+
+    known = [*schema.get("properties", {}), *([key] if key else [])]
+    if not heading:
+        raise ValueError("there is no row; the first line of a CSV file names its columns")
+    if key and key not in heading:
+        raise ValueError(f"there is no column {key!r}, which --key names{did_you_mean(key, heading)}")
+    for number, name in enumerate(heading, 1):
+        if not is_path(name):
+            raise ValueError(f"the heading of column {number} is no name; a nested one is written key[inner]")
+        if name in heading[: number - 1]:
+            raise ValueError(f"two columns are called {name}")
+        if (top := first_step(name)) not in known and not schema.get("additionalProperties"):
+            guess = did_you_mean(top, known) or f"; is it each row's key? --key {name}"
+            raise ValueError(f"column {name}: there is no data {top!r}{guess}")
+    return heading
+
+
+class _Unreadable(ValueError):
+    """A line that cannot even be passed over."""
+
+
+def _whole(line: bytes, number: int) -> bytes:
+    if len(line) > LONGEST:
+        raise _Unreadable(f"line {number} is longer than {LONGEST} bytes; what follows was not read")
+    return line
+
+
+def _said(error: Exception) -> str:
+    return "is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
