@@ -58,8 +58,11 @@ class Sending:
             return self._send(type, data, operation)
 
     def _send(self, type: RequestType, data: Mapping[str, Any], operation: str | None) -> Result:
-        with self._with.watch.of("render", type):
-            planned = plan(self._with, type.name, data, operation)
+        try:
+            with self._with.watch.of("render", type):
+                planned = plan(self._with, type.name, data, operation)
+        except StoreError as error:  # the store's salt is a part of every key
+            raise StoreError(f"{type.name} was not sent: {error}") from None
         credentials(planned.type, self._with.settings)  # a missing secret is told before anything is kept
         if not planned.type.journaled:
             return self.read(planned)
