@@ -46,6 +46,9 @@ STATES = (
     "cancelled",
 )
 
+OPEN = frozenset({"prepared", "sending", "unknown", "unmapped"})
+"""The states of calls of which more is to come."""
+
 _TEXT = {"type": "string"}
 _LIST: Mapping[str, Any] = {"type": "array"}
 _OBJECT: Mapping[str, Any] = {"type": "object"}

@@ -140,14 +140,13 @@ class Inbox:
         """Apply what the event means; what goes wrong is written down, never raised. Returns the row as it is now."""
         if record["state"] not in {"received", "failed"}:
             return record
-        with self._with.watch.step("process", record.scope.gateway, self._known_type(record)) as step:
-            ended = self._process(record)
-            step.outcome = ended["state"]
         gateway = self._with.catalog().gateways.get(record.scope.gateway)
-        if gateway and ended["state"] in {"processed", "ignored"}:
-            said = gateway.read_event({"event": parse_json(as_bytes(record["body"]))})
-            key, reference = _text(said.get("key")) or None, _text(said.get("reference")) or None
-            self._settle(record, key, reference, said.get("object"))
+        said = gateway.read_event({"event": parse_json(as_bytes(record["body"]))}) if gateway else {}
+        key, reference = _text(said.get("key")) or None, _text(said.get("reference")) or None
+        self._settle(record, key, reference, said.get("object"))
+        with self._with.watch.step("process", record.scope.gateway, self._known_type(record)) as step:
+            ended = self._process(record, reference)
+            step.outcome = ended["state"]
         return ended
 
     def replay(self, record: Record, who: str, reason: str) -> Record:
@@ -166,7 +165,7 @@ class Inbox:
         seen = {"state": [record["state"]]}
         return self._with.commit([Change("update", EVENT, record.scope, {"id": record.id}, again, seen, must=True)])[0]
 
-    def _process(self, record: Record) -> Record:
+    def _process(self, record: Record, reference: str | None) -> Record:
         catalog, processor = self._with.catalog(), self._processor_of(record)
         if processor is None:
             message = f"there is no webhook_processors/{record.scope.gateway}/{record['event_type']}.json.j2"
@@ -179,6 +178,8 @@ class Inbox:
         subject = Subject(record.id, {}, record.scope, f"event:{record['key']}", 0)
         try:
             changes = self._settling.journaled(processor.changes(names, record.scope, waits=True), subject)
+            if reference and any(change.verb == "delete" for change in changes):
+                self._demand_ended(reference)
             changed = [
                 {"type": change.type.name, "where": dict(change.where)}
                 for change in changes
@@ -189,6 +190,14 @@ class Inbox:
             raise
         except Exception as error:  # noqa: BLE001 - one event must not stop those behind it
             return self._end(record, [], self._failed(record, error))
+
+    def _demand_ended(self, reference: str) -> None:
+        """Raise Conflict while the call that made something is open: its answer would bring back what is deleted."""
+        for call in self._with.store.find("call", where={"id": reference}, limit=1):
+            if call["state"] in calls.OPEN:
+                raise Conflict(
+                    f"it deletes what the call {call.id} made, which is {call['state']} and has to end first"
+                )
 
     def take(self, limit: int, id: str | None = None) -> list[Task]:
         """Claim up to `limit` events whose time has come (only `id`, where given), each to be processed at once."""

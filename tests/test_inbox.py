@@ -488,6 +488,47 @@ def test_two_workers_process_an_event_once(tmp_path: Path) -> None:
     assert state(shop) == "paid"
 
 
+# What an event deletes ------------------------------------------------------------------------------------------------
+
+NAMING = SHOP[GATEWAY] + '  reference: "{{ event.call }}"\n  object: "{{ event.sale }}"\n'
+DELETES = '{"delete": "sale", "where": {"gateway_id": {{ event.payment }}}}'
+
+
+def test_an_event_that_deletes_waits_for_the_answer_that_it_overtook(tmp_path: Path) -> None:
+    """The late answer would bring back what is gone; then the event is tried again, and nothing is left."""
+    shop = host(tmp_path, failure("read_timeout"), files={GATEWAY: NAMING, PROCESSOR: DELETES})
+    with pytest.raises(UnknownOutcome):
+        shop.engine.send("shop/pay", {"amount": 5})
+    row = receive(shop, call=shop.calls()[0].id)
+    assert (row["state"], row["message"]) == (
+        "failed",
+        f"it deletes what the call {shop.calls()[0].id} made, which is unknown and has to end first",
+    )
+    shop.gateway.answers = [ok()]
+    for _ in range(2):
+        shop.hours.pass_by(20)
+        shop.engine.run_due()
+    assert (shop.calls()[0]["state"], shop.find("event")[0]["state"], shop.sales()) == ("succeeded", "processed", [])
+
+
+def test_an_event_that_deletes_may_be_the_answer(tmp_path: Path) -> None:
+    """It says that the call was carried out before it says that what came of it is gone."""
+    shop = host(tmp_path, failure("read_timeout"), files={GATEWAY: NAMING, PROCESSOR: DELETES})
+    with pytest.raises(UnknownOutcome):
+        shop.engine.send("shop/pay", {"amount": 5})
+    row = receive(shop, call=shop.calls()[0].id, sale={"id": "p1", "amount": 5})
+    assert (shop.calls()[0]["state"], row["state"], shop.sales()) == ("succeeded", "processed", [])
+
+
+def test_an_event_that_deletes_waits_for_nobody_else(tmp_path: Path) -> None:
+    """A call that ended, or that this host never made, is nothing to wait for."""
+    shop = paid(tmp_path, files={GATEWAY: NAMING, PROCESSOR: DELETES})
+    assert receive(shop, call="call-of-another-host")["state"] == "processed"
+    shop.engine.send("shop/pay", {"amount": 5})
+    assert receive(shop, id="evt_2", call=shop.calls()[-1].id)["state"] == "processed"
+    assert shop.sales() == []
+
+
 # What an event sends --------------------------------------------------------------------------------------------------
 
 ASK = '{"send": "shop/read", "data": {"id": {{ event.payment }}}}'
