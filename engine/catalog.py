@@ -37,7 +37,7 @@ KINDS = {
     "forms": ".html",
 }
 MAPPER_NAMES = ("response", "status", "now", "sent_at", "call_id")
-OWN_TYPES = frozenset({"call", "event", "reaction", "replay", "installation", "rate_budget"})
+OWN_TYPES = frozenset({"call", "event", "reaction", "replay", "installation", "rate_budget", "worker"})
 PROCESSOR_NAMES = ("event", "now", "sent_at")
 FRAME = "_form"  # forms/_form.html, which every form stands in
 

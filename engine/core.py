@@ -39,6 +39,7 @@ from engine.settling import Result
 from engine.signatures import check_secret
 from engine.store import Order, Store
 from engine.store.opening import open_store
+from engine.workers import WORKER, Workers
 
 if TYPE_CHECKING:
     from engine.metrics import Metrics
@@ -46,7 +47,9 @@ if TYPE_CHECKING:
 
 METRICS_KEY = "CALLSHEET_METRICS_KEY"  # the setting: what a scraper has to know
 
-OWN_TYPES = {type.name: type for type in (CALL, EVENT, REACTION, REPLAY, INSTALLATION, RATE_BUDGET)}
+OWN_TYPES = {type.name: type for type in (CALL, EVENT, REACTION, REPLAY, INSTALLATION, RATE_BUDGET, WORKER)}
+DUE = {CALL.name: ("due", "lease"), EVENT.name: ("due",), REPLAY.name: ("due",), REACTION.name: ("due",)}
+"""Which rows wait for a worker, and the properties by which their time comes."""
 
 _H = TypeVar("_H", bound=Handler)
 
@@ -108,7 +111,7 @@ class Engine:
         self.settings = Settings(self.root, environment)
         self._files = files or Files(self.root, {**self.settings.base_urls(), **(base_urls or {})}, reload=reload)
         self.clock = clock or Clock()
-        self.store = store or open_store(self.settings.get("CALLSHEET_STORE"), self.root, live=self.settings.live)
+        self.store = store or open_store(self.settings.get("CALLSHEET_STORE"), self.root, DUE, live=self.settings.live)
         if self.settings.live and (demand := getattr(self.store, "demand_durable", None)):
             demand()
         self.dispatcher = dispatcher or Dispatcher()
@@ -139,6 +142,7 @@ class Engine:
             REACTION.name: (self.reactions,),
         }
         self._turns = count()
+        self.workers = Workers(self.store, self.clock.now, DUE)
         self._forms = Forms(self)
         self._due = threading.local()
         self.wake: Callable[[], object] | None = None  # a host's worker; without one, follow-ups are sent at once
@@ -250,6 +254,11 @@ class Engine:
             if len(tasks) < limit:
                 tasks += part.take(limit - len(tasks))
         return tasks
+
+    @property
+    def due_by(self) -> Mapping[str, tuple[str, ...]]:
+        """The kinds of rows that this process can do something about, with the properties by which their time comes."""
+        return {type: names for type, names in DUE.items() if type != REACTION.name or self.reactions.listens}
 
     def on(self, type: str) -> Callable[[_H], _H]:
         """Decorate a function to be called with every record of `type` after a commit changed it, at least once."""

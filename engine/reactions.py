@@ -54,6 +54,11 @@ class Reactions:
         """Call `handler` with every record of `type` after it changed."""
         self._handlers.setdefault(type, []).append(handler)
 
+    @property
+    def listens(self) -> bool:
+        """Whether this process has any such function."""
+        return bool(self._handlers)
+
     def rows(self, changes: Sequence[Change]) -> list[Change]:
         """The rows to be committed with `changes`."""
         due = instant(self._now())
@@ -85,7 +90,7 @@ class Reactions:
 
         Where nothing is listened to, they are left to the processes that do listen.
         """
-        if not self._handlers:
+        if not self.listens:
             return []
         now = self._now()
         where = {"state": ["pending"], "due": {"lte": instant(now)}, **({"id": id} if id else {})}

@@ -8,7 +8,9 @@ from typing import Any
 
 from store_contract import CALL, HERE, claim, upsert
 
+from engine.core import DUE
 from engine.records import Change
+from engine.store.jobs import Jobs
 from engine.store.sql import SqlStore
 
 _CONTEXT = multiprocessing.get_context("forkserver")  # a fork of a process with threads may never wake up
@@ -64,3 +66,10 @@ def upsert_all(number: int, url: str, count: int) -> list[str]:
     """Record the same objects as everybody else; returns the ids of the records."""
     store = SqlStore(url)
     return [store.apply([upsert(f"ch_{one}", note=number)])[0].id for one in range(count)]
+
+
+def set_up_jobs(_: int, url: str) -> int:
+    """Begin as a worker begins; returns how many rows without a job there were."""
+    store, jobs = SqlStore(url), Jobs(DUE)
+    store.write(jobs.set_up)
+    return store.write(lambda connection: jobs.tell(connection, "9999"))

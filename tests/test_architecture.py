@@ -29,6 +29,7 @@ ONLY = {  # who may import what of others
     "dotenv": {"settings"},
     "prometheus_client": {"metrics"},
     "opentelemetry": {"spans"},
+    "procrastinate": {"store", "queues"},
     "pytest": {"testing", "cli"},
 }
 

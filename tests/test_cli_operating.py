@@ -99,4 +99,4 @@ def test_a_worker_ends_when_it_is_told_to(shop: Path) -> None:
     assert "working on" in worker.stdout.readline()
     worker.send_signal(signal.SIGTERM)
     out, err = worker.communicate(timeout=60)
-    assert (worker.returncode, out, err) == (0, "stopped\n", "")
+    assert (worker.returncode, out, err) == (0, "stopped; 0 done\n", "")

@@ -19,7 +19,7 @@ from engine.context import Clock
 from engine.core import Engine
 from engine.dispatcher import Answer
 from engine.errors import StoreError, UnknownOutcome
-from engine.queues import Worker
+from engine.queues.embedded import Worker
 from engine.records import Record
 from engine.settling import PAUSES
 from engine.signatures import scheme_of, sign

@@ -27,7 +27,7 @@ from werkzeug.test import EnvironBuilder, TestResponse
 
 from engine.dispatcher import Answer, Failure
 from engine.errors import StoreError
-from engine.queues import Worker
+from engine.queues.embedded import Worker
 from engine.signatures import scheme_of, sign
 from engine.store.memory import MemoryStore
 from engine.web import Callsheet, engine_of

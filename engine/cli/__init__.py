@@ -19,7 +19,8 @@
     webhooks    webhooks register, list, remove
     doctor      doctor
     purge       purge
-    operating   recover, remap, resolve, cancel, replay, worker
+    operating   recover, remap, resolve, cancel, replay
+    working     worker
     sandbox     sandbox, and what makes a host use one
     running     serve, test, db
     demo        demo
@@ -49,13 +50,14 @@ from engine.cli.history import calls, events, records
 from engine.cli.init import init
 from engine.cli.new import new
 from engine.cli.opening import Opening
-from engine.cli.operating import cancel, recover, remap, replay, resolve, worker
+from engine.cli.operating import cancel, recover, remap, replay, resolve
 from engine.cli.purge import purge
 from engine.cli.run import run
 from engine.cli.running import db, serve, test
 from engine.cli.sandbox import sandbox
 from engine.cli.send import send
 from engine.cli.webhooks import webhooks
+from engine.cli.working import worker
 
 
 class _Group(click.Group):

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from flask import Flask
+
     from engine.catalog import Catalog
     from engine.core import Engine
 
@@ -75,6 +77,19 @@ class Opening:
         return Engine(self.root)
 
     @cached_property
+    def host(self) -> Engine:
+        """The engine that the host's functions listen to: that of app.py in the folder, where there is one."""
+        file = self.root / "app.py"
+        if self.app is not None or not file.is_file():
+            return self.engine
+        app = load_app(file)
+        if "callsheet" not in app.extensions:
+            return self.engine
+        from engine.web import engine_of
+
+        return engine_of(app)
+
+    @cached_property
     def planner(self) -> Engine:
         """An engine to plan calls with: that of the folder, or one that keeps nothing where the folder is no host's."""
         from engine.core import Engine
@@ -97,6 +112,19 @@ class Opening:
 
         folder = self.root if self.origin(file) == "host" else shipped()
         return (folder / file).read_text("utf-8")
+
+
+def load_app(file: Path) -> Flask:
+    """The Flask app in a file. Raises UsageError where there is none."""
+    from flask.cli import NoAppException, ScriptInfo
+
+    try:
+        app = ScriptInfo(app_import_path=str(file)).load_app()
+    except NoAppException as error:
+        raise click.UsageError(f"{file}: {error.message}") from None
+    if "callsheet" not in app.extensions:
+        click.echo(f"{click.style('Warning:', fg='yellow')} {file} has no Callsheet(app)", err=True)
+    return app
 
 
 def _shown(path: Path) -> str:

@@ -1,10 +1,8 @@
-"""`callsheet recover`, `remap`, `resolve`, `cancel`, `replay`, `worker`: what is done when something was left open."""
+"""`callsheet recover`, `remap`, `resolve`, `cancel`, `replay`: what is done when something was left open."""
 
 from __future__ import annotations
 
 import getpass
-import signal
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
     from engine.core import Engine
     from engine.records import Record
 
-PAUSE = 2.0  # seconds between looks at the store while nothing is due
 BATCH = 50
 
 _REASON = click.option("--reason", required=True, help="Why; it is kept with your name.")
@@ -122,33 +119,6 @@ def replay(
         click.echo(f"{number} {now}{said}")
     if len(chosen) < len(meant):
         click.echo(f"{len(meant) - len(chosen)} left alone: their bodies were purged")
-
-
-@click.command(short_help="Do what is due, all the time.")
-@click.option("--once", is_flag=True, help="Do what is due now, and end: for cron.")
-@opening
-def worker(here: Opening, once: bool) -> None:
-    """Send queued calls, take up open ones, process waiting events and tell the host's functions, until stopped.
-
-    Any number of workers may run on one store. SIGTERM and Ctrl-C end it after what it is at.
-    """
-    from engine.doctor import demand_fit
-
-    engine, ended = here.engine, threading.Event()
-    demand_fit(engine)
-    engine.wake = lambda: None  # this very loop is what would be woken
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
-    click.echo(f"working on {here.root} (Ctrl-C stops)")
-    while not ended.is_set():
-        done = engine.run_due(BATCH)
-        if done:
-            click.echo(f"{done} done")
-        elif once:
-            break
-        else:
-            ended.wait(PAUSE)
-    click.echo("stopped")
 
 
 def _all(engine: Engine, type: str, **where: Any) -> Iterator[Record]:

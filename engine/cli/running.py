@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine.cli import tables
-from engine.cli.opening import Opening, as_json, opening, print_json
+from engine.cli.opening import Opening, as_json, load_app, opening, print_json
 from engine.cli.sandbox import sandboxed, tell_host
 
 if TYPE_CHECKING:
@@ -73,15 +73,7 @@ def served_app(here: Opening, *, reload: bool) -> Any:
     file = here.root / "app.py"
     if not file.is_file():
         return _bare(here)
-    from flask.cli import NoAppException, ScriptInfo
-
-    try:
-        app = ScriptInfo(app_import_path=str(file)).load_app()
-    except NoAppException as error:
-        raise click.UsageError(f"{file}: {error.message}") from None
-    if "callsheet" not in app.extensions:
-        click.echo(f"{click.style('Warning:', fg='yellow')} {file} has no Callsheet(app)", err=True)
-    return app
+    return load_app(file)
 
 
 def _bare(here: Opening) -> Flask:

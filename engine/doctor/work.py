@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+from engine import workers
 from engine.calls import instant
 from engine.core import Engine
 from engine.doctor.findings import MANY, Finding, Level, counted
 from engine.records import Record
 from engine.stories import born_at
 
-LATE = timedelta(minutes=5)  # past its time, due work has no worker
+LATE = timedelta(seconds=workers.LATE)
 RECENT = timedelta(days=7)  # in which a call that was given up is worth a word
 
 
@@ -82,7 +83,8 @@ def _overdue(engine: Engine) -> Iterator[Finding]:
     late = [row for rows in overdue(engine).values() for row in rows]
     if late:
         minutes = LATE.seconds // 60
-        said = f"for more than {minutes} minutes: no worker runs"
+        why = "the workers do not keep up" if engine.workers.health().workers else "no worker runs"
+        said = f"for more than {minutes} minutes: {why}"
         yield _told("problem", "worker", late, ("thing is overdue", "things are overdue"), said, "callsheet worker")
 
 

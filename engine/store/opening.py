@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from engine.errors import SettingError
@@ -10,10 +11,13 @@ from engine.store import Store
 FILE = "callsheet.sqlite3"
 
 
-def open_store(setting: str | None, root: Path, *, live: bool = False) -> Store:
+def open_store(
+    setting: str | None, root: Path, due: Mapping[str, tuple[str, ...]] | None = None, *, live: bool = False
+) -> Store:
     """The store that CALLSHEET_STORE names, or SQLite in `root`. Nothing is opened before its first use.
 
-    Raises SettingError where one that keeps nothing is meant for `live` money.
+    On PostgreSQL workers are told of rows that are `due`, as `engine.store.jobs` says. Raises SettingError where one
+    that keeps nothing is meant for `live` money.
     """
     if setting == "memory:":
         if live:
@@ -21,6 +25,9 @@ def open_store(setting: str | None, root: Path, *, live: bool = False) -> Store:
         from engine.store.memory import MemoryStore
 
         return MemoryStore()
+    from engine.store.jobs import Jobs
     from engine.store.sql import SqlStore
 
+    if setting and setting.startswith(("postgresql://", "postgres://")):
+        return SqlStore(setting, inside=Jobs(due or {}))
     return SqlStore(setting or f"sqlite:///{(root / FILE).resolve()}")

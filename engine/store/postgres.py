@@ -20,7 +20,14 @@ from engine.store.indexes import Taken
 T = TypeVar("T")
 
 _TRIES, _LOOKS = 5, 3
-_CONNECT = {"application_name": "callsheet", "connect_timeout": 5}
+_CONNECT = {
+    "application_name": "callsheet",
+    "connect_timeout": 5,
+    "keepalives_idle": 20,  # seconds; a server that vanished without a word is noticed within a minute
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
 _PASSING = {"40001", "40P01"}  # serialization failure, deadlock
 _PATIENCE = 15  # seconds to learn what became of a commit while the server restarts
 
@@ -46,7 +53,7 @@ class PostgresDatabase:
         try:
             self.engine = create_engine(
                 url.set(drivername="postgresql+psycopg"),
-                connect_args={name: value for name, value in _CONNECT.items() if name not in url.query},
+                connect_args=_defaults(url),
                 hide_parameters=True,
                 isolation_level="READ COMMITTED",
                 max_overflow=20,
@@ -66,6 +73,11 @@ class PostgresDatabase:
             if not error.connection_invalidated:
                 raise
             return self._read(work)  # the server was restarted since the connection was used last
+
+    def connection_arguments(self) -> dict[str, Any]:
+        """What psycopg connects with, for those who need connections of their own."""
+        _, given = self.engine.dialect.create_connect_args(self.engine.url)
+        return _defaults(self.engine.url) | {name: value for name, value in given.items() if name != "context"}
 
     def durability(self) -> Durability:
         """How commits are kept, as the server is set up now."""
@@ -135,3 +147,7 @@ def _is_passing(error: DBAPIError) -> bool:
 def _prepare(connection: Any, _: Any) -> None:
     connection.execute(_SETTINGS.text)
     connection.commit()
+
+
+def _defaults(url: URL) -> dict[str, Any]:
+    return {name: value for name, value in _CONNECT.items() if name not in url.query}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakSet
 
 from sqlalchemy import URL, Connection, make_url
@@ -28,6 +28,7 @@ from engine.store.sqlite import SqliteDatabase
 from engine.store.statements import run
 from engine.store.tables import shelf
 
+T = TypeVar("T")
 Inside = Callable[[Connection, Sequence[Change], Sequence[Record]], None]
 
 
@@ -89,6 +90,11 @@ class SqlStore:
         with self._told():
             return self._opened().read(rows)
 
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """What `work` returns, in a transaction of its own: for tables that hold no records. It may run again."""
+        with self._told():
+            return self._opened().write(work)
+
     def durability(self) -> Durability:
         """How the database keeps what is committed."""
         with self._told():
@@ -98,6 +104,12 @@ class SqlStore:
         """Refuse all work from now on where the database could lose a commit: for live money."""
         self._demanding = True
         self.close()
+
+    def connection_arguments(self) -> dict[str, Any]:
+        """What psycopg connects to PostgreSQL with, for those who need connections of their own; nothing for SQLite."""
+        with self._told():
+            database = self._opened()
+        return database.connection_arguments() if isinstance(database, PostgresDatabase) else {}
 
     @property
     def file(self) -> Path | None:

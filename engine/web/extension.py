@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from flask import Blueprint, Flask, request, url_for
 from engine.core import Engine
 from engine.doctor import demand_fit
 from engine.forms.submitting import Form
-from engine.queues import Worker
+from engine.queues.embedded import Worker
 from engine.records import Record
 from engine.store import Order
 from engine.web import forms, headers, metrics, overview, sessions, webhooks
@@ -64,11 +64,23 @@ class Callsheet:
         sessions.protect(app, engine.settings)
         headers.protect(app, engine)
         if self._with_worker:
-            self.worker = Worker(engine.run_due)
+            self.worker = Worker(_work(engine))
             engine.wake = self.worker.wake
             app.before_request(self.worker.start)
+        else:
+            engine.wake = lambda: None
         app.jinja_env.globals.update(request_form=request_form, records=records)
         app.register_blueprint(_blueprint(console(app, engine.settings, self._login)))
+
+
+def _work(engine: Engine) -> Callable[[], int]:
+    pulse = engine.workers.pulse(threads=1)
+
+    def work() -> int:
+        pulse.beat()
+        return engine.run_due(limit=1)
+
+    return work
 
 
 def request_form(name: str, data: Mapping[str, Any] | None = None, **config: Any) -> Form:
