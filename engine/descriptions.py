@@ -120,6 +120,7 @@ _LIMITS: Mapping[str, Callable[[Any], str]] = {
     "maxProperties": "at most {} names".format,
     "additionalProperties": _of_each_value,
     "default": lambda value: f"{json.dumps(value, ensure_ascii=False)} where it is absent",
+    "writeOnly": lambda value: "kept encrypted, and shown nowhere" if value else "",
     "readOnly": lambda value: "set by your code: no form offers it" if value else "",
 }
 

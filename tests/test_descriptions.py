@@ -10,7 +10,7 @@ from hosts import SHOP, write
 
 from engine.catalog import load
 from engine.cli.arguments import data_from
-from engine.descriptions import changed, kind_of, parameters, repeats
+from engine.descriptions import changed, kind_of, limits, parameters, repeats, url_template
 
 ADDRESS = {"type": "object", "required": ["city"], "properties": {"city": {"type": "string"}}}
 SCHEMA: dict[str, Any] = {
@@ -100,3 +100,50 @@ def test_what_a_mapper_changes_is_read_from_it_and_its_fragments(tmp_path: Path)
         "shop/erase": "harmless",
         "shop/read": "reads only",
     }
+
+
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        (
+            {"type": "integer", "minimum": 1, "maximum": 5, "multipleOf": 2},
+            ["at least 1", "at most 5", "a multiple of 2"],
+        ),
+        ({"exclusiveMinimum": 0, "exclusiveMaximum": 1}, ["more than 0", "less than 1"]),
+        ({"minLength": 2, "maxLength": 3}, ["at least 2 characters", "at most 3 characters"]),
+        ({"pattern": "^a$", "format": "uri"}, ["of the form ^a$", "in the format uri"]),
+        ({"minItems": 1, "maxItems": 2, "uniqueItems": True}, ["at least 1 items", "at most 2 items", "no item twice"]),
+        ({"minProperties": 1, "maxProperties": 2}, ["at least 1 names", "at most 2 names"]),
+        (
+            {"additionalProperties": False, "uniqueItems": False, "readOnly": False, "writeOnly": False},
+            ["no other names"],
+        ),
+        (
+            {"additionalProperties": {"type": "string", "maxLength": 5}},
+            ["other names, each with string, at most 5 characters"],
+        ),
+        ({"default": "é", "readOnly": True}, ['"é" where it is absent', "set by your code: no form offers it"]),
+        ({"writeOnly": True}, ["kept encrypted, and shown nowhere"]),
+        ({"type": "array", "items": {"minimum": 1}}, ["each item: at least 1"]),
+        ({"anyOf": [{"type": "string", "maxLength": 5}, {"type": "null"}]}, ["as string: at most 5 characters"]),
+        ({"not": {"const": 1}, "description": "x", "properties": {}}, ['{"not": {"const": 1}}']),
+    ],
+)
+def test_limits_in_words(schema: dict[str, Any], said: list[str]) -> None:
+    """What there are no words for is said as it stands."""
+    assert list(limits(schema)) == said
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("/payments/{{ data.id }}", "/payments/{id}"),
+        ("/a{% if data.id %}/{{data.id}}{% endif %}/b", "/a[/{id}]/b"),
+        ("/a/{{ data.id or 'all' }}", "/a/{{ data.id or 'all' }}"),
+    ],
+)
+def test_a_url_in_words(url: str, said: str, tmp_path: Path) -> None:
+    """What is more than a name stays as it stands."""
+    data = "{properties: {id: {type: string}}}"
+    write(tmp_path, {**SHOP, "request_types/shop/look.yml": f"summary: x\nmethod: GET\nurl: {url!r}\ndata: {data}\n"})
+    assert url_template(load([tmp_path]).request_types["shop/look"]) == said

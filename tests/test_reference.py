@@ -251,13 +251,18 @@ def test_texts_stay_texts(shop: Path) -> None:
 summary: "</script><script>alert(1)</script> \\x01 \\u2028"
 method: GET
 url: /x
-data: {properties: {"<i>": {type: string, description: "{{ 7 * 7 }} & \\"more\\""}}}
+data:
+  properties:
+    "<i>": {type: string, description: "{{ 7 * 7 }} & \\"more\\""}
+    <b>: {type: string}
+    example: {anyOf: [{properties: {files: {type: string}}}, {properties: {files: {type: integer}}}]}
 """,
         "tests/cases/request_types/shop/pay/paid.yml": CASE,
     }
     site = Site(load([write(shop, files)]), [shop])
     page = site.content("request_types/shop/odd.html").decode()
-    Checked(page)
+    ids = Checked(page).ids
+    assert len(ids) == len(set(ids))
     assert "<p>&lt;/script&gt;&lt;script&gt;alert(1)&lt;/script&gt; \ufffd \u2028</p>" in page
     assert "{{ 7 * 7 }} &amp; &#34;more&#34;" in page
     index = site.content("search-index.js")
@@ -296,7 +301,7 @@ def test_no_secret_and_no_other_address_is_in_it(shop: Path) -> None:
 def test_the_command_sums_up(shop: Path) -> None:
     """In a sentence, or for programs; a second run writes nothing, and one after a change only what is other."""
     first = run(shop, "docs")
-    assert first.output.splitlines()[0].startswith("4 request types, 1 events, 3 records, 1 gateways: 15 files in ")
+    assert first.output.splitlines()[0].startswith("4 request types, 1 event, 3 records, 1 gateway: 15 files in ")
     again = json.loads(run(shop, "docs", "--json").output)
     assert again == {
         "directory": str(shop / "callsheet-docs"),

@@ -18,7 +18,7 @@ from engine.errors import DataError
 from engine.request_types import RequestType
 
 WIDTH = 88  # columns of Python, as its formatters have it
-_SPECIAL = ("settings", "operation", "warns", "endpoint")
+_SPECIAL = ("settings", "operation", "endpoint")
 _ODD = re.compile(r"\\|\{\{|\{%|[<&]")  # what JSON escapes, and what templates and pages are made of
 
 
@@ -44,8 +44,8 @@ def plainest(cases: Sequence[Case]) -> list[Case]:
     Plain texts come before those that try an encoder, what needs nothing special before the rest, and then whoever
     shows most of what changes.
     """
-    shown = [case for case in cases if case.succeeds and ("event" in case.told or _answer(case) is not None)]
-    return sorted(shown, key=_difficulty)
+    good = [case for case in cases if case.succeeds and "warns" not in case.told]
+    return sorted((case for case in good if "event" in case.told or _answer(case) is not None), key=_difficulty)
 
 
 def _difficulty(case: Case) -> tuple[int, int, int]:

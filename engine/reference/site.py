@@ -62,7 +62,6 @@ class Site:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.globals.update(kinds=KINDS)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -242,7 +241,7 @@ def _anchored(known: Iterable[Parameter]) -> list[tuple[str, Parameter]]:
     """Each with the id that it has on its page; alternatives may name the same path more than once."""
     found: dict[str, Parameter] = {}
     for one in known:
-        id = re.sub(r"[^A-Za-z0-9_.-]", "-", one.path)
+        id = f"name.{re.sub(r'[^A-Za-z0-9_.-]', '-', one.path)}"
         while id in found:
             id += "-"
         found[id] = one

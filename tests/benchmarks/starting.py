@@ -30,7 +30,7 @@ from engine import Engine
 
 Engine(sys.argv[1], environment={}).find("call")
 """
-HELP = "import sys; sys.argv[0] = 'callsheet'; from engine.cli import main; main()"
+COMMAND = "import sys; sys.argv[0] = 'callsheet'; from engine.cli import main; main()"
 
 
 @contextmanager
@@ -43,12 +43,13 @@ def starting(types: int) -> Iterator[Contest]:
         number = len(list((shipped() / "request_types").glob("*/[!_]*.yml")))
         runs = {
             "bare Python": lambda: _python("pass"),
-            "callsheet --help": lambda: _python(HELP, "--help"),
+            "callsheet --help": lambda: _python(COMMAND, "--help"),
             "shipped, cold": _cold(shipped_files),
             "shipped, cached": lambda: _python(START, str(shipped_files)),
             "shipped, with database": lambda: _python(START_WITH_DATABASE, str(shipped_files)),
             "many, cold": _cold(many),
             "many, cached": lambda: _python(START, str(many)),
+            "many, docs": lambda: _python(COMMAND, "--root", str(many), "docs"),
         }
         rows = [
             Row("start: bare Python, which all of these include", "bare Python"),
@@ -58,6 +59,7 @@ def starting(types: int) -> Iterator[Contest]:
             Row("start: the same, and look into SQLite", "shipped, with database"),
             Row(f"start: import and load {types} more types, cold", "many, cold", goal=1.5),
             Row(f"start: import and load {types} more types, cached", "many, cached", goal=0.5),
+            Row(f"docs: write the reference of {types} more types", "many, docs", goal=6.0),
         ]
         yield Contest("starting", {name: Contestant(run, 1) for name, run in runs.items()}, rows, most=5)
 

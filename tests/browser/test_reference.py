@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from flask import Flask
 from playwright.sync_api import Page, expect
 
 from engine.catalog import load, shipped
 from engine.reference import Site, write
+from engine.store.memory import MemoryStore
+from engine.web import Callsheet
 
 from .visits import Visit, look
 
@@ -80,3 +83,17 @@ def test_a_search_goes_on_from_any_page(opened: Page, folder: Path) -> None:
     box.fill("error_on_requires_action")
     box.press("Enter")
     expect(opened.get_by_role("heading", level=1)).to_have_text("stripe/create_payment_intent")
+
+
+def test_a_host_serves_it_too(visit: Callable[..., Visit], serve: Callable[[Flask], str], tmp_path: Path) -> None:
+    """Under the host's own policy, in development."""
+    app = Flask("shop", root_path=str(tmp_path))
+    app.debug = True
+    Callsheet(app, worker=False, store=MemoryStore(), environment={"CALLSHEET_SECRET_KEY": "x" * 32})
+    page = visit().open(f"{serve(app)}/callsheet/")
+    page.get_by_role("link", name="The reference of these files").click()
+    box = page.get_by_role("searchbox")
+    box.fill("login_link")
+    box.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("stripe/create_login_link")
+    look(page, "reference-served")
