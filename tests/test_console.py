@@ -31,7 +31,14 @@ def console(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ConsoleHost:
 
 def rules(app: Flask, method: str) -> list[str]:
     """The addresses of the console that take a method, with something in the place of each name."""
-    names: dict[str, Any] = {"id": "x", "action": "cancel", "gateway": "shop", "name": "pay", "type": "sale"}
+    names: dict[str, Any] = {
+        "id": "x",
+        "action": "cancel",
+        "gateway": "shop",
+        "name": "pay",
+        "type": "sale",
+        "path": "index.html",
+    }
     with app.test_request_context():
         adapter = app.create_url_adapter(None) or app.url_map.bind("localhost")
         return [

@@ -548,6 +548,15 @@ def test_a_request_type_says_what_it_takes_and_changes(console: ConsoleHost) -> 
     assert "made from its data" in said(console.get("/types/shop/pay"))
 
 
+def test_the_reference_is_one_step_away(console: ConsoleHost) -> None:
+    """Of the files as they are now."""
+    links = [link["href"] for link in console.get("/types/shop/pay").all("a")]
+    assert {"/callsheet/console/docs/", "/callsheet/console/docs/request_types/shop/pay.html"} <= set(links)
+    assert "Take a payment." in said(console.get("/docs/request_types/shop/pay.html"))
+    assert "stripe/create_refund" in said(console.get("/docs/"))
+    assert console.client.get("/callsheet/console/docs/records/none.html").status_code == 404
+
+
 # Webhooks -------------------------------------------------------------------------------------------------------------
 
 

@@ -46,7 +46,7 @@ class Site:
     """All pages for the definitions of `catalog`, which were read from `folders`."""
 
     def __init__(self, catalog: Catalog, folders: Sequence[Path]) -> None:
-        self._catalog, self._sources = catalog, Sources(catalog, folders)
+        self.catalog, self._sources = catalog, Sources(catalog, folders)
         self._records = {**catalog.record_types, **{name: OWN_TYPES[name] for name in KEPT}}
         self._names = {
             "request_types": sorted(catalog.request_types),
@@ -102,7 +102,7 @@ class Site:
 
     @cached_property
     def _connections(self) -> Connections:
-        return Connections.of(self._catalog)
+        return Connections.of(self.catalog)
 
     # Facts ------------------------------------------------------------------------------------------------------------
 
@@ -115,7 +115,7 @@ class Site:
         }
 
     def _types_of(self, gateway: str) -> list[RequestType]:
-        known = self._catalog.request_types
+        known = self.catalog.request_types
         return [known[name] for name in self._names["request_types"] if name.startswith(f"{gateway}/")]
 
     def _events_of(self, gateway: str) -> list[tuple[str, str]]:
@@ -127,15 +127,15 @@ class Site:
         return {"name": name, "summary": self._sources.value(_gateway_file(name)).get("summary", "")}
 
     def _summary_of_event(self, name: str) -> str:
-        processor = self._catalog.processors[name]
+        processor = self.catalog.processors[name]
         changed = list(dict.fromkeys(touch.record for touch in touches(processor)))
         parts = [f"changes {', '.join(changed)}"] if changed else []
         return ", ".join([*parts, *(f"sends {sent}" for sent in follow_ups([processor]))])
 
     def _request_type(self, name: str) -> dict[str, Any]:
-        type, sources = self._catalog.request_types[name], self._sources
+        type, sources = self.catalog.request_types[name], self._sources
         cases = sources.cases("request_types", name, type.file)
-        found = {"answer": self._catalog.mappers.get(name), "refusal": self._catalog.mappers.get(f"{name}.declined")}
+        found = {"answer": self.catalog.mappers.get(name), "refusal": self.catalog.mappers.get(f"{name}.declined")}
         mappers = [mapper for mapper in found.values() if mapper]
         return {
             "type": type,
@@ -149,7 +149,7 @@ class Site:
             "follow_ups": follow_ups(mappers),
             "senders": self._connections.senders.get(name, []),
             "settles": self._connections.settles.get(name, []),
-            "form": self._catalog.forms[name].file if name in self._catalog.forms else None,
+            "form": self.catalog.forms[name].file if name in self.catalog.forms else None,
             "example": examples.call(type, cases),
             "refusal": examples.refusal(cases),
             "claims": [case.told["claim"] for case in cases],
@@ -157,7 +157,7 @@ class Site:
         }
 
     def _event(self, name: str) -> dict[str, Any]:
-        processor = self._catalog.processors[name]
+        processor = self.catalog.processors[name]
         cases = self._sources.cases("webhook_processors", name, processor.file)
         gateway, _, event = name.partition("/")
         return {
@@ -185,7 +185,7 @@ class Site:
         }
 
     def _gateway(self, name: str) -> dict[str, Any]:
-        gateway, said = self._catalog.gateways[name], self._sources.value(_gateway_file(name))
+        gateway, said = self.catalog.gateways[name], self._sources.value(_gateway_file(name))
         webhook = gateway.webhook or {}
         return {
             "gateway": gateway,
@@ -221,7 +221,7 @@ class Site:
 
     def _searched(self, kind: str, name: str) -> tuple[str, Iterator[Parameter]]:
         if kind == "request_types":
-            type = self._catalog.request_types[name]
+            type = self.catalog.request_types[name]
             return type.summary, parameters(type.schema.document)
         if kind == "records":
             record = self._records[name]

@@ -9,7 +9,7 @@ forms        POST /callsheet/forms
 webhooks     POST /callsheet/webhooks/<gateway>[/<endpoint>]
 overview     GET /callsheet/, while somebody develops
 metrics      GET /callsheet/metrics, for a scraper that has the key
-reference    GET /callsheet/docs/, likewise
+reference    GET /callsheet/docs/, likewise; and in the console
 console      GET /callsheet/console, for those who may sign in
 """
 

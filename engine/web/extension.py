@@ -23,11 +23,10 @@ from engine.forms.submitting import Form
 from engine.queues.embedded import Worker
 from engine.records import Record
 from engine.store import Order
-from engine.web import forms, headers, metrics, overview, sessions, webhooks
+from engine.web import forms, headers, metrics, overview, reference, sessions, webhooks
 from engine.web.console.gate import Login
 from engine.web.console.routes import console
 from engine.web.current import engine_of
-from engine.web.reference import Reference
 
 
 class Callsheet:
@@ -103,7 +102,6 @@ def _blueprint(console: Blueprint | None) -> Blueprint:
         "callsheet", "engine.web", url_prefix="/callsheet", static_folder="static", template_folder="templates"
     )
     blueprint.add_url_rule("/", "overview", overview.show)
-    reference = Reference()
     blueprint.add_url_rule("/docs/", "docs", reference.show)
     blueprint.add_url_rule("/docs/<path:path>", "docs", reference.show)
     blueprint.add_url_rule("/metrics", "metrics", metrics.show)

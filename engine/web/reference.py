@@ -1,4 +1,7 @@
-"""GET /callsheet/docs/: the reference of the files in force, while somebody develops; in production there is none."""
+"""The reference of the files in force: /callsheet/docs/ for developers, /callsheet/console/docs/ behind a door.
+
+Nobody else may read how a host is made.
+"""
 
 from __future__ import annotations
 
@@ -6,30 +9,34 @@ import mimetypes
 
 from flask import Response, abort, current_app
 
-from engine.catalog import Catalog
 from engine.errors import DefinitionError
 from engine.reference import Site
 from engine.reloading import folders
 from engine.web.current import engine_of
 
+_KEPT = "callsheet_reference"  # the app's extension: the site that was asked for last, for making one takes a while
 
-class Reference:
-    """The view. It keeps the site of the definitions that it was asked for last, for making one takes a while."""
 
-    def __init__(self) -> None:
-        self._last: tuple[Catalog, Site] | None = None
+def show(path: str = "index.html") -> Response:
+    """The view for development."""
+    if not current_app.debug:
+        abort(404)
+    return read(path)
 
-    def show(self, path: str = "index.html") -> Response:
-        """One file of the site."""
-        if not current_app.debug:
-            abort(404)
-        engine = engine_of()
-        catalog, last = engine.catalog, self._last
-        site = last[1] if last and last[0] is catalog else Site(catalog, folders(engine.root))
-        self._last = catalog, site
-        try:
-            return Response(site.content(path), mimetype=mimetypes.guess_type(path)[0] or "text/plain")
-        except KeyError:
-            abort(404)
-        except DefinitionError as error:  # a case that somebody is still writing
-            return Response(f"{error}\n", 500, mimetype="text/plain")
+
+def read(path: str = "index.html") -> Response:
+    """One file of the site."""
+    try:
+        return Response(_site().content(path), mimetype=mimetypes.guess_type(path)[0] or "text/plain")
+    except KeyError:
+        abort(404)
+    except DefinitionError as error:  # a case that somebody is still writing
+        return Response(f"{error}\n", 500, mimetype="text/plain")
+
+
+def _site() -> Site:
+    engine = engine_of()
+    catalog, last = engine.catalog, current_app.extensions.get(_KEPT)
+    if last is None or last.catalog is not catalog:
+        last = current_app.extensions[_KEPT] = Site(catalog, folders(engine.root))
+    return last

@@ -9,6 +9,7 @@ from flask import Blueprint, Flask, Response
 from engine.errors import SettingError
 from engine.seals import SECRET_KEY
 from engine.settings import Settings
+from engine.web import reference
 from engine.web.console import (
     calls,
     charts,
@@ -47,6 +48,8 @@ _READ: tuple[tuple[str, str, _View], ...] = (
     ("/types/<gateway>/<name>", "request_type", types.request_type),
     ("/types/<gateway>/<name>/try", "blank", trying.blank),
     ("/webhooks", "webhooks", webhooks.webhooks),
+    ("/docs/", "docs", reference.read),
+    ("/docs/<path:path>", "docs", reference.read),
 )
 _ACT: tuple[tuple[str, str, _View], ...] = (
     ("/sign-out", "sign_out", signing.sign_out),
