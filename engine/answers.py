@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 from engine import bodies
+from engine.card_numbers import may_hold_card_number, without_card_numbers
 from engine.dispatcher import HELD_BACK, Answer, Failure
 from engine.records import unique_pairs
 from engine.request_types import RequestType
@@ -144,6 +145,24 @@ def parse_json(body: bytes) -> Any:
     if _depth(value) > MAX_DEPTH:
         raise ValueError("the body is nested too deep")
     return value
+
+
+def clean_body(body: bytes, redact: Callable[[str], str]) -> bytes:
+    """A body from outside as it may be kept: `redact` takes secrets out, and card numbers in its texts are masked."""
+    text = body.decode("utf-8", "surrogateescape")
+    clean = redact(text)
+    if may_hold_card_number(clean):
+        clean = _without_card_numbers(clean)
+    return body if clean == text else clean.encode("utf-8", "surrogateescape")
+
+
+def _without_card_numbers(text: str) -> str:
+    try:
+        value = parse_json(text.encode("utf-8", "surrogateescape"))
+    except ValueError:
+        return str(without_card_numbers(text))
+    clean = without_card_numbers(value)
+    return text if clean == value else json.dumps(clean)
 
 
 def _refuse_constant(name: str) -> Any:

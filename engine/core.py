@@ -19,6 +19,7 @@ from engine.bulk import Bulk, RowOutcome
 from engine.calls import ANYWHERE, CALL, INSTALLATION, Plan, operation_key
 from engine.catalog import Catalog
 from engine.context import Backlog, Clock, Context, KeyMaker, Task
+from engine.credentials import hide_secrets
 from engine.dispatcher import Dispatcher, Sender
 from engine.errors import DataError, Fault, Problem, SettingError
 from engine.forms.submitting import Fields, Form, Forms, Submission
@@ -116,7 +117,7 @@ class Engine:
             demand()
         self.dispatcher = dispatcher or Dispatcher()
         self.sealer = Sealer(self.settings.keys("CALLSHEET_ENCRYPTION_KEY"))
-        self.reactions = Reactions(self.store, self.clock.now, lambda: self.catalog.record_types)
+        self.reactions = Reactions(self.store, self.clock.now, lambda: self.catalog.record_types, self.settings.clean)
         self.metrics = _metrics(self.settings)
         context = Context(
             store=self.store,
@@ -147,6 +148,8 @@ class Engine:
         self._due = threading.local()
         self.wake: Callable[[], object] | None = None  # a host's worker; without one, follow-ups are sent at once
         check_secrets(self.catalog.gateways, self.settings)
+        hide_secrets(self.catalog, self.settings)
+        self.settings.hide(*getattr(self.store, "secrets", ()))
 
     # Sending and receiving --------------------------------------------------------------------------------------------
 

@@ -21,6 +21,14 @@ def secret_names(auth: Mapping[str, Any]) -> list[str]:
     return list(auth["basic"]) if "basic" in auth else list(auth.get("header", {}).values())
 
 
+def hide_secrets(catalog: Catalog, settings: Settings) -> None:
+    """Have every secret masked that a file names, from the start: it may turn up before it is used."""
+    auths = [type.auth for type in catalog.request_types.values()]
+    names = {name for auth in auths for name in (auth["basic"][-1:] if "basic" in auth else secret_names(auth))}
+    names |= {name for gateway in catalog.gateways.values() for name in gateway.webhook_secrets}
+    settings.hide(*(settings.get(name) or "" for name in names))
+
+
 def keys_of(catalog: Catalog, gateway: str) -> list[str]:
     """The names of the secrets that prove who calls `gateway`."""
     types = [type for type in catalog.request_types.values() if type.gateway.name == gateway]
@@ -40,8 +48,8 @@ def in_use(catalog: Catalog, settings: Settings, root: Path) -> list[str]:
 def credentials(type: RequestType, settings: Settings) -> Mapping[str, str]:
     """The headers that authenticate a call of `type`. Raises SettingError where a secret is missing or refused."""
 
-    def secret(name: str) -> str:
-        value = settings.secret(name, live_key=type.gateway.live_key)
+    def secret(name: str, *, masked: bool = True) -> str:
+        value = settings.secret(name, live_key=type.gateway.live_key, masked=masked)
         if type.redirected and type.gateway.live_key and re.search(type.gateway.live_key, value):
             raise SettingError(
                 name, f"is a key for live money, and {type.base_url} is not the gateway; it is not sent there"
@@ -49,9 +57,13 @@ def credentials(type: RequestType, settings: Settings) -> Mapping[str, str]:
         return value
 
     auth = type.auth
+    if "basic" in auth:
+        # Beside a password the first is a user's name: a gateway's answers are full of it.
+        alone = len(auth["basic"]) == 1
+        user, password = secret(auth["basic"][0], masked=alone), "" if alone else secret(auth["basic"][1])
+        pair = base64.b64encode(f"{user}:{password}".encode()).decode()
+        settings.hide(pair)
+        return {"Authorization": f"Basic {pair}"}
     if "bearer" in auth:
         return {"Authorization": f"Bearer {secret(auth['bearer'])}"}
-    if "basic" in auth:
-        user, password = [secret(name) for name in auth["basic"]] + ([""] if len(auth["basic"]) == 1 else [])
-        return {"Authorization": f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"}
     return {name: secret(value) for name, value in auth.get("header", {}).items()}

@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any
 
 from engine import calls
-from engine.answers import parse_json
+from engine.answers import clean_body, parse_json
 from engine.calls import as_bytes, as_text, instant
 from engine.changes import Mapper
 from engine.context import Context, Task
@@ -96,10 +96,12 @@ class Inbox:
         """The event's row, and whether it is new: its state then, else `doubled`."""
         now, settings = self._with.clock.now(), self._with.settings
         verify(scheme_of(webhook["scheme"]), self._secrets(gateway, endpoint), headers, body, now.timestamp())
+        identity = hashlib.sha256(body).hexdigest()
+        body = clean_body(body, settings.redact)
         event, said = self._understood(gateway, body)
         account = _text(said.get("account"))
         scope = Scope(gateway.name, account if account.isprintable() else "", bool(said.get("live", settings.live)))
-        identity = _text(said.get("id")) or hashlib.sha256(body).hexdigest()
+        identity = _text(said.get("id")) or identity
         wrong = self._wrong(gateway, event, said)
         properties = {
             "key": "|".join([scope.gateway, scope.account, "live" if scope.live else "test", identity]),
@@ -110,7 +112,7 @@ class Inbox:
             "happened_at": _moment(said.get("time")),
             "version": _text(said.get("version")) or None,
             "cause": _text(said.get("key")) or None,
-            "body": settings.redact(as_text(body)),
+            "body": as_text(body),
             "purged": None,
             "sha256": None,
             **_ahead(wrong, now + timedelta(seconds=GRACE)),
@@ -160,7 +162,11 @@ class Inbox:
         now = self._with.clock.now()
         gateway = self._with.catalog().gateways.get(record.scope.gateway)
         wrong = self._wrong(gateway, *self._understood(gateway, as_bytes(record["body"]))) if gateway else None
-        audit = [*(record.get("audit") or []), {"at": instant(now), "who": who, "what": "replayed", "why": reason}]
+        why = self._with.settings.clean(reason)
+        audit = [
+            *(record.get("audit") or []),
+            {"at": instant(now), "who": who, "what": "replayed", "why": why},
+        ]
         again = {**_ahead(wrong, now), "audit": audit}
         seen = {"state": [record["state"]]}
         return self._with.commit([Change("update", EVENT, record.scope, {"id": record.id}, again, seen, must=True)])[0]
@@ -262,6 +268,7 @@ class Inbox:
         names = gateway.endpoint_secrets[endpoint]
         found = [settings.secret(name) for name in names if settings.has(name)]
         found += [self._with.sealer.open(sealed) for sealed in self._registered(gateway, endpoint)]
+        settings.hide(*found)
         if not found:
             wanted = " or ".join(names) or f"callsheet webhooks register for {gateway.name}"
             raise SettingError(

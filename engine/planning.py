@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from engine.calls import Plan, instant
-from engine.card_numbers import card_numbers, may_hold_card_number
+from engine.card_numbers import card_numbers, holds_card_number, may_hold_card_number
 from engine.context import Context
 from engine.errors import DataError, Problem
 from engine.redaction import MASK, hidden
@@ -33,10 +33,10 @@ def plan(
     DataError.
     """
     type = context.catalog().request_type(name)
+    if problems := _what_must_not_be_kept(context, data, operation):  # first, for whatever else is wrong may quote it
+        raise DataError(name, problems)
     checked = type.check(data if parent is None else _handed_on(context, type, data))
     given = checked.pop("idempotency_key", None) if type.journaled else None
-    if problems := _what_must_not_be_kept(context, checked):
-        raise DataError(name, problems)
     call_id = context.clock.new_id()
     names: dict[str, Any] = {
         "settings": {name: context.settings.get(source) for name, source in type.gateway.settings.items()},
@@ -57,10 +57,13 @@ def plan(
     return Plan(type, call_id, named, key, checked, request, shown, scope, parent, depth, context.sealer)
 
 
-def _what_must_not_be_kept(context: Context, data: Mapping[str, Any]) -> list[Problem]:
+def _what_must_not_be_kept(context: Context, data: Any, operation: str | None) -> list[Problem]:
     """What is sent is kept as it was sent, so no card number and no secret of this host may be in it."""
-    text = json.dumps(data)
+    given = data if operation is None else {"data": data, "operation": operation}
+    text = json.dumps(given, default=str)
     problems = list(card_numbers(data)) if may_hold_card_number(text) else []
+    if not problems and may_hold_card_number(text) and holds_card_number(operation):
+        problems.append(Problem("/idempotency_key", "holds what looks like a card number; take another key"))
     if context.settings.redact(text) != text:
         problems.append(Problem("", "holds a secret of this host; take it out"))
     return problems

@@ -45,9 +45,13 @@ class Reactions:
     """The host's handlers, and the rows that are due to them."""
 
     def __init__(
-        self, store: Store, now: Callable[[], datetime], types: Callable[[], Mapping[str, RecordType]]
+        self,
+        store: Store,
+        now: Callable[[], datetime],
+        types: Callable[[], Mapping[str, RecordType]],
+        clean: Callable[[str], str],
     ) -> None:
-        self._store, self._now, self._types = store, now, types
+        self._store, self._now, self._types, self._clean = store, now, types, clean
         self._handlers: dict[str, list[Handler]] = {}
 
     def on(self, type: str, handler: Handler) -> None:
@@ -117,7 +121,7 @@ class Reactions:
     def _later(self, row: Record, error: Exception) -> None:
         tries = row["tries"] + 1
         log.error("reacting to %s failed", row["record_type"], exc_info=error)
-        end = {"tries": tries, "message": f"{type(error).__name__}: {error}"}
+        end = {"tries": tries, "message": self._clean(f"{type(error).__name__}: {error}")}
         if tries > len(LATER):
             end |= {"state": "dead", "due": None}
         else:

@@ -155,11 +155,14 @@ class Recovery:
 
     # What a person may do ---------------------------------------------------------------------------------------------
 
+    def _audited(self, call: Record, who: str, what: str, why: str) -> list[Any]:
+        return calls.audited(call, self._with.clock.now(), who, what, self._with.settings.clean(why))
+
     def remap(self, call: Record, who: str = "a program", reason: str = "its mapper was mended") -> Result:
         """Map the kept answer of an unmapped call again; nothing is sent. Raises MappingError where it still fails."""
         _demand(call, {"unmapped"}, "map again")
         type = self._with.catalog().request_type(call["request_type"])
-        audit = calls.audited(call, self._with.clock.now(), who, "mapped again", reason)
+        audit = self._audited(call, who, "mapped again", reason)
         call = self._with.commit([calls.moved(call, audit=audit)])[0]
         return self._settling.settle(call, type, self._kept(type, call, call["answer"]))
 
@@ -170,8 +173,8 @@ class Recovery:
     def resolve(self, call: Record, resolution: str, who: str, reason: str) -> Record:
         """A person's last word on an open call: succeeded, declined or not_done."""
         _demand(call, {"unknown", "unmapped"}, "resolve")
-        audit = calls.audited(call, self._with.clock.now(), who, f"resolved as {resolution}", reason)
-        message = f"resolved as {resolution} by {who}: {reason}"
+        audit = self._audited(call, who, f"resolved as {resolution}", reason)
+        message = self._with.settings.clean(f"resolved as {resolution} by {who}: {reason}")
         moved = calls.moved(call, state="resolved", resolution=resolution, message=message, audit=audit)
         return self._with.commit([moved])[0]
 
@@ -179,7 +182,7 @@ class Recovery:
         """Have a worker take an unknown call up now: resend inside the key's window, look up after it."""
         _demand(call, {"unknown"}, "take up")
         now = self._with.clock.now()
-        audit = calls.audited(call, now, who, "taken up", reason)
+        audit = self._audited(call, who, "taken up", reason)
         return self._with.commit([calls.moved(call, due=instant(now), audit=audit)])[0]
 
     def look_up(self, call: Record, who: str, reason: str) -> Record:
@@ -191,7 +194,7 @@ class Recovery:
         now, type = self._with.clock.now(), self._with.catalog().request_type(call["request_type"])
         if not type.lookup:
             raise Conflict(f"{type.name} names no look-up; resolve the call {call.id} when you know what became of it")
-        audit = calls.audited(call, now, who, "looked up", reason)
+        audit = self._audited(call, who, "looked up", reason)
         taken = calls.taken(call, now)
         held = self._with.commit([replace(taken, set={**taken.set, "audit": audit})])[0]
         self._look_up(held, type)
@@ -200,7 +203,7 @@ class Recovery:
     def cancel(self, call: Record, who: str, reason: str) -> Record:
         """Keep a prepared call from ever being sent."""
         _demand(call, {"prepared"}, "cancel")
-        audit = calls.audited(call, self._with.clock.now(), who, "cancelled", reason)
+        audit = self._audited(call, who, "cancelled", reason)
         return self._with.commit([calls.moved(call, state="cancelled", audit=audit)])[0]
 
 

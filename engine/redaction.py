@@ -1,6 +1,7 @@
 """What must never be seen: secrets, by their value, in every form that a log, a row or a page could give them.
 
-Hides: the encodings a secret can travel in.
+Hides: the encodings a secret can travel in. A letter or a digit is written as itself in all but base64 and hexadecimal;
+any other character may be escaped in a dozen ways, each character of one secret in another.
 """
 
 from __future__ import annotations
@@ -8,29 +9,31 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from html.entities import codepoint2name
 from typing import Any
-from urllib.parse import quote, quote_plus
 
 MASK = "***"
-SHORTEST = 8  # characters; a shorter text stands in too many places by chance
+LONG = 8  # characters; a shorter secret may stand in a text by chance
+SHORTEST = 4  # characters; so short a text is masked only where it looks like nothing else
+
+Form = tuple[str, str | re.Pattern[str]]
+"""A text without which a form cannot be there, which is quick to look for, and the form; a text is a form itself."""
 
 
 def redacted(text: str, secrets: frozenset[str]) -> str:
-    """`text` with every secret masked, whichever way it is written."""
-    for form in _all_forms(secrets):
-        if form in text:
-            text = text.replace(form, MASK)
-    return text
+    """`text` with every secret masked, whichever way it is written.
+
+    A secret of less than LONG characters is masked where it holds more than letters, and more than digits; one of
+    letters and digits only where none is next to it.
+    """
+    return _masked(text, _known_forms(secrets))
 
 
 def hidden(text: str, values: Sequence[str]) -> str:
-    """`text` with every one of `values` masked as a secret; a short one where no letter or digit is next to it."""
-    text = redacted(text, frozenset(values))
-    for form in (form for value in values if 0 < len(value) < SHORTEST for form in _written(value)):
-        text = re.sub(rf"(?:(?<![0-9A-Za-z])|(?<=%[0-9A-Fa-f]{{2}})){re.escape(form)}(?![0-9A-Za-z])", MASK, text)
-    return text
+    """`text` with every one of `values` masked, however short; a short one where no letter or digit is next to it."""
+    return _masked(text, _all_forms(value for value in values if value))
 
 
 def hidden_within(value: Any, values: Sequence[str]) -> Any:
@@ -46,25 +49,70 @@ def hidden_within(value: Any, values: Sequence[str]) -> Any:
     return value if shown == text else shown
 
 
-@lru_cache(maxsize=256)
-def _all_forms(secrets: frozenset[str]) -> tuple[str, ...]:
-    """The longest first: one may be a part of another."""
-    return tuple(sorted({form for secret in secrets for form in _forms(secret)}, key=len, reverse=True))
+def _masked(text: str, forms: Iterable[Form]) -> str:
+    for part, form in forms:
+        if part in text:
+            text = text.replace(form, MASK) if isinstance(form, str) else form.sub(MASK, text)
+    return text
 
 
-def _forms(secret: str) -> frozenset[str]:
-    """The ways in which `secret` may be written: plain, escaped, percent-encoded, hexadecimal, in base64."""
-    if len(secret) < SHORTEST:
-        return frozenset()
+@lru_cache(maxsize=64)
+def _known_forms(secrets: frozenset[str]) -> tuple[Form, ...]:
+    return tuple(_all_forms(filter(_is_telling, secrets)))
+
+
+def _is_telling(secret: str) -> bool:
+    kinds = {"letter" if char.isalpha() else "digit" if char.isdigit() else "other" for char in secret}
+    return len(secret) >= LONG or (len(secret) >= SHORTEST and len(kinds) > 1)
+
+
+def _all_forms(secrets: Iterable[str]) -> list[Form]:
+    """The longest secret first: one may be a part of another."""
+    return [form for secret in sorted(secrets, key=len, reverse=True) for form in _forms(secret)]
+
+
+def _forms(secret: str) -> Iterator[Form]:
+    runs = re.findall("[0-9A-Za-z]+", secret)
+    yield max(runs, key=len, default=""), _pattern(secret)
     raw = secret.encode("utf-8", "surrogatepass")
-    return frozenset({*_written(secret), raw.hex(), raw.hex().upper(), *_in_base64(raw)})
+    for form in dict.fromkeys((raw.hex(), raw.hex().upper(), *_in_base64(raw))):
+        if len(form) > SHORTEST:
+            yield form, form
 
 
-def _written(secret: str) -> set[str]:
-    """The ways in which it can still be read."""
-    quoted = (quote(secret, safe="", errors="surrogatepass"), quote_plus(secret, errors="surrogatepass"))
-    forms = {secret, json.dumps(secret)[1:-1], repr(secret)[1:-1], *quoted}
-    return forms | {json.dumps(form)[1:-1] for form in forms}
+def _pattern(secret: str) -> re.Pattern[str]:
+    """What matches `secret` however its characters are escaped, also twice."""
+    parts = _PARTS.findall(secret)
+    written = "".join(_backslashes(len(part)) if part[0] == "\\" else _character(part) for part in parts)
+    if len(secret) < LONG and secret.isascii() and secret.isalnum():
+        # What precedes it may be the end of an escape.
+        before = r"(?<![0-9A-Za-z])|(?<=%[0-9A-Fa-f]{2})|(?<=\\[nrt])|(?<=\\u[0-9A-Fa-f]{4})"
+        written = f"(?:{before}){written}(?![0-9A-Za-z])"
+    return re.compile(written)
+
+
+_PARTS = re.compile(r"\\+|[^\\]", re.DOTALL)
+_BACKSLASH = r"(?i:\\u005c|\\x5c|\\|%(?:25)*5c|&(?:amp;)*#(?:92|x5c);)"
+
+
+def _backslashes(number: int) -> str:
+    """What matches so many: every escape doubles those of the one before, and what follows may be one of its own."""
+    return f"(?:{'|'.join(f'{_BACKSLASH}{{{number * times}}}' for times in (8, 4, 2, 1))})"
+
+
+@lru_cache(maxsize=512)
+def _character(char: str) -> str:
+    """What matches one character of a secret; a backslash is none."""
+    if char.isascii() and char.isalnum():
+        return char
+    code = ord(char)
+    texts = {char, json.dumps(char)[1:-1], repr(char)[1:-1], f"u{code:04x}", f"x{code:02x}"}
+    forms = [f"{_BACKSLASH}{{1,8}}".join(map(re.escape, text.lstrip("\\").split("\\"))) for text in texts]
+    forms += ["".join(f"%(?:25)*{byte:02x}" for byte in char.encode("utf-8", "surrogatepass"))]
+    names = (name for name in (codepoint2name.get(code), {39: "apos"}.get(code)) if name)
+    forms += [f"&(?:amp;)*{entity};" for entity in (f"#0*{code}", f"#x0*{code:x}", *names)]
+    forms += [re.escape("+")] * (char == " ")
+    return f"(?i:{_BACKSLASH}{{0,8}}+(?:{'|'.join(sorted(forms, key=len, reverse=True))}))"
 
 
 def _in_base64(raw: bytes) -> Iterator[str]:
@@ -72,6 +120,5 @@ def _in_base64(raw: bytes) -> Iterator[str]:
     for shift in range(3):
         text = base64.b64encode(b"\0" * shift + raw).decode().rstrip("=")
         inner = text[-(-shift * 8 // 6) : len(raw + b"\0" * shift) * 8 // 6]
-        if len(inner) >= SHORTEST:
-            yield inner
-            yield inner.replace("+", "-").replace("/", "_")
+        yield inner
+        yield inner.replace("+", "-").replace("/", "_")

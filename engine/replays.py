@@ -75,7 +75,7 @@ class Replays:
             "done": 0,
             "ended": {},
             "who": who,
-            "why": why,
+            "why": self._with.settings.clean(why),
         }
         return self._with.commit([Change("insert", REPLAY, ANYWHERE, {}, properties)])[0]
 

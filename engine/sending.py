@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from engine import calls
-from engine.answers import Verdict, judge
+from engine.answers import Verdict, clean_body, judge
 from engine.calls import Plan, instant
 from engine.context import Context, Task
 from engine.credentials import credentials
@@ -198,20 +198,19 @@ class Sending:
         return max(least, growing, asked if asked <= LONGEST_ASKED else float("inf"))
 
     def _masked(self, result: Answer | Failure, hide: Callable[[str], str]) -> Answer | Failure:
-        """What came back, without our own secrets: whatever is done with it after, none can be shown or kept.
+        """What came back, without our secrets and card numbers: whatever is done with it after, none can be kept.
 
         `hide` what the call was given to be hidden; not in the body, where a short number may mean something else.
         """
-        redact = self._with.settings.redact
+        settings = self._with.settings
         if isinstance(result, Failure):
-            return replace(result, message=hide(redact(result.message)))
+            return replace(result, message=hide(settings.clean(result.message)))
         values = "\n".join(result.headers.values())
-        masked = hide(redact(values))
-        body = calls.as_text(result.body)
-        if (masked, masked_body := redact(body)) == (values, body):
+        masked = hide(settings.clean(values))
+        body = clean_body(result.body, settings.redact)
+        if masked == values and body is result.body:
             return result
-        headers = dict(zip(result.headers, masked.split("\n"), strict=True))
-        return replace(result, headers=headers, body=calls.as_bytes(masked_body))
+        return replace(result, headers=dict(zip(result.headers, masked.split("\n"), strict=True)), body=body)
 
     def read(self, planned: Plan) -> Result:
         """A GET is not journaled: every page of a list, then one commit where a mapper keeps records."""

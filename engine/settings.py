@@ -14,6 +14,7 @@ from weakref import WeakSet
 
 from dotenv import dotenv_values
 
+from engine.card_numbers import without_card_numbers
 from engine.errors import SettingError, did_you_mean
 from engine.redaction import redacted
 
@@ -44,7 +45,7 @@ class Settings:
         if self.sandbox and (self.live or not re.fullmatch(_HERE, self.sandbox)):
             why = "is set, and CALLSHEET_MODE is live" if self.live else "must be http:// and a port of this machine"
             raise SettingError(SANDBOX, why)
-        self._shown = frozenset[str]()
+        self._hidden = frozenset[str]()
         _ALIVE.add(self)
 
     def __repr__(self) -> str:
@@ -58,8 +59,8 @@ class Settings:
         """Whether the setting is present at all, be it empty."""
         return name in self._values
 
-    def secret(self, name: str, *, live_key: str | None = None) -> str:
-        """The secret, fit to stand in a header. Raises SettingError, never with the value.
+    def secret(self, name: str, *, live_key: str | None = None, masked: bool = True) -> str:
+        """The secret, fit to stand in a header, and masked from now on. Raises SettingError, never with the value.
 
         `live_key` is the pattern of keys for live money, which are refused outside live mode, and all others in it.
         """
@@ -71,12 +72,23 @@ class Settings:
         if live_key and (is_live := bool(re.search(live_key, value))) != self.live:
             wrong = "is a key for live money; set CALLSHEET_MODE=live, or use a test key"
             raise SettingError(name, wrong if is_live else "is no key for live money, and CALLSHEET_MODE is live")
-        self._shown |= {value}
+        if masked:
+            self.hide(value)
         return value
 
+    def hide(self, *secrets: str) -> None:
+        """Have these values masked from now on."""
+        if new := frozenset(filter(None, secrets)) - self._hidden:
+            self._hidden |= new
+
     def redact(self, text: str) -> str:
-        """`text` without any secret that was handed out, whichever way it is written in it."""
-        return redacted(text, self._shown)
+        """`text` without any secret of this host, whichever way it is written in it."""
+        return redacted(text, self._hidden)
+
+    def clean(self, text: str) -> str:
+        """`text` as it may be kept and shown, whoever wrote it: without secrets and card numbers."""
+        shown: str = without_card_numbers(self.redact(text))
+        return shown
 
     def base_urls(self) -> dict[str, str]:
         """Gateway → base_url, from CALLSHEET_STRIPE_BASE_URL and the like; "*": a sandbox, which stands in for all."""
@@ -88,19 +100,23 @@ class Settings:
     def keys(self, name: str) -> tuple[str, ...]:
         """The keys in a comma-separated setting: the first is used, the others still accepted."""
         found = tuple(part.strip() for part in (self._values.get(name) or "").split(",") if part.strip())
-        self._shown |= {*found}
+        self.hide(*found)
         return found
+
+
+def cleaned(text: str) -> str:
+    """`text` without any secret of any host in this process, and without card numbers."""
+    for settings in list(_ALIVE):
+        text = settings.clean(text)
+    return text
 
 
 class _Masked(logging.Filter):
     """Masks secrets in what the engine logs, a host's own exceptions among it."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        text = record.getMessage()
         trace = logging.Formatter().formatException(record.exc_info) if record.exc_info else None
-        for settings in list(_ALIVE):
-            text, trace = settings.redact(text), settings.redact(trace) if trace else None
-        record.msg, record.args, record.exc_text = text, (), trace
+        record.msg, record.args, record.exc_text = cleaned(record.getMessage()), (), cleaned(trace) if trace else None
         return True
 
 

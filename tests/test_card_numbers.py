@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.card_numbers import card_numbers
+from engine.card_numbers import card_numbers, without_card_numbers
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,22 @@ def test_a_card_number_is_refused(number: str) -> None:
 def test_other_numbers_pass(text: str) -> None:
     """A wrong check digit, an unknown issuer or another length is no card number."""
     assert list(card_numbers({"note": text})) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("my card 4242 4242 4242 4242, thanks", "my card ***, thanks"),
+        ({"note": ["4242-4242-4242-4242"]}, {"note": ["***"]}),
+        ({"pay 4242424242424242": 1}, {"pay ***": 1}),
+        (
+            {"id": "4242424242424242", "number": 4242424242424242},
+            {"id": "4242424242424242", "number": 4242424242424242},
+        ),
+        ("order 4242424242424241", "order 4242424242424241"),
+        (None, None),
+    ],
+)
+def test_what_comes_from_outside_is_kept_without_card_numbers(value: object, shown: object) -> None:
+    """In a text one is masked; what is nothing but digits may be an id, which must not be lost."""
+    assert without_card_numbers(value) == shown

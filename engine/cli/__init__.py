@@ -76,17 +76,28 @@ class _Group(click.Group):
             warnings.showwarning = _one_line
             try:
                 return super().invoke(ctx)
+            except click.UsageError as error:
+                if (message := _cleaned(error.message)) == error.message:
+                    raise
+                raise click.UsageError(message, error.ctx) from None
             except DefinitionError as error:
                 click.echo(f"{error}\n", err=True)
                 number = len(error.faults)
                 click.secho(f"{number} {'fault' if number == 1 else 'faults'}; nothing was done", fg="red", err=True)
                 ctx.exit(codes.WRONG)
             except EngineError as error:
-                click.echo(f"{click.style('Error:', fg='red')} {tables.lines(str(error))}", err=True)
+                click.echo(f"{click.style('Error:', fg='red')} {tables.lines(_cleaned(str(error)))}", err=True)
                 ctx.exit(codes.code_of(error))
             except KeyboardInterrupt:
                 click.echo("\nstopped", err=True)
                 ctx.exit(codes.STOPPED)
+
+
+def _cleaned(text: str) -> str:
+    """What was typed may be a secret of the host, and an error may quote it."""
+    from engine.settings import cleaned
+
+    return cleaned(text)
 
 
 def _one_line(message: Warning | str, *_: Any, **__: Any) -> None:

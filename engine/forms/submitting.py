@@ -6,10 +6,11 @@ the operation on it is the only name of what is to be done, so whoever posts aga
 
 from __future__ import annotations
 
+import json
 import logging
 import secrets
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -50,6 +51,7 @@ IN_PROGRESS = "This is still being worked on."
 UNKNOWN = "We do not know yet whether this was done. Please do not repeat it; we are finding out."
 UNMAPPED = "This was done, but we could not write it down. Please do not repeat it."
 CARD_NUMBER = "A card number does not belong here; only the card field may have it."
+OWN_KEY = "A key of this service does not belong here."
 NO_PAGE = "The page where this goes on could not be opened."
 
 log = logging.getLogger("engine")
@@ -128,7 +130,7 @@ class Forms:
         """As `Engine.submit`."""
         slip = slips.read(self._tokens, token, session, self._now())
         type = self._engine.catalog.request_type(slip.type)
-        data, filled = _read(type, slip, fields)
+        data, filled = _read(type, slip, fields, self._engine.settings.redact)
         try:
             return self._succeeded(type, slip, self._result(type, slip, data, filled))
         except DataError as error:
@@ -240,7 +242,7 @@ class Forms:
         return {name: self._engine.settings.get(source) for name, source in type.gateway.settings.items()}
 
 
-def _read(type: RequestType, slip: Slip, fields: Fields) -> tuple[dict[str, Any], Filled]:
+def _read(type: RequestType, slip: Slip, fields: Fields, redact: Callable[[str], str]) -> tuple[dict[str, Any], Filled]:
     """The data of the request, and what was typed with what is wrong with it already."""
     offered = [field for name in slip.offered if (field := _field(type, slip, name))]
     if isinstance(fields, Mapping):
@@ -260,6 +262,9 @@ def _read(type: RequestType, slip: Slip, fields: Fields) -> tuple[dict[str, Any]
     if holds_card_number(typed) or holds_card_number(texts):
         # Said alone and shown without what was typed, for the schema's problems and the page would repeat the number.
         return {}, Filled({}, [Problem("", CARD_NUMBER)])
+    whole = json.dumps([typed, texts], default=str)
+    if redact(whole) != whole:
+        return {}, Filled({}, [Problem("", OWN_KEY)])
     problems = [Problem(f"/{name}", message) for name, message in wrong.items()]
     problems += [
         *narrowed_problems(type, slip, typed),

@@ -116,6 +116,12 @@ class SqlStore:
         """The file that an SQLite database is, None for a server."""
         return Path(self._url.database) if self._url.get_backend_name() == "sqlite" and self._url.database else None
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What of the URL must not be shown; not a plain word, as on a developer's machine: it stands in many texts."""
+        given = (self._url.password, self._url.query.get("password"))
+        return tuple(str(one) for one in given if one and not str(one).isalpha())
+
     def __str__(self) -> str:
         return str(self.file or _safe(self._url))
 

@@ -16,8 +16,8 @@ from flask import Response, abort, request, url_for
 from engine.card_numbers import holds_card_number
 from engine.descriptions import repeats
 from engine.errors import CallError, DataError, EngineError, Problem
-from engine.forms.fields import ABSENT, Field, as_texts, field_of, misposted, value_of
-from engine.forms.submitting import CARD_NUMBER, INVALID
+from engine.forms.fields import ABSENT, Field, as_texts, field_of, misposted, unseen, value_of
+from engine.forms.submitting import CARD_NUMBER, INVALID, OWN_KEY
 from engine.request_types import RequestType
 from engine.seals import is_sealed
 from engine.settling import Result
@@ -50,9 +50,10 @@ def send(gateway: str, name: str) -> Response:
     type, posted = known(engine, gateway, name), gate.fields()
     fields = fields_of(type)
     given = {name: texts for name, texts in posted.lists() if name not in _OWN_FIELDS}
-    if holds_card_number(given):
-        return _form(type, fields, {}, [Problem("", CARD_NUMBER)])
-    texts = {name: many[-1] for name, many in given.items()}
+    whole = json.dumps(given)
+    if holds_card_number(given) or engine.settings.redact(whole) != whole:
+        return _form(type, fields, {}, [Problem("", CARD_NUMBER if holds_card_number(given) else OWN_KEY)])
+    texts = {name: many[-1] for name, many in given.items() if name not in unseen(fields)}
     problems = [Problem(f"/{name}", said) for name, said in misposted(fields, given).items()]
     if engine.settings.live and posted.get("really") != "yes":
         problems.append(Problem("", NOT_MEANT))
