@@ -1,6 +1,6 @@
 """What tests of the command line share: a command run here or in a process of its own, a gateway, a host's folder.
 
-The generator and factory functions are made fixtures by the modules that need them.
+The fixtures are every test's: `conftest` takes them from here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from click.testing import CliRunner, Result
 from hosts import SECRETS, SHOP, write
 
 from engine.cli import group
-from engine.store.sql import SqlStore
 
 KEYS = {name: value for name, value in SECRETS.items() if name != "SHOP_OTHER_HOOK"}
 CHECKOUT = Path(__file__).parent.parent
@@ -98,7 +97,8 @@ class Gateway:
         return f"http://127.0.0.1:{self.server.server_port}"
 
 
-def a_gateway() -> Iterator[Gateway]:
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
     """A gateway, started for one test and ended after it."""
     made = Gateway()
     yield made
@@ -107,28 +107,22 @@ def a_gateway() -> Iterator[Gateway]:
     made.thread.join()
 
 
-def nothing_shipped(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No shipped files, for tests that do not need them."""
     empty = tmp_path_factory.mktemp("shipped")
     monkeypatch.setattr("engine.reloading.shipped", lambda: empty)
 
 
-def a_shop(tmp_path: Path, alone: None) -> Path:
+@pytest.fixture
+def bare_shop(tmp_path: Path, alone: None) -> Path:
     """A host of the shop's files, with its keys in .env and no store yet."""
     del alone
     return write(tmp_path, {**SHOP, ".env": "".join(f"{name}={value}\n" for name, value in KEYS.items())})
 
 
-def an_empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database without a record: making one takes longer than most tests."""
-    path = tmp_path_factory.mktemp("store") / "callsheet.sqlite3"
-    store = SqlStore(path)
-    store.upgrade()
-    store.close()
-    return path
-
-
-def a_shop_with_store(bare_shop: Path, empty_store: Path) -> Path:
+@pytest.fixture
+def shop(bare_shop: Path, sqlite_master: Path) -> Path:
     """The same with an empty store."""
-    shutil.copy(empty_store, bare_shop / "callsheet.sqlite3")
+    shutil.copy(sqlite_master, bare_shop / "callsheet.sqlite3")
     return bare_shop

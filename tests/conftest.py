@@ -10,10 +10,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from commands import alone, bare_shop, gateway, shop
 from postgres import Databases, running_server
 
 from engine.store.sql import SqlStore
 from engine.store.tables import METADATA
+
+__all__ = ["alone", "bare_shop", "gateway", "shop"]  # fixtures that stand in other modules
 
 pytest.register_assert_rewrite("store_contract")
 

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from commands import a_shop, nothing_shipped, process, run
+from commands import process, run
 from hosts import SHOP, write
 
 from engine.cli import group
 
-alone = pytest.fixture(nothing_shipped)
-shop = pytest.fixture(a_shop)
+
+@pytest.fixture
+def shop(bare_shop: Path) -> Path:
+    """Without a store yet."""
+    return bare_shop
 
 
 def test_help_names_every_command_and_imports_nothing_heavy(tmp_path: Path) -> None:

@@ -8,28 +8,13 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from commands import (
-    KEYS,
-    Gateway,
-    a_gateway,
-    a_shop,
-    a_shop_with_store,
-    an_empty_store,
-    nothing_shipped,
-    run,
-)
+from commands import KEYS, Gateway, run
 from hosts import SHOP, OnlyHere, Told, ok, write
 
 from engine.cli import group
 from engine.core import Engine
 from engine.errors import RejectedError
 from engine.signatures import SHIPPED, sign
-
-alone = pytest.fixture(nothing_shipped)
-gateway = pytest.fixture(a_gateway)
-bare_shop = pytest.fixture(a_shop)
-empty_store = pytest.fixture(scope="session")(an_empty_store)
-shop = pytest.fixture(a_shop_with_store)
 
 
 @pytest.fixture(scope="session")

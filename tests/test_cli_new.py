@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from commands import CHECKOUT, nothing_shipped, run
+from commands import CHECKOUT, run
 from hosts import write
 
 from engine.cases import CaseRunner, read_cases
@@ -16,8 +16,6 @@ from engine.cli.new import _schema
 from engine.credentials import keys_of
 from engine.seals import Sealer, Tokens
 from engine.settings import Settings
-
-alone = pytest.fixture(nothing_shipped)
 
 
 def test_init_lays_out_a_host(tmp_path: Path) -> None:

@@ -7,18 +7,11 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import pytest
-from commands import KEYS, Gateway, a_gateway, a_shop, a_shop_with_store, an_empty_store, command, nothing_shipped, run
+from commands import KEYS, Gateway, command, run
 from hosts import OnlyHere
 
 from engine.core import Engine
 from engine.signatures import SHIPPED, sign
-
-alone = pytest.fixture(nothing_shipped)
-gateway = pytest.fixture(a_gateway)
-bare_shop = pytest.fixture(a_shop)
-empty_store = pytest.fixture(scope="session")(an_empty_store)
-shop = pytest.fixture(a_shop_with_store)
 
 
 def the(shop: Path, kind: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from urllib.request import urlopen
 
 import pytest
 from click.testing import CliRunner
-from commands import KEYS, Gateway, a_gateway, a_shop, command, nothing_shipped, process, run
+from commands import KEYS, Gateway, command, process, run
 from hosts import SHOP, write
 
 from engine.cli import group
@@ -16,9 +16,11 @@ from engine.cli.opening import Opening
 from engine.cli.running import served_app
 from engine.core import Engine
 
-alone = pytest.fixture(nothing_shipped)
-gateway = pytest.fixture(a_gateway)
-shop = pytest.fixture(a_shop)
+
+@pytest.fixture
+def shop(bare_shop: Path) -> Path:
+    """Without a store yet."""
+    return bare_shop
 
 
 def test_serve_answers_and_ends_cleanly(tmp_path: Path) -> None:

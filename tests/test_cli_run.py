@@ -16,27 +16,11 @@ from typing import Any
 
 import pytest
 from click.testing import Result
-from commands import (
-    CHECKOUT,
-    Gateway,
-    a_gateway,
-    a_shop,
-    a_shop_with_store,
-    an_empty_store,
-    command,
-    nothing_shipped,
-    run,
-)
+from commands import CHECKOUT, Gateway, command, run
 from hosts import write
 from rates import limited
 
 from engine.cli.meter import Meter, duration
-
-alone = pytest.fixture(nothing_shipped)
-gateway = pytest.fixture(a_gateway)
-bare_shop = pytest.fixture(a_shop)
-empty_store = pytest.fixture(scope="session")(an_empty_store)
-plain_shop = pytest.fixture(a_shop_with_store)
 
 ORDER = """\
 summary: Order many things.
@@ -59,9 +43,9 @@ PAYMENT = """\
 
 
 @pytest.fixture
-def shop(plain_shop: Path) -> Path:
+def shop(shop: Path) -> Path:
     """A shop whose payments are as many as there are calls."""
-    return write(plain_shop, {"response_mappers/shop/pay.json.j2": PAYMENT})
+    return write(shop, {"response_mappers/shop/pay.json.j2": PAYMENT})
 
 
 def rows(shop: Path, text: str | bytes, name: str = "rows.csv") -> str:

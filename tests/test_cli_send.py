@@ -9,24 +9,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from commands import (
-    KEYS,
-    Answer,
-    Gateway,
-    a_gateway,
-    a_shop,
-    a_shop_with_store,
-    an_empty_store,
-    nothing_shipped,
-    run,
-)
+from commands import KEYS, Answer, Gateway, run
 from hosts import SHOP, write
-
-alone = pytest.fixture(nothing_shipped)
-gateway = pytest.fixture(a_gateway)
-bare_shop = pytest.fixture(a_shop)
-empty_store = pytest.fixture(scope="session")(an_empty_store)
-shop = pytest.fixture(a_shop_with_store)
 
 
 def test_send_tells_what_was_sent_answered_and_kept(shop: Path, gateway: Gateway) -> None:

@@ -7,15 +7,11 @@ from typing import Any
 
 import click
 import pytest
-from commands import a_shop, nothing_shipped, run
+from commands import run
 from hosts import write
 
 from engine.cli import tables
 from engine.cli.arguments import data_file, data_from, where_from
-
-alone = pytest.fixture(nothing_shipped)
-shop = pytest.fixture(a_shop)
-
 
 SCHEMA = {
     "properties": {
@@ -33,6 +29,12 @@ SCHEMA = {
         "proof": {"type": "object", "properties": {"base64": {"type": "string"}}},
     }
 }
+
+
+@pytest.fixture
+def shop(bare_shop: Path) -> Path:
+    """Without a store yet."""
+    return bare_shop
 
 
 @pytest.mark.parametrize(

@@ -8,16 +8,13 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
-from commands import Answer, Gateway, a_gateway, an_empty_store, run
+from commands import Answer, Gateway, run
 from hosts import write
 
 from engine.core import Engine
 from engine.endpoints import named_by
 from engine.seals import new_key
 from engine.signatures import SHIPPED, sign
-
-empty_store = pytest.fixture(scope="session")(an_empty_store)
-gateway = pytest.fixture(a_gateway)
 
 URL = "https://lamps.example/callsheet/webhooks/stripe"
 SECRET = "whsec_of_the_endpoint_0123456789"
@@ -62,10 +59,10 @@ def endpoints(gateway: Gateway) -> Endpoints:
 
 
 @pytest.fixture
-def home(tmp_path: Path, empty_store: Path) -> Path:
+def home(tmp_path: Path, sqlite_master: Path) -> Path:
     """A host that may seal."""
     keys = f"STRIPE_SECRET_KEY=sk_test_1234567890\nCALLSHEET_ENCRYPTION_KEY={new_key()}\n"
-    (tmp_path / "callsheet.sqlite3").write_bytes(empty_store.read_bytes())
+    (tmp_path / "callsheet.sqlite3").write_bytes(sqlite_master.read_bytes())
     return write(tmp_path, {".env": keys})
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import Gateway, a_gateway, a_shop, a_shop_with_store, an_empty_store, nothing_shipped, run
+from commands import Gateway, run
 from hosts import SECRETS, SHOP, Host, OnlyHere, failure, host, ok, write
 from test_inbox import REFUNDED, receive
 
@@ -24,12 +24,6 @@ from engine.records import Change, RecordType, Scope
 from engine.seals import new_key
 from engine.store.sql import SqlStore
 from engine.web import Callsheet
-
-alone = pytest.fixture(nothing_shipped)
-gateway = pytest.fixture(a_gateway)
-bare_shop = pytest.fixture(a_shop)
-empty_store = pytest.fixture(scope="session")(an_empty_store)
-shop = pytest.fixture(a_shop_with_store)
 
 FORM_KEY = "form_0123456789abcdef0123456789abcdef"
 
@@ -387,11 +381,11 @@ URL = "https://lamps.example/callsheet/webhooks/stripe"
 
 
 @pytest.fixture
-def home(tmp_path: Path, empty_store: Path) -> Path:
+def home(tmp_path: Path, sqlite_master: Path) -> Path:
     """A host that uses Stripe and may seal."""
     keys = f"STRIPE_SECRET_KEY=sk_test_1234567890\nCALLSHEET_ENCRYPTION_KEY={new_key()}\n"
     write(tmp_path, {".env": keys})
-    for name, content in ((".env", keys.encode()), ("callsheet.sqlite3", empty_store.read_bytes())):
+    for name, content in ((".env", keys.encode()), ("callsheet.sqlite3", sqlite_master.read_bytes())):
         (tmp_path / name).write_bytes(content)
         (tmp_path / name).chmod(0o600)
     return tmp_path

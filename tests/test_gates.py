@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import Gateway, a_gateway
+from commands import Gateway
 from hosts import SHOP, CountingStore, Hours, host, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -40,8 +40,6 @@ PAID = """\
 """
 ONCE = ("shop/pay_once", PAY)
 SOON = 25.0  # seconds of patience
-
-gateway = pytest.fixture(a_gateway)
 
 
 class Passing(Hours):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import Gateway, a_gateway, process
+from commands import Gateway, process
 from flask import Flask
 from hosts import SECRETS, SHOP, OnlyHere, failure, host, ok, write
 from prometheus_client import CollectorRegistry
@@ -33,7 +33,6 @@ KEY = "a-key-for-the-scraper-4711"
 PAGE = "/callsheet/metrics"
 ALLOWED = {"Authorization": f"Bearer {KEY}"}
 
-gateway = pytest.fixture(a_gateway)
 Numbers = dict[tuple[str, ...], float]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import Gateway, a_gateway, a_shop, a_shop_with_store, an_empty_store, nothing_shipped, run
+from commands import Gateway, run
 from hosts import SECRETS, SHOP, OnlyHere, Told, failure, ok, refusal, write
 
 from engine.context import Clock
@@ -22,12 +22,6 @@ from engine.purging import BATCH, Purged, purge
 from engine.records import Record
 from engine.signatures import SHIPPED, sign
 from engine.store.sql import SqlStore
-
-alone = pytest.fixture(nothing_shipped)
-gateway = pytest.fixture(a_gateway)
-bare_shop = pytest.fixture(a_shop)
-empty_store = pytest.fixture(scope="session")(an_empty_store)
-shop = pytest.fixture(a_shop_with_store)
 
 MARK = "Ada-Lovelace-of-12-St-James-Square"
 AGE = timedelta(days=90)

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from commands import KEYS, a_shop, command, nothing_shipped, run
+from commands import KEYS, command, run
 from hosts import write
 
 from engine.cases import form_pairs, read_cases
@@ -22,9 +22,6 @@ from engine.catalog import load, shipped
 from engine.errors import DefinitionError
 from engine.reference import Site
 from engine.reference import write as write_site
-
-alone = pytest.fixture(nothing_shipped)
-shop = pytest.fixture(a_shop)
 
 VOID = {"meta", "link", "input", "br"}
 CASE = """\
@@ -35,6 +32,12 @@ receives: {body: {id: p1, amount: 5}}
 after:
   sale: [{gateway_id: p1, amount: 5, state: paid}]
 """
+
+
+@pytest.fixture
+def shop(bare_shop: Path) -> Path:
+    """Without a store yet."""
+    return bare_shop
 
 
 class Checked(HTMLParser):

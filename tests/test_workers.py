@@ -16,7 +16,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from commands import CHECKOUT, KEYS, Gateway, a_gateway, a_shop, nothing_shipped, process, run
+from commands import CHECKOUT, KEYS, Gateway, process, run
 from flask import Flask
 from hosts import OnlyHere, write
 from postgres import running_server
@@ -30,13 +30,15 @@ from engine.records import Change
 from engine.signatures import SHIPPED, sign
 from engine.web import Callsheet
 
-alone = pytest.fixture(nothing_shipped)
-gateway = pytest.fixture(a_gateway)
-shop = pytest.fixture(a_shop)
-
 LEASE = 2  # seconds, so that nobody has to wait for a minute
 CODE = f"from engine import calls, workers; calls.LEASE, workers.BEAT, workers.SILENT = {LEASE}, 1, 3; "
 CODE += "from engine.cli import main; main()"
+
+
+@pytest.fixture
+def shop(bare_shop: Path) -> Path:
+    """Without a store yet."""
+    return bare_shop
 
 
 class Bank:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import Gateway, a_gateway, a_shop, nothing_shipped, run
+from commands import Gateway, run
 from hosts import SECRETS, Host, OnlyHere, failure, host, ok, refusal, write
 
 from engine.calls import is_private
@@ -31,10 +31,6 @@ from engine.schemas import Schema
 from engine.seals import is_sealed, new_key
 from engine.store.sql import SqlStore
 from engine.write_only import marks, parts, replaced
-
-alone = pytest.fixture(nothing_shipped)
-gateway = pytest.fixture(a_gateway)
-bare_shop = pytest.fixture(a_shop)
 
 NUMBER, LAST_FOUR = 'AX"19+7&%\\é', "0417"
 PERSON: dict[str, Any] = {"name": "Ada", "number": NUMBER, "papers": [{"kind": "tax", "code": LAST_FOUR}]}
