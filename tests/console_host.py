@@ -18,11 +18,13 @@ from html_pages import Page
 from werkzeug.security import generate_password_hash
 from werkzeug.test import TestResponse
 
+from engine.calls import CALL
 from engine.context import Clock
 from engine.core import Engine
 from engine.dispatcher import Answer, Failure
 from engine.errors import CallError
-from engine.records import Record
+from engine.inbox import EVENT
+from engine.records import Change, Record
 from engine.request_types import Request
 from engine.sandbox import Material, Sandbox
 from engine.seals import new_key
@@ -33,7 +35,7 @@ from engine.web import Callsheet
 from engine.web.console.accounts import SETTING
 
 PASSWORD = "correct horse battery"
-DECLINED, LOST, STRANGE, LISTED = 13, 14, 15, 16  # amounts, and what the shop's gateway answers to them
+DECLINED, LOST, STRANGE = 13, 14, 15  # amounts, and what the shop's gateway answers to them
 
 LOOK_UP = """\
 summary: Look for the payment that a call made.
@@ -73,6 +75,9 @@ class Bank:
         self.stripe = Sandbox(_material(), gateways=["stripe"])
         self.numbers = itertools.count(1)
         self.sent: list[Request] = []
+        self.answers: dict[int, Answer | Failure | None] = {
+            LOST: Failure("read_timeout", sent=True, message="no answer within 30 s", seconds=0.2)
+        }
 
     def send(
         self, request: Request, *, credentials: Mapping[str, str], deadline: float, answer_limit: int | None = None
@@ -82,19 +87,25 @@ class Bank:
             return self.stripe.send(request, credentials=credentials, deadline=deadline)
         amount = json.loads(request.body)["amount"] if request.body else 0
         id = f"p{next(self.numbers)}"
-        answers: dict[int, Answer | Failure] = {
+        told: dict[int, Answer | Failure | None] = {
             0: ok({"items": [{"id": id, "amount": 5}]}),
             DECLINED: refusal("Your card has no funds.", payment=id),
-            LOST: Failure("read_timeout", sent=True, message="no answer within 30 s", seconds=0.2),
             STRANGE: ok({"id": id, "amount": f"{amount}.00 EUR", "note": "<script>alert(1)</script>"}),
+            **self.answers,
         }
-        return answers.get(amount, ok({"id": id, "amount": amount}, x_request=f"req_{id}"))
+        return told.get(amount) or ok({"id": id, "amount": amount}, x_request=f"req_{id}")
+
+
+def _noted(number: int) -> dict[str, Any]:
+    return {"id": f"evt_{number}", "type": "payment.noted", "payment": f"n{number}", "amount": number}
 
 
 class ConsoleHost:
     """The host, and a client that may sign in."""
 
-    def __init__(self, root: Path, *, store: Store | None = None, worker: bool = False, **environment: str) -> None:
+    def __init__(
+        self, root: Path, *, store: Store | None = None, worker: bool = False, reload: bool = False, **environment: str
+    ) -> None:
         self.root, self.bank = write(root, FILES), Bank()
         secrets = {
             **SECRETS,
@@ -105,7 +116,7 @@ class ConsoleHost:
         }
         clock = Clock(sleep=lambda _: None)
         self.engine = Engine(
-            root, store=store or MemoryStore(), environment=secrets, dispatcher=self.bank, clock=clock, reload=True
+            root, store=store or MemoryStore(), environment=secrets, dispatcher=self.bank, clock=clock, reload=reload
         )
         self.app = Flask("shop", root_path=str(root))
         self.app.testing = True
@@ -140,9 +151,21 @@ class ConsoleHost:
 
     def receive(self, number: int, type: str = "payment.noted", **more: Any) -> Record:
         """An event of the shop's gateway."""
-        event = {"id": f"evt_{number}", "type": type, "payment": f"n{number}", "amount": number, **more}
-        body = json.dumps(event).encode()
+        body = json.dumps({**_noted(number), "type": type, **more}).encode()
         return self.engine.receive("shop", sign(scheme_of("stripe"), SECRETS["SHOP_HOOK"], body, time.time()), body)
+
+    def rewrite(self, call: Record, **properties: Any) -> None:
+        """Have a call's row be as nothing in a test would make it."""
+        self.engine.store.apply([Change("update", CALL, call.scope, {"id": call.id}, properties)])
+
+    def keep_events(self, number: int) -> None:
+        """Have as many events in the inbox, which were processed long ago."""
+        one = self.receive(0)
+        rows = [
+            {**one.properties, "key": f"k{place}", "event_id": f"e{place}", "body": json.dumps(_noted(place))}
+            for place in range(1, number)
+        ]
+        self.engine.store.apply([Change("insert", EVENT, one.scope, {}, row) for row in rows])
 
     def call(self, id: str) -> Record:
         """A call as it is now."""

@@ -14,16 +14,19 @@ from hosts import SECRETS
 from html_pages import Page
 
 from engine.errors import StoreError
+from engine.purging import purge
 from engine.records import Change, Record, Scope
 from engine.stories import steps
 from engine.web.console import charts, lists, overview, searching, shown
 
 CONSOLE = "/callsheet/console"
+LIVE_KEY = "live_4eC39HqLyjWDarjtT1zdp7dc"
 
 
 @pytest.fixture
-def console(tmp_path: Path) -> ConsoleHost:
-    made = ConsoleHost(tmp_path)
+def console(tmp_path: Path, request: pytest.FixtureRequest) -> ConsoleHost:
+    """A host that ann has signed in to; with a parameter, it follows its files."""
+    made = ConsoleHost(tmp_path, reload=getattr(request, "param", False))
     made.sign_in()
     return made
 
@@ -242,17 +245,8 @@ def test_what_is_remote_is_text_and_never_a_tag(console: ConsoleHost) -> None:
     event = console.receive(1, type="payment.noted", payment="<img src=x onerror=alert(1)>", note="\ud800\u202e\0")
     assert console.get(f"/events/{event.id}").all("img") == []
     assert console.get("/records/sale").all("img") == []
-    raw = Change(
-        "update", _call_type(), call.scope, {"id": call.id}, {"answer": {**call["answer"], "body": "\udcff<b>"}}
-    )
-    console.engine.store.apply([raw])
+    console.rewrite(call, answer={**call["answer"], "body": "\udcff<b>"})
     assert "<b>" in console.get(f"/calls/{call.id}").text
-
-
-def _call_type() -> Any:
-    from engine.calls import CALL
-
-    return CALL
 
 
 def test_what_is_sealed_or_too_long_is_not_shown(console: ConsoleHost) -> None:
@@ -266,6 +260,7 @@ def test_what_is_sealed_or_too_long_is_not_shown(console: ConsoleHost) -> None:
     assert len(long.text) == shown.LONGEST
 
 
+@pytest.mark.parametrize("console", [True], indirect=True, ids=["reload"])
 def test_calls_lead_to_what_asked_for_them_and_what_followed(console: ConsoleHost) -> None:
     folder = console.root / "webhook_processors/shop"
     (folder / "payment.asked.json.j2").write_text('{"send": "shop/pay", "data": {"amount": 5}}')
@@ -287,6 +282,7 @@ def test_a_call_that_is_not_there_is_a_page(console: ConsoleHost) -> None:
 # What can be done with it ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("console", [True], indirect=True, ids=["reload"])
 def test_a_mended_mapper_is_run_again_from_the_page(console: ConsoleHost) -> None:
     call = console.pay(STRANGE)
     assert "could not be mapped" in follow(console, console.post(f"/calls/{call.id}/remap", reason="to see"))
@@ -359,8 +355,7 @@ def test_each_state_offers_what_fits_it(console: ConsoleHost) -> None:
     for amount, offered in expected.items():
         call = console.pay(amount)
         if amount == LOST:
-            late = {"due": "2030-01-01T00:00:00.000Z"}
-            console.engine.store.apply([Change("update", _call_type(), call.scope, {"id": call.id}, late)])
+            console.rewrite(call, due="2030-01-01T00:00:00.000Z")
         forms = [form["action"] for form in console.get(f"/calls/{call.id}").all("form") if "/calls/" in form["action"]]
         assert {action.rpartition("/")[2] for action in forms} == offered
     assert once.id == queued.id
@@ -392,11 +387,20 @@ def test_an_event_is_processed_again(console: ConsoleHost) -> None:
     assert "ann replayed: now" in said(console.get(f"/events/{event.id}"))
 
 
-def test_what_is_quarantined_is_not_processed(console: ConsoleHost) -> None:
+def test_what_is_not_for_this_host_is_put_aside_again(console: ConsoleHost) -> None:
     event = console.receive(3, live=True)
-    assert not [form for form in console.get(f"/events/{event.id}").all("form") if "replay" in form["action"]]
-    assert console.post(f"/events/{event.id}/replay", reason="now").status_code == 409
+    assert "it is quarantined" in follow(console, console.post(f"/events/{event.id}/replay", reason="now"))
     assert console.post("/replays", state="quarantined", reason="now").status_code == 422
+
+
+def test_what_was_purged_says_so(console: ConsoleHost) -> None:
+    call, event = console.pay(5), console.receive(3)
+    list(purge(console.engine, timedelta(seconds=-60)))
+    assert said(console.get(f"/calls/{call.id}")).count("its SHA-256 was") == 2
+    page = console.get(f"/events/{event.id}")
+    assert "(purged at" in said(page)
+    assert not [form for form in page.all("form") if "replay" in form["action"]]
+    assert "was purged" in follow(console, console.post(f"/events/{event.id}/replay", reason="now"))
 
 
 def test_many_events_are_processed_again_by_a_worker(console: ConsoleHost) -> None:
@@ -406,7 +410,7 @@ def test_many_events_are_processed_again_by_a_worker(console: ConsoleHost) -> No
     page = Page(console.client.get(begun.location).text)
     assert page.all("progress")[0]["value"] == "0.0000"
     assert "callsheet worker does the work" in said(page)
-    console.engine.run_due()
+    console.engine.run_due(limit=1)
     assert 0 < float(Page(console.client.get(begun.location).text).all("progress")[0]["value"]) < 1
     while console.engine.run_due():
         pass
@@ -521,7 +525,7 @@ def test_a_form_is_filled_in_as_another_call_was(console: ConsoleHost) -> None:
 
 
 def test_live_money_is_moved_by_nobody_who_does_not_say_so(tmp_path: Path) -> None:
-    console = ConsoleHost(tmp_path, CALLSHEET_MODE="live", SHOP_KEY="live_4eC39HqLyjWDarjtT1zdp7dc")
+    console = ConsoleHost(tmp_path, CALLSHEET_MODE="live", SHOP_KEY=LIVE_KEY, STRIPE_SECRET_KEY=f"sk_{LIVE_KEY}")
     console.sign_in()
     page = console.get("/types/shop/pay/try")
     assert "This is live money." in said(page)

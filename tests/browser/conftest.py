@@ -34,11 +34,12 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def visit(chromium: Browser) -> Iterator[Callable[..., Visit]]:
+def visit(chromium: Browser, serve: Callable[[Any], str]) -> Iterator[Callable[..., Visit]]:
     """Begin a session: `visit()`, or `visit(stubs={"https://js.stripe.com/": SCRIPT}, **options of new_context)`.
 
     At the end of the test no session has asked for anything elsewhere, and no page did anything wrong.
     """
+    del serve  # a page that still asks for something must be closed before its server is
     visits: list[Visit] = []
 
     def begin(stubs: dict[str, str] | None = None, **options: Any) -> Visit:

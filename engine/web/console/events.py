@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from flask import Response, abort, url_for
+from flask import Response, url_for
 
 from engine.core import Engine
 from engine.errors import EngineError
@@ -51,12 +51,11 @@ def event(id: str) -> Response:
     return render(
         "event.html",
         event=found,
-        body=shown.body(engine, found["body"], "application/json"),
+        body=shown.event_body(engine, found),
         changed=changed(engine, found),
         cause=_cause(engine, found),
         followed=engine.find("call", parent=found.id, order="id", limit=FOLLOWED),
         processor=engine.catalog.processors.get(f"{found.scope.gateway}/{found['event_type'].replace('/', '.')}"),
-        replays=found["state"] != "quarantined",
     )
 
 
@@ -71,11 +70,9 @@ def replay(id: str) -> Response:
     """Have one event processed again."""
     engine = engine_of()
     found = one(engine, "event", id)
-    if found["state"] == "quarantined":
-        abort(409, "What is quarantined is not for this host, and is not processed here.")
     try:
         state = engine.replay(found, gate.person().name, reason())["state"]
-        gate.say(f"Processed again; it is {state}.", bad=state in {"failed", "dead"})
+        gate.say(f"Processed again; it is {state}.", bad=state not in {"processed", "ignored"})
     except EngineError as error:
         gate.say(str(error), bad=True)
     return go(url_for(".event", id=found.id))

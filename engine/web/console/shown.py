@@ -1,7 +1,7 @@
 """A request, an answer and a value as a page shows them.
 
-Hides: that what was sealed is not shown, that no secret is, how a body is read by its Content-Type, and that one may be
-a megabyte long.
+Hides: that what was sealed is not shown, that no secret is, how a body is read by its Content-Type, that one may be a
+megabyte long, and that one may have been purged.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def request_of(engine: Engine, call: Record) -> Sent:
     except UnknownNameError:
         headers.append(("Authorization", "of a request type whose file is gone"))
     line = engine.settings.redact(f"{kept['method']} {kept['url']}")
-    return Sent(line, _masked(engine, headers), body(engine, kept.get("body"), _content_type(headers)))
+    return Sent(line, _masked(engine, headers), _body(engine, call, kept, _content_type(headers)))
 
 
 def answer_of(engine: Engine, call: Record) -> Answered | None:
@@ -69,8 +69,21 @@ def answer_of(engine: Engine, call: Record) -> Answered | None:
     if not kept:
         return None
     headers = list(kept["headers"].items())
-    text = body(engine, kept.get("body"), _content_type(headers))
+    text = _body(engine, call, kept, _content_type(headers))
     return Answered(kept["status"], round(kept["seconds"] * 1000), _masked(engine, headers), text)
+
+
+def event_body(engine: Engine, event: Record) -> Body:
+    """The body of an event, as it came."""
+    return _body(engine, event, event.properties, "application/json")
+
+
+def _body(engine: Engine, row: Record, kept: Mapping[str, Any], content_type: str) -> Body:
+    if row.get("purged"):
+        hashed = f"; its SHA-256 was {kept['sha256']}" if kept.get("sha256") else ""
+        said = f"(purged at {row['purged']}{hashed})"
+        return Body(said, said)
+    return body(engine, kept.get("body"), content_type)
 
 
 def body(engine: Engine, kept: str | None, content_type: str) -> Body:
