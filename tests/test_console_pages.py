@@ -265,6 +265,7 @@ def test_calls_lead_to_what_asked_for_them_and_what_followed(console: ConsoleHos
     folder = console.root / "webhook_processors/shop"
     (folder / "payment.asked.json.j2").write_text('{"send": "shop/pay", "data": {"amount": 5}}')
     event = console.receive(1, type="payment.asked")
+    console.engine.run_due()
     (call,) = console.engine.find("call")
     assert f"{CONSOLE}/calls/{call.id}" in links(console.get(f"/events/{event.id}"), "/calls/")
     assert links(console.get(f"/calls/{call.id}"), "/events/") == [f"{CONSOLE}/events/{event.id}"]
@@ -409,7 +410,9 @@ def test_many_events_are_processed_again_by_a_worker(console: ConsoleHost) -> No
     begun = console.post("/replays", type="payment.noted", reason="mended")
     page = Page(console.client.get(begun.location).text)
     assert page.all("progress")[0]["value"] == "0.0000"
-    assert "callsheet worker does the work" in said(page)
+    assert "No worker has been heard of" in said(page)
+    console.engine.workers.pulse(threads=1).beat()
+    assert "the work goes on" in said(Page(console.client.get(begun.location).text))
     console.engine.run_due(limit=1)
     assert 0 < float(Page(console.client.get(begun.location).text).all("progress")[0]["value"]) < 1
     while console.engine.run_due():
@@ -614,6 +617,15 @@ def test_the_first_page_names_what_needs_a_person(console: ConsoleHost) -> None:
     assert call.id in said(page)
     assert event.id in said(page)
     assert said(console.get("/badge")) == "2 need a person"
+
+
+def test_the_first_page_says_when_nobody_does_what_is_due(console: ConsoleHost) -> None:
+    console.engine.send_later("shop/pay", {"amount": 5}, due=datetime.now(UTC) - timedelta(hours=1))
+    assert "1 thing is due since" in said(console.get("/"))
+    console.engine.workers.pulse(threads=1).beat()
+    assert "1 worker lives and cannot keep up" in said(console.get("/"))
+    console.engine.run_due()
+    assert not [one for _, one in console.get("/").tags if one.get("role") == "alert"]
 
 
 def test_a_reaction_that_was_given_up_has_a_page(console: ConsoleHost) -> None:

@@ -18,8 +18,9 @@ LOOK = 500  # unknown calls, oldest first: those that no worker comes back to an
 
 def overview() -> Response:
     """The page."""
-    found = needing(engine_of())
-    return render("overview.html", found=found, badge=badge_of(found), newest=engine_of().find("call", limit=10))
+    engine = engine_of()
+    found, newest = needing(engine), engine.find("call", limit=10)
+    return render("overview.html", found=found, badge=badge_of(found), newest=newest, health=engine.workers.health())
 
 
 def badge() -> Response:

@@ -60,8 +60,8 @@ def replay(id: str) -> Response:
     """One replay and how far it is."""
     engine = engine_of()
     found = one(engine, "replay", id)
-    works_here = engine.wake is not None
-    return render("replay.html", replay=found, part=progress(found), works_here=works_here)
+    works = found["state"] != "running" or bool(engine.workers.health().workers)
+    return render("replay.html", replay=found, part=progress(found), works=works)
 
 
 def stop(id: str) -> Response:
