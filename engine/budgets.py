@@ -40,7 +40,8 @@ class Budget:
         self._store, self._now, self._name = store, clock.seconds, name
         self._gap = 1 / per_second
         self._most = max(1, int(SLICE * per_second))
-        self._lock = threading.Lock()
+        self._lock, self._counting = threading.Lock(), threading.Lock()
+        self._waiting = 0
         self._turns: deque[float] = deque()
         self._ends, self._size = 0.0, 1
 
@@ -49,7 +50,9 @@ class Budget:
 
         Raises StoreError.
         """
+        self._count(1)
         if not self._lock.acquire(timeout=max(0.0, latest - self._now())):
+            self._count(-1)
             return None  # whoever asks the store for turns has been waiting for it all the time
         try:
             now = self._now()
@@ -59,11 +62,16 @@ class Budget:
                 self._take(now, latest)
             return self._turns.popleft() if self._turns and self._turns[0] <= latest else None
         finally:
+            self._count(-1)
             self._lock.release()
 
+    def _count(self, more: int) -> None:
+        with self._counting:
+            self._waiting += more
+
     def _take(self, now: float, latest: float) -> None:
-        """Take turns: one for a lone call, twice as many as last time where those have not even come yet."""
-        size = min(2 * self._size, self._most) if self._ends > now else 1
+        """Take turns for all who wait here, and twice as many as last time where those have not even come yet."""
+        size = min(max(self._waiting, 2 * self._size if self._ends > now else 1), self._most)
         while True:
             given = self._given()
             begins = given if now <= given <= now + AHEAD + self._most * self._gap else now

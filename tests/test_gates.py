@@ -114,6 +114,26 @@ def test_where_many_wait_a_lease_is_for_many(hours: Passing) -> None:
     assert len(store.commits) == 1 + 1 + 1 + 1 + math.ceil((100 - 1 - 2 - 4) / 6)
 
 
+def test_who_waits_together_has_turns_together(hours: Passing) -> None:
+    """While one asks the store, others come; the next one asks for them all."""
+    clock = hours.clock()
+
+    class Slow(CountingStore):
+        def find(self, type: str, **how: Any) -> list[Record]:
+            while budget._waiting < 16 - len(turns):
+                time.sleep(0.001)
+            return super().find(type, **how)
+
+    turns: list[float | None] = []
+    store = Slow()
+    budget = budget_of(store, clock, per_second=100)
+    with ThreadPoolExecutor(16) as pool:
+        for one in [pool.submit(lambda: turns.append(budget.turn(clock.seconds() + 20))) for _ in range(16)]:
+            one.result(20)
+    assert sorted(round((turn or 0) - clock.seconds(), 6) for turn in turns) == [number / 100 for number in range(16)]
+    assert store.commits.count(["update rate_budget"]) <= 2
+
+
 def test_a_turn_that_comes_too_late_is_not_taken(hours: Passing) -> None:
     """Who cannot wait leaves it to others."""
     store, clock = MemoryStore(), hours.clock()
