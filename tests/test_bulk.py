@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import CHECKOUT
 from hosts import SECRETS, Host, OnlyHere, Told, failure, host, ok, refusal, write
+from postgres import Databases
 from rates import limited
 
 from engine import bulk, calls
@@ -366,3 +371,17 @@ def test_how_long_it_takes_at_least(tmp_path: Path) -> None:
         for number, row in enumerate(ROWS):
             one.take(number, row)
         assert one.least_seconds == seconds
+
+
+# Killed ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("store", ["sqlite", "postgresql"])
+def test_a_run_that_is_killed_carries_every_row_out_once(store: str, databases: Databases) -> None:
+    """Six times, at any moment: no row is lost, none is done twice, and the rate is kept all the time."""
+    command = [sys.executable, "-m", "tests.bulk", "--kills", "6", "--lease", "2", "--store", store]
+    environment = {**os.environ, "CALLSHEET_TEST_POSTGRES": databases.new()}
+    done = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
