@@ -51,23 +51,27 @@ class Budget:
         Raises StoreError.
         """
         self._count(1)
-        if not self._lock.acquire(timeout=max(0.0, latest - self._now())):
-            self._count(-1)
-            return None  # whoever asks the store for turns has been waiting for it all the time
         try:
-            now = self._now()
-            while self._turns and self._turns[0] + LATE < now:
-                self._turns.popleft()
-            if not self._turns:
-                self._take(now, latest)
-            return self._turns.popleft() if self._turns and self._turns[0] <= latest else None
+            if not self._lock.acquire(timeout=max(0.0, latest - self._now())):
+                return None  # the store has not answered another thread all the time
+            try:
+                return self._next(latest)
+            finally:
+                self._lock.release()
         finally:
             self._count(-1)
-            self._lock.release()
 
     def _count(self, more: int) -> None:
         with self._counting:
             self._waiting += more
+
+    def _next(self, latest: float) -> float | None:
+        now = self._now()
+        while self._turns and self._turns[0] + LATE < now:
+            self._turns.popleft()
+        if not self._turns:
+            self._take(now, latest)
+        return self._turns.popleft() if self._turns and self._turns[0] <= latest else None
 
     def _take(self, now: float, latest: float) -> None:
         """Take turns for all who wait here, and twice as many as last time where those have not even come yet."""

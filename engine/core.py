@@ -132,7 +132,7 @@ class Engine:
         )
         self._context = context
         gates = Gates(self.store, self.clock, live=self.settings.live)
-        self._sending = Sending(context, gates.of if dispatcher is None else _no_gate)
+        self._sending = Sending(context, gates.of if isinstance(context.dispatcher, Dispatcher) else _no_gate)
         self.recovery = Recovery(context, self._sending)
         self._inbox = Inbox(context, self._sending.settling, self.recovery.settle_by_event)
         self.replays = Replays(context, self._inbox)

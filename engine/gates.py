@@ -71,8 +71,8 @@ class Gate:
         self._places = threading.Semaphore(rate.in_flight or sys.maxsize)
         self._circuit = Circuit(clock)
 
-    def send(self, deadline: float, send: Callable[[], Sent]) -> Sent:
-        """What `send` brings, called when it is its turn; or a Failure, where it is not before the deadline is near.
+    def send(self, deadline: float, once: Callable[[], Sent]) -> Sent:
+        """What sending `once` brings, when its turn has come; a Failure where it does not before the deadline is near.
 
         `deadline` is an instant of `time.monotonic()`.
         """
@@ -88,7 +88,7 @@ class Gate:
                 return self._refused(began, "rate_limited", late)
             if not self._circuit.lets_through():
                 return self._refused(began, "circuit_open", _resting(self._circuit.rests))
-            sent_at, result = send()
+            sent_at, result = once()
             self._circuit.learn(result)
             return sent_at, result
         finally:
@@ -132,10 +132,8 @@ class Gates:
         if rate is None:
             return None
         if self._process != os.getpid():
-            self._process, self._gates = (
-                os.getpid(),
-                {},
-            )  # the parent's locks may be held for ever, and its turns are its
+            self._process = os.getpid()
+            self._gates = {}  # the parent's locks may be held for ever, and its turns are its own
         per_second, name = rate.live if self._live else rate.test, type.gateway.name
         key = (name, per_second, rate.in_flight)
         return self._gates.get(key) or self._gates.setdefault(key, self._new(name, rate, per_second))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import threading
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 from commands import Gateway
-from hosts import SHOP, CountingStore, Hours, host, write
+from hosts import SECRETS, SHOP, CountingStore, Hours, OnlyHere, Told, host, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rates import Counter, engine_at, limited, most_in_a_second, pay_all
@@ -25,7 +26,8 @@ from engine.budgets import AHEAD, LATE, Budget
 from engine.calls import LEASE
 from engine.catalog import load
 from engine.context import Clock
-from engine.dispatcher import Answer, Failure
+from engine.core import Engine
+from engine.dispatcher import Answer, Dispatcher, Failure, Sender
 from engine.errors import DefinitionError, StoreError, TransportError, UnknownOutcome
 from engine.gates import FAILURES, REST, Circuit, Gate, Gates
 from engine.records import Record
@@ -438,6 +440,19 @@ def test_the_mode_decides(tmp_path: Path, hours: Passing) -> None:
         assert gate
         moments = [gate.send(deadline(), lambda: (hours.now, WORKS))[0] for _ in range(2)]
         assert (moments[1] - moments[0]).total_seconds() == pytest.approx(gap)
+
+
+@pytest.mark.parametrize(("dispatcher", "waits"), [(Dispatcher(), True), (Told(), False)])
+def test_a_stand_in_is_not_limited(tmp_path: Path, hours: Passing, dispatcher: Sender, waits: bool) -> None:
+    """What a test or a demo puts in the dispatcher's place reaches no gateway; a dispatcher of one's own does."""
+    folder = write(tmp_path, limited("http://127.0.0.1:9", "{per_second: 1}"))
+    files, clock = OnlyHere(folder), hours.clock()
+    engine = Engine(folder, store=MemoryStore(), environment=SECRETS, dispatcher=dispatcher, clock=clock, files=files)
+    began = hours.now
+    for _ in range(3):
+        with contextlib.suppress(TransportError):
+            engine.send("shop/pay", PAY)
+    assert (hours.now - began >= timedelta(seconds=2)) == waits
 
 
 def test_without_a_rate_there_is_no_gate(tmp_path: Path) -> None:

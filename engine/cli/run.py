@@ -119,6 +119,8 @@ def _beside(rows: Path, label: str, kind: str) -> Path:
 
 def _check(bulk: Bulk, lines: Iterator[Line], rows: Path, *, as_json: bool) -> int:
     """Check every row, and tell what is wrong with each; returns how many are faulty."""
+    if sys.stderr.isatty():
+        click.echo(f"checking {rows}", err=True)
     faults: list[dict[str, Any]] = []
     total = faulty = 0
     for total, (line, data) in enumerate(lines, 1):  # noqa: B007 - counted
