@@ -248,7 +248,7 @@ def test_gateways_that_are_not_used_are_left_alone(tmp_path: Path) -> None:
     """The shipped files of a gateway are no reason to have its secrets; one secret of it is."""
     engine = Engine(tmp_path, environment={"CALLSHEET_SECRET_KEY": FORM_KEY})
     assert [one.said for one in examine(lambda: engine, offline=True) if one.about == "keys"] == [
-        "all keys of no gateway are set and well formed"
+        "no gateway is in use: none of their keys is set"
     ]
     asks = Engine(tmp_path, environment={"CALLSHEET_SECRET_KEY": FORM_KEY, "STRIPE_SECRET_KEY": "sk_test_0123456789"})
     missing = [one.where for one in examine(lambda: asks, offline=True) if one.about == "keys"]
@@ -325,6 +325,12 @@ def test_a_store_that_cannot_be_opened(shop: Path) -> None:
     findings = told(shop, "--offline")
     assert [one["about"] for one in findings if one["level"] == "problem"] == ["store"]
     assert {"files", "keys"} <= {one["about"] for one in findings}
+
+
+def test_a_store_that_is_none(shop: Path) -> None:
+    """What CALLSHEET_STORE names cannot be a store."""
+    (one,) = told(shop, CALLSHEET_STORE="mysql://localhost/shop")
+    assert (one["level"], one["where"]) == ("problem", "CALLSHEET_STORE")
 
 
 def test_faulty_files(shop: Path) -> None:
@@ -487,7 +493,7 @@ def test_live_money_needs_a_clean_bill(tmp_path: Path) -> None:
         (root / ".env").chmod(0o600)
         break_it(root)
         shop = host(root, **environment, CALLSHEET_MODE="live")
-        with pytest.raises(SettingError, match="CALLSHEET_MODE is live, so nothing is started: "):
+        with pytest.raises(SettingError, match="; nothing is started for live money before: "):
             Callsheet(Flask("lamps"), engine=shop.engine, worker=False)
     demand_fit(host(tmp_path / "test", CALLSHEET_SECRET_KEY="short").engine)
     demand_fit(host(tmp_path / "live", SHOP_KEY="live_0123456789", CALLSHEET_MODE="live").engine)

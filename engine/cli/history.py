@@ -97,7 +97,7 @@ def demand_state(type: str, state: str) -> None:
 
     known = OWN_TYPES[type].properties["state"]["enum"]
     if state not in known:
-        raise UnknownNameError(f"state of a {type}", state, known)
+        raise UnknownNameError(f"state of {'an' if type == 'event' else 'a'} {type}", state, known)
 
 
 def one(here: Opening, type: str, id: str) -> Record:

@@ -32,18 +32,23 @@ def examine(opened: Callable[[], Engine], *, offline: bool = False) -> list[Find
         return [_faulty(fault) for fault in error.faults]
     except SettingError as error:
         return [Finding("problem", "keys", error.message, error.name, keys.MEND)]
-    there, stored = False, list[Finding]()
-    try:
-        there = places.is_made(engine)
-        stored += places.store(engine)
-        stored += [*places.seals(engine), *work.findings(engine)] if there else []
     except StoreError as error:
-        there = False
-        stored.append(Finding("problem", "store", str(error), remedy="callsheet db status"))
-    registered = gateways.registered(engine) if there else set()
+        return [Finding("problem", "store", str(error), "CALLSHEET_STORE", keys.MEND)]
+    there, stored, registered = False, list[Finding](), set[tuple[str, str]]()
+    try:
+        stored += places.store(engine)
+        if places.is_made(engine):
+            stored += [*places.seals(engine), *work.findings(engine)]
+            registered = gateways.registered(engine)
+            there = True
+    except StoreError as error:
+        stored.append(Finding("problem", "store", str(error), remedy=_REACH))
     known = keys.findings(engine.catalog, engine.settings, engine.root, registered)
     asked = [] if offline else gateways.findings(engine, with_endpoints=there)
     return [*_files(engine), *known, *places.permissions(engine), *stored, *asked]
+
+
+_REACH = "see that the database runs, and that CALLSHEET_STORE names it; callsheet db status"
 
 
 def demand_fit(engine: Engine) -> None:
@@ -52,9 +57,7 @@ def demand_fit(engine: Engine) -> None:
         found = keys.findings(engine.catalog, engine.settings, engine.root)
         for one in (*found, *places.permissions(engine)):
             if one.level == "problem":
-                raise SettingError(
-                    one.where, f"{one.said}; CALLSHEET_MODE is live, so nothing is started: {one.remedy}"
-                )
+                raise SettingError(one.where, f"{one.said}; nothing is started for live money before: {one.remedy}")
 
 
 def _files(engine: Engine) -> Iterator[Finding]:

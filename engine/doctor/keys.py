@@ -30,8 +30,9 @@ def findings(
     found += _own(catalog, settings, used)
     if any(one.level != "ok" for one in found):
         return found
-    names = ", ".join(gateway.name for gateway in used) or "no gateway"
-    return [Finding("ok", "keys", f"all keys of {names} are set and well formed")]
+    names = ", ".join(gateway.name for gateway in used)
+    said = f"all keys of {names} are set and well formed" if used else "no gateway is in use: none of their keys is set"
+    return [Finding("ok", "keys", said)]
 
 
 def _of_gateway(
