@@ -56,9 +56,9 @@ def process(*arguments: str, cwd: Path, **environment: str) -> subprocess.Popen[
     )
 
 
-def command(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+def command(*arguments: str, cwd: Path, **environment: str) -> subprocess.Popen[str]:
     """`callsheet ARGUMENTS` in a process of its own."""
-    return process("-c", "from engine.cli import main; main()", *arguments, cwd=cwd)
+    return process("-c", "from engine.cli import main; main()", *arguments, cwd=cwd, **environment)
 
 
 class Gateway:

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.client import HTTPConnection
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import stripe
+from hosts import Hours
 
+from engine.context import Clock
+from engine.core import Engine
+from engine.errors import UnknownOutcome
+from engine.reloading import Files
 from engine.sandbox import Material, Sandbox
 from engine.sandbox.events import Delivery
 from engine.sandbox.serving import Served
+from engine.seals import new_key
+from engine.store.memory import MemoryStore
 
 HOST = "http://127.0.0.1:9/callsheet/webhooks/stripe"
 
@@ -139,3 +150,198 @@ def test_another_key_is_refused(shop: Shop) -> None:
     """Before anything else is looked at."""
     with pytest.raises(stripe.AuthenticationError):
         shop.v1.charges.retrieve("ch_none", options={"api_key": "sk_test_another"})
+
+
+def test_a_customer_keeps_cards(shop: Shop) -> None:
+    """The first is the default; a list of them is answered where it is asked for; one goes, another takes its place."""
+    customers = shop.v1.customers
+    customer = customers.create({"email": "ada@example.com", "source": "tok_visa"})
+    assert "sources" not in customer.to_dict()
+    second = customers.payment_sources.create(customer.id, {"source": "tok_mastercard"})
+    whole = customers.retrieve(customer.id, {"expand": ["sources"]})
+    assert whole.sources is not None
+    assert [one.to_dict()["last4"] for one in whole.sources.data] == ["4444", "4242"]
+    charge = shop.v1.charges.create({"amount": 500, "currency": "usd", "customer": customer.id})
+    assert charge.payment_method == customer.default_source
+    customers.payment_sources.delete(customer.id, str(customer.default_source))
+    assert customers.retrieve(customer.id).default_source == second.id
+    with pytest.raises(stripe.CardError):
+        customers.payment_sources.create(customer.id, {"source": "tok_chargeDeclined"})
+    with pytest.raises(stripe.InvalidRequestError, match="No such customer: 'cus_none'"):
+        customers.payment_sources.create("cus_none", {"source": "tok_visa"})
+    kept = customers.payment_sources.create(customer.id, {"source": "tok_chargeCustomerFail"})
+    with pytest.raises(stripe.CardError):
+        shop.v1.charges.create({"amount": 500, "currency": "usd", "customer": customer.id, "source": kept.id})
+    assert customers.update(customer.id, {"email": "lovelace@example.com"}).email == "lovelace@example.com"
+    assert customers.delete(customer.id).deleted
+    with pytest.raises(stripe.InvalidRequestError):
+        customers.retrieve(customer.id)
+
+
+def test_an_intent_is_paid_held_captured_and_canceled(shop: Shop) -> None:
+    """Each with its charge, and only once."""
+    intents = shop.v1.payment_intents
+    begun = intents.create({"amount": 2000, "currency": "usd", "description": "Tea"})
+    assert begun.status == "requires_payment_method"
+    paid = intents.confirm(begun.id, {"payment_method": "pm_card_visa", "expand": ["latest_charge"]})
+    assert isinstance(paid.latest_charge, stripe.Charge)
+    assert (paid.status, paid.amount_received, paid.latest_charge.description) == ("succeeded", 2000, "Tea")
+    with pytest.raises(stripe.InvalidRequestError, match="has a status of succeeded"):
+        intents.confirm(begun.id)
+    manual: stripe.params.PaymentIntentCreateParams = {
+        "amount": 2000,
+        "currency": "usd",
+        "payment_method": "pm_card_visa",
+        "confirm": True,
+        "capture_method": "manual",
+    }
+    held = intents.create(manual)
+    assert (held.status, held.amount_capturable) == ("requires_capture", 2000)
+    taken = intents.capture(held.id, {"amount_to_capture": 1500, "expand": ["latest_charge"]})
+    assert isinstance(taken.latest_charge, stripe.Charge)
+    assert (taken.status, taken.amount_received, taken.latest_charge.amount_captured) == ("succeeded", 1500, 1500)
+    other = intents.create(manual)
+    released = intents.cancel(other.id, {"expand": ["latest_charge"]})
+    assert isinstance(released.latest_charge, stripe.Charge)
+    assert (released.status, released.latest_charge.refunded) == ("canceled", True)
+
+
+def test_a_declined_intent_can_be_tried_again(shop: Shop) -> None:
+    """The error holds the intent, and a failed charge is left behind."""
+    told: stripe.params.PaymentIntentCreateParams = {
+        "amount": 2000,
+        "currency": "usd",
+        "payment_method": "pm_card_chargeDeclinedInsufficientFunds",
+        "confirm": True,
+    }
+    with pytest.raises(stripe.CardError) as declined:
+        shop.v1.payment_intents.create(told)
+    error = declined.value.error
+    assert error is not None
+    assert (error.decline_code, error.message) == ("insufficient_funds", "Your card has insufficient funds.")
+    assert error.payment_intent is not None
+    assert shop.v1.charges.retrieve(str(error.charge)).status == "failed"
+    again = shop.v1.payment_intents.confirm(error.payment_intent.id, {"payment_method": "pm_card_visa"})
+    assert (again.status, again.last_payment_error) == ("succeeded", None)
+
+
+def browse(page: str, action: str | None = None) -> tuple[int, str, str]:
+    """Status, text and Location of a hosted page, or of what a button on it does."""
+    at = urlsplit(page)
+    line = HTTPConnection(at.netloc, timeout=10)
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    line.request("POST" if action else "GET", at.path, f"action={action}" if action else None, headers)
+    answer = line.getresponse()
+    told = (answer.status, answer.read().decode(), answer.headers.get("Location", ""))
+    line.close()
+    return told
+
+
+@pytest.mark.parametrize(
+    ("action", "status", "result"), [("0", "succeeded", "succeeded"), ("1", "failed", "requires_payment_method")]
+)
+def test_consent_is_given_on_a_page(shop: Shop, action: str, status: str, result: str) -> None:
+    """Or not; the payer comes back to the shop either way, and there is nothing left to do on the page."""
+    intent = shop.v1.payment_intents.create(
+        {
+            "amount": 2000,
+            "currency": "usd",
+            "payment_method": "pm_card_authenticationRequired",
+            "confirm": True,
+            "return_url": "http://127.0.0.1:9/back?order=17",
+        }
+    )
+    assert intent.status == "requires_action"
+    page = intent.to_dict()["next_action"]["redirect_to_url"]["url"]
+    assert "Yes, it is me" in browse(page)[1]
+    back = f"http://127.0.0.1:9/back?order=17&payment_intent={intent.id}&redirect_status={status}"
+    assert browse(page, action) == (303, "", back)
+    assert shop.v1.payment_intents.retrieve(intent.id).status == result
+    assert "There is nothing to do here any more." in browse(page)[1]
+    assert browse(page.replace("pi_", "pi_none"))[0] == 404
+    with pytest.raises(stripe.CardError) as alone:
+        shop.v1.payment_intents.create(
+            {
+                "amount": 2000,
+                "currency": "usd",
+                "payment_method": "pm_card_authenticationRequired",
+                "confirm": True,
+                "off_session": True,
+            }
+        )
+    assert alone.value.code == "authentication_required"
+
+
+def test_a_checkout_page_takes_the_payment(shop: Shop) -> None:
+    """All lines of it."""
+    price: Any = {"currency": "usd", "unit_amount": 1200, "product_data": {"name": "Tea"}}
+    session = shop.v1.checkout.sessions.create(
+        {
+            "mode": "payment",
+            "line_items": [{"quantity": 2, "price_data": price}, {"quantity": 1, "price_data": price}],
+            "success_url": "http://127.0.0.1:9/thanks?session={CHECKOUT_SESSION_ID}",
+        }
+    )
+    assert (session.amount_total, session.payment_status) == (3600, "unpaid")
+    assert browse(str(session.url), "0")[2] == f"http://127.0.0.1:9/thanks?session={session.id}"
+    (event,) = [event for event in shop.heard() if event.type == "checkout.session.completed"]
+    done = event.data.object
+    assert (done["status"], done["payment_status"]) == ("complete", "paid")
+    assert shop.v1.payment_intents.retrieve(done["payment_intent"]).amount_received == 3600
+
+
+def test_an_account_is_opened_completed_and_paid(shop: Shop) -> None:
+    """What is missing is asked for on a page; its events go to the other endpoint."""
+    account = shop.v1.accounts.create({"type": "express", "country": "US", "email": "bob@example.com"})
+    assert not account.charges_enabled
+    link = shop.v1.account_links.create(
+        {
+            "account": account.id,
+            "type": "account_onboarding",
+            "refresh_url": "http://127.0.0.1:9/again",
+            "return_url": "http://127.0.0.1:9/done",
+        }
+    )
+    assert browse(link.url, "0")[2] == "http://127.0.0.1:9/done"
+    done = shop.v1.accounts.retrieve(account.id)
+    assert (done.charges_enabled, done.payouts_enabled, done.details_submitted) == (True, True, True)
+    assert {event.url.removeprefix(HOST) for event in shop.kept.events if b"account.updated" in event.body} == {
+        "/connect"
+    }
+    transfer = shop.v1.transfers.create({"amount": 300, "currency": "usd", "destination": account.id})
+    assert (transfer.amount, transfer.destination) == (300, account.id)
+    with pytest.raises(stripe.InvalidRequestError, match="No such destination"):
+        shop.v1.transfers.create({"amount": 300, "currency": "usd", "destination": "acct_none"})
+    assert shop.v1.accounts.delete(account.id).deleted
+    with pytest.raises(stripe.PermissionError):
+        shop.v1.accounts.retrieve(account.id)
+
+
+def test_a_registered_endpoint_hears_with_its_own_secret(shop: Shop) -> None:
+    """Which is told once, and of the events that it asked for; it takes the place of the host's own address."""
+    made = shop.v1.webhook_endpoints.create({"url": HOST, "enabled_events": ["charge.succeeded"]})
+    try:
+        assert "secret" not in shop.v1.webhook_endpoints.retrieve(made.id).to_dict()
+        charge = shop.v1.charges.create({"amount": 500, "currency": "usd", "source": "tok_visa"})
+        shop.v1.refunds.create({"charge": charge.id})
+        (sent,) = shop.kept.events
+        event = stripe.Webhook.construct_event(sent.body.decode(), sent.headers["Stripe-Signature"], str(made.secret))
+        assert (event.type, event.data.object["id"]) == ("charge.succeeded", charge.id)
+    finally:
+        shop.v1.webhook_endpoints.delete(made.id)
+
+
+def test_what_broke_after_it_was_done_is_found(sandbox: Sandbox) -> None:
+    """Stripe keeps the error for the key, so asking again does not help; looking for it by our reference does."""
+    hours, store = Hours(datetime.now(UTC)), MemoryStore()
+    box = Sandbox(Material.read(), gateways=["stripe"], now=lambda: hours.now, deliverer=Kept())
+    environment = {**box.secrets, "CALLSHEET_ENCRYPTION_KEY": new_key()}
+    clock = Clock(now=lambda: hours.now, sleep=lambda _: None)
+    files = Files(None, {}, reload=False)
+    engine = Engine(store=store, dispatcher=box, environment=environment, clock=clock, files=files)
+    with pytest.raises(UnknownOutcome):
+        engine.send("stripe/create_payment", {"amount": 500, "currency": "usd", "source": "tok_brokenAfter"})
+    hours.pass_by(13 * 3600)
+    engine.run_due()
+    assert [call["state"] for call in engine.find("call")] == ["succeeded"]
+    assert [payment["state"] for payment in engine.find("payment")] == ["paid"]

@@ -44,6 +44,11 @@ class Asked:
         """The parts of the path."""
         return tuple(self.path.strip("/").split("/"))
 
+    @property
+    def is_json(self) -> bool:
+        """Whether the body keeps the types of its values; a form's are all texts."""
+        return bodies.is_json(bodies.media_type(self.headers.get("content-type", "")))
+
     def body(self) -> Any:
         """The body as its Content-Type says, an empty mapping where there is none. Raises Malformed."""
         if not self.raw:

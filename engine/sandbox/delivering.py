@@ -54,9 +54,13 @@ def post(delivery: Delivery) -> bool:
 
 
 class Poster:
-    """A Deliverer that posts, by a thread of its own that starts with the first event."""
+    """A Deliverer that posts, by a thread of its own that starts with the first event.
 
-    def __init__(self) -> None:
+    `again`: the seconds to wait before each further try.
+    """
+
+    def __init__(self, again: Sequence[float] = AGAIN) -> None:
+        self._again = again
         self._waiting: list[tuple[float, int, int, Delivery]] = []
         self._numbers = itertools.count()
         self._changed = threading.Condition()
@@ -74,7 +78,7 @@ class Poster:
 
     def now(self, delivery: Delivery) -> None:
         if not post(delivery):
-            self.deliver([replace(delivery, wait=AGAIN[0])])
+            self.deliver([replace(delivery, wait=self._again[0])])
 
     def drain(self, seconds: float) -> bool:
         """Wait until nothing is on its way, at most so many seconds; whether it came to that."""
@@ -95,8 +99,8 @@ class Poster:
             done = post(delivery)
             with self._changed:
                 self._busy = False
-                if not done and tries < len(AGAIN) and not self._ended:
-                    due = time.monotonic() + AGAIN[tries]
+                if not done and tries < len(self._again) and not self._ended:
+                    due = time.monotonic() + self._again[tries]
                     heapq.heappush(self._waiting, (due, next(self._numbers), tries + 1, delivery))
                 self._changed.notify_all()
 

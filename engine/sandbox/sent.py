@@ -29,8 +29,11 @@ class Sent:
     problems: list[Problem]
 
 
-def read_sent(type: RequestType, body: Any, path: Mapping[str, str], account: str) -> Sent:
-    """The values of `body` in the types that `type` gives them, and what its schema says against them."""
+def read_sent(type: RequestType, body: Any, path: Mapping[str, str], account: str, *, typed: bool) -> Sent:
+    """The values of `body` as `type` means them, and what its schema says against them.
+
+    Where they are not `typed`, texts are read as the types that the schema gives them.
+    """
     if not isinstance(body, Mapping):
         return Sent({}, [Problem("", "must be an object")])
     written = type.written.get("body")
@@ -46,10 +49,10 @@ def read_sent(type: RequestType, body: Any, path: Mapping[str, str], account: st
         if value is None:
             continue
         schema = _schema(type.schema.document, of)
-        typed = as_meant(value, schema)
-        _put(values, place, typed)
+        meant = value if typed else as_meant(value, schema)
+        _put(values, place, meant)
         if whole:
-            _put(data, of, typed)
+            _put(data, of, meant)
     asked = {of[0] for of, whole in known.values() if whole} | data.keys()
     problems += [
         problem

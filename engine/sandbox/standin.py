@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,6 +34,9 @@ from engine.sandbox.sent import read_sent
 from engine.sandbox.work import Refused, Told, Work
 from engine.settings import Settings
 from engine.store import Store
+from engine.templates import RenderError
+
+log = logging.getLogger("engine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,9 @@ class StandIn:
             answered = self._answer(asked)
         except Refused as refused:
             answered = self._refuse(refused, None)
+        except RenderError as error:  # the rules are wrong, not the request
+            log.error("the sandbox cannot answer %s %s: %s", asked.method, asked.path, error)
+            answered = Answered(500, {"message": f"The sandbox file is wrong: {error}"})
         except Malformed as error:
             answered = self._refuse(Refused("invalid", {"message": str(error), "name": "", "value": None}), None)
         header = next((type.request_id for type in self.types if type.request_id), None)
@@ -202,7 +209,7 @@ class StandIn:
         named = dict(zip(route.pattern.names, values, strict=True))
         sent: Mapping[str, Any] = body if isinstance(body, Mapping) else {}
         if route.types:
-            read = read_sent(route.types[0], body, named, account)
+            read = read_sent(route.types[0], body, named, account, typed=asked.is_json)
             if read.problems:
                 first = read.problems[0]
                 name = first.pointer.strip("/").replace("/", ".")
