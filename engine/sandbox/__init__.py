@@ -5,18 +5,22 @@
 
     files        what a `_sandbox.yml` says
     material     the files that stand-ins are made of
+    places       where a value stands in a body
     asked        a request as a gateway reads it
     routes       which requests there are, and what the cases show of each
+    visits       one request on its way
     sent         what the files say of what is sent
-    places       where a value stands in a body
     analogies    an answer made after a case's
     objects      what is remembered
     lists        pages
     refusals     how a gateway says no
     scenarios    what can be made to go wrong
+    effects      what rules do
+    work         one request carried out
+    reading      what is answered to a GET
     events       events, signed
     delivering   and posted
-    work         one request carried out
+    hearing      to whom
     hosted       the gateway's own pages
     standin      one gateway
     serving      a server on this machine

@@ -12,7 +12,7 @@ import string
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from engine.cases import NOW
@@ -56,16 +56,20 @@ class Exchange:
     def _text(self, text: str) -> str:
         for old, new in self.ids.items():
             text = re.sub(rf"(?<![A-Za-z0-9]){re.escape(old)}(?![A-Za-z0-9])", lambda _, new=new: new, text)  # type: ignore[misc]
-        if found := _INSTANT.fullmatch(text):
-            instant = datetime.fromisoformat(text)
-            if abs(instant - NOW) < _AGE:
-                timespec = "milliseconds" if found[1] else "seconds"
-                return (instant + self.later).isoformat(timespec=timespec).replace("+00:00", "Z")
-        return text
+        if not is_instant(text):
+            return text
+        timespec = "milliseconds" if "." in text else "seconds"
+        return (datetime.fromisoformat(text) + self.later).isoformat(timespec=timespec).replace("+00:00", "Z")
 
     def _number(self, number: float) -> float:
-        near = abs(number - NOW.timestamp()) < _AGE.total_seconds()
-        return int(number + self.later.total_seconds()) if isinstance(number, int) and near else number
+        return int(number + self.later.total_seconds()) if is_instant(number) else number
+
+
+def is_instant(value: Any) -> bool:
+    """Whether a value is an instant of the cases' clock: seconds since 1970, or ISO 8601."""
+    if isinstance(value, str):
+        return bool(_INSTANT.fullmatch(value)) and abs(datetime.fromisoformat(value) - NOW) < _AGE
+    return type(value) is int and abs(value - NOW.timestamp()) < _AGE.total_seconds()
 
 
 def exchange(
@@ -175,8 +179,3 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 
 def _deep(below: Any, above: Any) -> Any:
     return merged(below, above) if isinstance(below, Mapping) and isinstance(above, Mapping) else above
-
-
-def utc(seconds: float) -> datetime:
-    """An instant."""
-    return datetime.fromtimestamp(seconds, UTC)

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 from engine.cases import Case
 from engine.records import new_id
@@ -56,6 +55,11 @@ class Events:
                 name, event = case.subject.partition("/")[2], case.told["event"]
                 if len(json.dumps(event)) > len(json.dumps(self._shown.get(name, {}))):
                     self._shown[name] = event
+
+    @property
+    def known(self) -> bool:
+        """Whether the gateway's file says anything of events."""
+        return bool(self._webhook)
 
     @property
     def endpoints(self) -> list[str]:
@@ -121,8 +125,3 @@ def _thing_in(event: Any, place: tuple[str, ...] = ()) -> list[str] | None:
             if found := _thing_in(part, (*place, name)):
                 return found
     return None
-
-
-def is_here(url: str) -> bool:
-    """Whether an address is on this machine."""
-    return urlsplit(url).hostname in {"localhost", "127.0.0.1", "::1"}

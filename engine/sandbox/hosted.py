@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from html import escape
 
 from engine.sandbox.asked import Answered
+from engine.sandbox.effects import Effects
 from engine.sandbox.files import Part
 
 HTML = "text/html; charset=utf-8"
@@ -66,3 +67,16 @@ def page_of(title: str, text: str, actions: Mapping[str, str], status: int = 200
     told = f"<p>{escape(text)}</p>" if text else ""
     body = _PAGE.format(title=escape(title), style=_STYLE, text=told, form=form)
     return Answered(status, body, _HEADERS, media=HTML)
+
+
+def acted(action: Part, effects: Effects) -> str:
+    """Do what a button does; the address that it leads to."""
+    effects.let(action)
+    effects.make(action)
+    effects.do(action)
+    effects.change(action)
+    effects.tell(action)
+    return str(action.get("leads_to").render(effects.names))
+
+
+GONE = page_of("There is no such page.", "", {}, 404)

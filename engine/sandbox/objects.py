@@ -6,13 +6,16 @@ request itself sees it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from engine.records import Change, Record, RecordType, Scope
 from engine.sandbox.analogies import fresh_id
+from engine.sandbox.asked import Answered
+from engine.sandbox.visits import Visit
 from engine.store import Store
 
 OBJECT = RecordType(
@@ -156,12 +159,8 @@ class Answers:
         oldest = (now - timedelta(seconds=lasts)).isoformat()
         return found[0] if found and found[0]["given_at"] >= oldest else None
 
-    def change(self, key: str, account: str, digest: str, told: Mapping[str, Any], now: datetime) -> Change:
+    def change(self, visit: Visit, digest: str, answered: Answered, now: datetime) -> Change:
         """What keeps an answer."""
+        told = {"status": answered.status, "headers": dict(answered.headers), "body": json.dumps(answered.body)}
         kept = {"digest": digest, **told, "given_at": now.isoformat()}
-        return Change("upsert", ANSWER, Scope(self._gateway, account), {"key": key}, kept)
-
-
-def altered(thing: Thing, body: Mapping[str, Any], own: frozenset[str] = frozenset()) -> Thing:
-    """An object with another body, of which further properties are its own."""
-    return replace(thing, body=body, own=thing.own | own)
+        return Change("upsert", ANSWER, Scope(self._gateway, visit.account), {"key": visit.key}, kept)

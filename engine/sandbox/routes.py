@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -104,6 +105,12 @@ class Route:
         """Whether nothing changes."""
         return self.pattern.method in READS
 
+    @property
+    def makes(self) -> bool:
+        """Whether a new object joins the list at its path."""
+        return self.pattern.method == "POST" and self.object_at is None
+
+    @cached_property
     def object_at(self) -> int | None:
         """Which value of the path is the id of the object that a request is about; None where it makes one."""
         voices = [
