@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from email.utils import parsedate_to_datetime
 
 from engine import endpoints
 from engine.core import Engine
 from engine.credentials import keys_of
-from engine.dispatcher import Answer, Failure
+from engine.dispatcher import Failure
 from engine.doctor.findings import Finding, Level
 from engine.errors import EngineError
 from engine.records import Record
@@ -38,44 +38,41 @@ def findings(engine: Engine, *, with_endpoints: bool) -> Iterator[Finding]:
         names = keys_of(engine.catalog, name)
         if not names or not all(engine.settings.get(secret) for secret in names):
             continue
-        clock = _clock(engine, name)
-        yield clock
-        if with_endpoints and clock.level != "warning" and name in endpoints.gateways(engine):
+        ahead = _ahead(engine, name)
+        yield _clock(name, ahead)
+        if with_endpoints and isinstance(ahead, timedelta) and name in endpoints.gateways(engine):
             yield from _endpoints(engine, name)
 
 
-def _clock(engine: Engine, gateway: str) -> Finding:
-    """Compare our clock with the Date of an answer to a request that proves nothing and asks for nothing."""
+def _ahead(engine: Engine, gateway: str) -> timedelta | str:
+    """How far our clock is ahead of the Date of an answer to a request that proves nothing; or why nobody knows."""
     url = next(type.base_url for type in engine.catalog.request_types.values() if type.gateway.name == gateway)
     before = engine.clock.now()
     request = Request("HEAD", f"{url}/", (), b"")
     result = engine.dispatcher.send(request, credentials={}, deadline=time.monotonic() + PATIENCE)
-    there = _date(result)
-    if there is None:
-        said = result.message if isinstance(result, Failure) else "its answer has no Date"
-        return Finding("warning", "clock", f"could not be asked: {said}", gateway, "callsheet doctor, once it answers")
-    here = before + (engine.clock.now() - before) / 2
-    skew = abs(here - there)
-    if skew <= NOTICED:
+    if isinstance(result, Failure):
+        return result.message
+    try:
+        there = parsedate_to_datetime(result.headers["date"])
+        return before + (engine.clock.now() - before) / 2 - there
+    except (KeyError, ValueError, TypeError):  # there is none, it is none, or it names no zone
+        return "its answer has no Date"
+
+
+def _clock(gateway: str, ahead: timedelta | str) -> Finding:
+    if isinstance(ahead, str):
+        return Finding("warning", "clock", f"could not be asked: {ahead}", gateway, "callsheet doctor, once it answers")
+    if abs(ahead) <= NOTICED:
         return Finding("ok", "clock", "its clock and this machine's agree", gateway)
-    side = "ahead of" if here > there else "behind"
-    said = f"this machine's clock is {skew.total_seconds():.0f} s {side} its own"
-    if skew <= REFUSED:
+    side = "ahead of" if ahead > timedelta() else "behind"
+    said = f"this machine's clock is {abs(ahead).total_seconds():.0f} s {side} its own"
+    if abs(ahead) <= REFUSED:
         return Finding("warning", "clock", said, gateway, _SET_CLOCK)
-    return Finding(
-        "problem", "clock", f"{said}, so its webhooks are refused as too old or too new", gateway, _SET_CLOCK
-    )
+    refused = f"{said}, so its webhooks are refused as too old or too new"
+    return Finding("problem", "clock", refused, gateway, _SET_CLOCK)
 
 
 _SET_CLOCK = "have the clock set from the network: timedatectl set-ntp true"
-
-
-def _date(result: Answer | Failure) -> datetime | None:
-    try:
-        date = parsedate_to_datetime(result.headers["date"]) if isinstance(result, Answer) else None
-    except (KeyError, ValueError):
-        return None
-    return date if date and date.tzinfo else None
 
 
 def _endpoints(engine: Engine, gateway: str) -> Iterator[Finding]:
