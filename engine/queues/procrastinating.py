@@ -113,7 +113,11 @@ class _Worker:
 
     def _app(self) -> App:
         arguments = {**self._store.connection_arguments(), "application_name": "callsheet worker"}
-        return App(connector=PsycopgConnector(kwargs=arguments, min_size=1, max_size=4, timeout=AFTER_ERROR))
+        return App(
+            connector=PsycopgConnector(
+                kwargs=arguments, min_size=1, max_size=4, timeout=AFTER_ERROR, configure=_without_transactions
+            )
+        )
 
     async def _beat(self) -> None:
         await asyncio.to_thread(self.pulse.beat)
@@ -121,6 +125,11 @@ class _Worker:
     async def _tell(self) -> None:
         now = instant(self._engine.clock.now())
         await asyncio.to_thread(self._store.write, partial(self.jobs.tell, now=now))
+
+
+async def _without_transactions(connection: psycopg.AsyncConnection) -> None:
+    """Every statement of the library stands for itself, and BEGIN and COMMIT would each be a round trip more."""
+    await connection.set_autocommit(True)
 
 
 async def _put_back(app: App) -> None:

@@ -6,6 +6,10 @@
     building    check, render and encode one request
     mapping     one answer to validated records
     sending     one full send
+    threads     many sends in flight at once
+    storing     what a store writes and finds
+    working     queued calls, sent by workers
+    waiting     what a backlog of them costs
     starting    a process from nothing to its first use
     table       what is printed
 

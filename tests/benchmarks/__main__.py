@@ -20,8 +20,10 @@ from .starting import starting
 from .storing import storing
 from .table import as_dict, table
 from .threads import threads
+from .waiting import waiting
+from .working import working
 
-NAMES = ("starting", "building", "mapping", "sending", "threads", "storing")
+NAMES = ("starting", "building", "mapping", "sending", "threads", "storing", "working", "waiting")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -30,11 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=25, help="how often each contestant takes its turn")
     parser.add_argument("--only", choices=NAMES, action="append", help="one contest; may be given again")
     parser.add_argument("--types", type=int, default=600, help="the request types of the large host that is started")
+    parser.add_argument("--waiting", type=int, default=100_000, help="the calls that wait where many do")
     parser.add_argument("--json", action="store_true", help="print JSON, times in seconds")
     chosen = parser.parse_args(arguments)
     begin = functools.partial(starting, chosen.types)
+    backlog = functools.partial(waiting, chosen.waiting)
     contests: dict[str, Preparation] = dict(
-        zip(NAMES, (begin, building, mapping, sending, threads, storing), strict=True)
+        zip(NAMES, (begin, building, mapping, sending, threads, storing, working, backlog), strict=True)
     )
     rows = []
     for name in chosen.only or NAMES:

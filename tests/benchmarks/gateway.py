@@ -24,6 +24,9 @@ class _Exchange(asyncio.Protocol):
 
     _body = answer()
 
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._received = b""
@@ -37,7 +40,10 @@ class _Exchange(asyncio.Protocol):
             if len(self._received) < whole:
                 return
             self._received = self._received[whole:]
-            self._transport.write(self._answer())
+            if self._seconds:
+                asyncio.get_running_loop().call_later(self._seconds, self._transport.write, self._answer())
+            else:
+                self._transport.write(self._answer())
 
     def _answer(self) -> bytes:
         number = b"ch_%024d" % next(_NUMBERS)
@@ -46,17 +52,17 @@ class _Exchange(asyncio.Protocol):
         return head % (number, len(body)) + body
 
 
-async def _serve() -> None:
+async def _serve(seconds: float) -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(_Exchange, "127.0.0.1", 0)
+    server = await loop.create_server(lambda: _Exchange(seconds), "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
 
 
 @contextmanager
-def gateway() -> Iterator[str]:
-    """The origin of a running gateway, which is ended afterwards."""
-    command = [sys.executable, "-m", "tests.benchmarks.gateway"]
+def gateway(seconds: float = 0.0) -> Iterator[str]:
+    """The origin of a running gateway, which takes `seconds` for an answer, and is ended afterwards."""
+    command = [sys.executable, "-m", "tests.benchmarks.gateway", str(seconds)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin
         assert process.stdout
@@ -65,4 +71,4 @@ def gateway() -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve())
+    asyncio.run(_serve(float(sys.argv[1])))

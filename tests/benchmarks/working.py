@@ -1,0 +1,144 @@
+"""Queued calls: how many a second workers on PostgreSQL send to a gateway that takes 100 ms for each.
+
+The workers stand still while calls are queued, and the time runs from when they are let go until the records of the
+last call are kept. Ideal would be one call after the other in each of the 32 threads of a worker, and nothing between
+them. What keeps two workers from being twice as fast is what one call costs the processors, which is printed too.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import psycopg
+from postgres import running_server
+
+from engine import Engine
+
+from .contests import Contest, Contestant, Row
+from .gateway import gateway
+from .payment import DATA, NAME, SECRET
+
+GATEWAY = 0.1  # seconds that it takes for an answer
+THREADS = 32
+ROUNDS = 10  # calls of each thread
+GOAL = 2.0  # times the ideal time
+
+_INSIDE = "SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND state LIKE 'idle in %'"
+_LEFT = "SELECT count(*) FROM callsheet_call WHERE state <> 'succeeded'"
+
+
+class Workers:
+    """Two workers on one database."""
+
+    def __init__(self, engine: Engine, bare: psycopg.Connection[Any], processes: list[subprocess.Popen[str]]) -> None:
+        self._engine, self._bare, self._processes = engine, bare, processes
+        self.costs = {"the workers": 0.0, "PostgreSQL": 0.0}  # seconds of a processor for one call
+
+    def run(self, number: int) -> float:
+        """The seconds that so many workers take."""
+        calls = number * THREADS * ROUNDS
+        self._stand_still()
+        for _ in range(calls):
+            self._engine.send_later(NAME, DATA)
+        chosen = self._processes[:number]
+        before, start = self._spent(), time.perf_counter()
+        for process in chosen:
+            process.send_signal(signal.SIGCONT)
+        while self._ask(_LEFT):
+            time.sleep(0.01)
+        taken = time.perf_counter() - start
+        self.costs = {who: (seconds - before[who]) / calls for who, seconds in self._spent().items()}
+        return taken
+
+    def _stand_still(self) -> None:
+        """Stop both, but not inside a transaction."""
+        for process in self._processes:
+            process.send_signal(signal.SIGSTOP)
+        while self._ask(_INSIDE):
+            for process in self._processes:
+                process.send_signal(signal.SIGCONT)
+            time.sleep(0.01)
+            for process in self._processes:
+                process.send_signal(signal.SIGSTOP)
+
+    def _ask(self, query: str) -> int:
+        row = self._bare.execute(query.encode()).fetchone()
+        assert row
+        return int(row[0])
+
+    def _spent(self) -> dict[str, float]:
+        backends = self._bare.execute("SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()").fetchall()
+        mine = [process.pid for process in self._processes]
+        return {"the workers": _processor(mine), "PostgreSQL": _processor(pid for (pid,) in backends)}
+
+
+def _processor(processes: Iterable[int]) -> float:
+    """The seconds of a processor that processes have used so far."""
+    ticks = 0
+    for pid in processes:
+        stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(stat[11]) + int(stat[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def working() -> Iterator[Contest]:
+    """The contest, with all that it needs."""
+    with (
+        TemporaryDirectory() as folder,
+        running_server() as server,
+        gateway(GATEWAY) as origin,
+        psycopg.connect(server.url, autocommit=True) as bare,
+        ExitStack() as stack,
+    ):
+        Path(folder, "request_types").mkdir()
+        settings = {
+            "STRIPE_SECRET_KEY": SECRET,
+            "CALLSHEET_STORE": server.url,
+            "CALLSHEET_STRIPE_BASE_URL": f"{origin}/v1",
+        }
+        processes = [stack.enter_context(_worker(folder, settings)) for _ in range(2)]
+        workers = Workers(Engine(folder, environment=settings), bare, processes)
+        times = {f"{number} of {THREADS} threads": _timed(workers, number) for number in (1, 2)}
+        contestants = {name: Contestant(run, 1) for name, run in times.items()}
+        rows = [
+            Row(_said(number), name, None, ideal * GOAL if number == 1 else None)
+            for number, (name, ideal) in enumerate(zip(times, [GATEWAY * ROUNDS] * 2, strict=True), 1)
+        ]
+        if Path("/proc/self/stat").exists():
+            contestants |= {who: Contestant(lambda who=who: workers.costs[who], 1) for who in workers.costs}  # type: ignore[misc]
+            rows += [Row(f"processor time of one queued call, {who}", who) for who in workers.costs]
+        yield Contest("working", contestants, rows, most=3)
+
+
+def _timed(workers: Workers, number: int) -> Callable[[], object]:
+    return lambda: workers.run(number)
+
+
+def _said(number: int) -> str:
+    calls, names = number * THREADS * ROUNDS, "1 worker" if number == 1 else f"{number} workers"
+    return f"{calls} queued calls, {names}, {THREADS} in flight each, a gateway of {GATEWAY * 1000:.0f} ms"
+
+
+@contextmanager
+def _worker(folder: str, settings: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    code = "from engine.cli import main; main()"
+    command = [sys.executable, "-c", code, "--root", folder, "worker", "--concurrency", str(THREADS)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **settings}) as process:
+        assert process.stdout
+        process.stdout.readline()
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGCONT)
+            process.terminate()
+            process.stdout.read()
