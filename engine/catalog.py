@@ -22,7 +22,9 @@ from engine.changes import Mapper, check_changes
 from engine.confined import documents, structures
 from engine.definitions import Look, Shared, read_gateway, read_record_type, read_request_type
 from engine.errors import DefinitionError, Fault, UnknownNameError, did_you_mean
-from engine.forms.markup import check_form, check_frame
+from engine.forms import results, translations
+from engine.forms.markup import Around, check_form, check_frame, check_result
+from engine.forms.translations import Translations
 from engine.known_files import KnownFiles, digest
 from engine.records import RecordType, iter_documents
 from engine.request_types import Gateway, RequestType
@@ -37,6 +39,7 @@ KINDS = {
     "forms": ".html",
 }
 MAPPER_NAMES = ("response", "status", "now", "sent_at", "call_id")
+_IN_YAML = {("response_mappers", "records"), ("forms", translations.FOLDER)}
 OWN_TYPES = frozenset({"call", "event", "reaction", "replay", "installation", "rate_budget", "worker"})
 PROCESSOR_NAMES = ("event", "now", "sent_at")
 FRAME = "_form"  # forms/_form.html, which every form stands in
@@ -61,6 +64,7 @@ class Catalog:
     processors: Mapping[str, Mapper] = field(default_factory=dict)
     record_types: Mapping[str, RecordType] = field(default_factory=dict)
     forms: Mapping[str, Source] = field(default_factory=dict)
+    translations: Translations = field(default_factory=lambda: Translations({}))
 
     def request_type(self, name: str) -> RequestType:
         """Raises UnknownNameError."""
@@ -128,6 +132,7 @@ class _Loading:
         self._changes: dict[Source, list[Fault]] = {}
         self._found = {kind: self._find(folders, kind) for kind in KINDS}
         self._form_frame = self._frame(folders)
+        self._texts = self._translations(folders)
         loader = jinja2.FunctionLoader(self._template)
         self._templates = Templates(structures(cache), documents(loader, cache), self._fragment)
 
@@ -140,7 +145,7 @@ class _Loading:
                 if path.name.startswith(".") or not path.is_file() or name in found:
                     continue
                 shown = f"{kind}/{name}"
-                right = ".yml" if kind == "response_mappers" and path.parent.name == "records" else suffix
+                right = ".yml" if (kind, path.parent.name) in _IN_YAML else suffix
                 if not _NAME.fullmatch(name):
                     message = "a name holds letters, digits, _ and single dots; rename it"
                     self._faults.append(Fault(shown, 1, 1, message))
@@ -158,6 +163,16 @@ class _Loading:
         shown = f"forms/{FRAME}.html"
         found = next((path for folder in folders if (path := folder / shown).is_file()), shipped() / shown)
         return Source(found.read_text("utf-8"), shown)
+
+    def _translations(self, folders: Sequence[Path]) -> Translations | None:
+        """The texts of all folders together; None where their files are faulty."""
+        files = []
+        for folder in dict.fromkeys([*folders, shipped()]):
+            for name, source in self._find([folder], "forms").items():
+                if name.startswith(f"{translations.FOLDER}/") and (file := self._parsed(source)):
+                    files.append((Path(name).stem.replace("_", "-"), file))
+        joined = translations.joined(files)
+        return self._kept(joined)
 
     def _template(self, name: str) -> tuple[str, str, Callable[[], bool]] | None:
         """For Jinja: a file of mappers or processors, or a fragment."""
@@ -179,11 +194,12 @@ class _Loading:
         mappers = self._mappers("response_mappers", record_types, schemas)
         processors = self._mappers("webhook_processors", record_types, schemas)
         self._cross_check(request_types, schemas, mappers)
-        forms = self._forms(gateways, schemas, record_types)
+        forms = self._forms(request_types, schemas, record_types)
         self._known.keep()
         if self._faults:
             raise DefinitionError(self._faults)
-        return Catalog(gateways, request_types, mappers, processors, record_types, forms)
+        texts = self._texts or Translations({})
+        return Catalog(gateways, request_types, mappers, processors, record_types, forms, texts)
 
     def _files(self, kind: str, suffix: str) -> Iterator[tuple[str, Source]]:
         """The files of a kind that stand for themselves, by the name that callers use."""
@@ -209,6 +225,7 @@ class _Loading:
     def _around(self) -> Source:
         """All that a mapper's, a processor's or a form's faults depend on beside its own file."""
         found = [*self._found["request_types"].values(), *self._found["response_mappers"].values(), self._form_frame]
+        found += self._found["forms"].values()
         shared = [source for source in found if source.file.endswith(".yml") or "/_" in source.file]
         return Source(digest(*(text for source in shared for text in (source.file, source.text))), "")
 
@@ -301,22 +318,31 @@ class _Loading:
 
     def _forms(
         self,
-        gateways: Mapping[str, Gateway],
+        request_types: Mapping[str, RequestType],
         schemas: Mapping[str, Mapping[str, Any]],
         record_types: Mapping[str, RecordType],
     ) -> dict[str, Source]:
         self._faults += self._look(self._form_frame)(partial(check_frame, self._form_frame))
-        forms = {FRAME: self._form_frame}
-        for name, source in self._files("forms", ".html"):
-            gateway = gateways.get(name.partition("/")[0])
-            if name not in schemas:
-                guess = did_you_mean(name, schemas)
-                self._faults.append(Fault(source.file, 1, 1, f"there is no request type {name!r} for this form{guess}"))
-            elif gateway:
-                find = partial(check_form, source, schemas[name], gateway.settings, record_types)
-                self._faults += self._look(source, self._around)(find)
-            forms[name] = source
-        return forms
+        found = dict(self._files("forms", ".html"))
+        readers = [name for name, type in request_types.items() if not type.journaled]
+        for name, source in found.items():
+            wanted = name.removesuffix(results.SUFFIX)
+            if wanted not in schemas:
+                guess = did_you_mean(wanted, schemas)
+                message = f"there is no request type {wanted!r} for this form{guess}"
+                self._faults.append(Fault(source.file, 1, 1, message))
+            elif type := request_types.get(wanted):
+                around = Around(
+                    schemas[wanted],
+                    type.gateway.settings,
+                    record_types,
+                    readers,
+                    self._texts.keys if self._texts else None,
+                    f"{wanted}{results.SUFFIX}" in found,
+                )
+                check = check_form if wanted == name else check_result
+                self._faults += self._look(source, self._around)(partial(check, source, around))
+        return {FRAME: self._form_frame, **found}
 
     def _with_fragments(self, source: Source) -> Iterator[Source]:
         yield source

@@ -22,6 +22,8 @@ from engine.context import Backlog, Clock, Context, KeyMaker, Task
 from engine.credentials import hide_secrets
 from engine.dispatcher import Dispatcher, Sender
 from engine.errors import DataError, Fault, Problem, SettingError
+from engine.forms import results
+from engine.forms.results import Shown
 from engine.forms.submitting import Fields, Form, Forms, Submission
 from engine.gates import Gates
 from engine.inbox import EVENT, Inbox, check_secrets
@@ -283,15 +285,17 @@ class Engine:
         session: str,
         at: str = "/callsheet",
         page: str = "/",
+        origin: str = "",
         **config: Any,
     ) -> Form:
         """The HTML of the form for request type `name`, in which `data` is sealed and only the rest can be chosen.
 
         `session` is a secret text that only the visitor's own browser brings back. `at` is the path of the host's
-        routes, `page` that of the page the form stands on; `engine.forms.options` lists `config`. Raises
-        UnknownNameError, DataError where no visitor could make the data fit, and SettingError.
+        routes, `page` that of the page the form stands on, `origin` the scheme and host before both, for a gateway that
+        sends the visitor back; `engine.forms.options` lists `config`. Raises UnknownNameError, DataError where no
+        visitor could make the data fit, and SettingError.
         """
-        return self._forms.form(name, data or {}, session=session, at=at, page=page, config=config)
+        return self._forms.form(name, data or {}, session=session, at=at, page=page, origin=origin, config=config)
 
     def submit(self, token: str, fields: Fields, *, session: str) -> Submission:
         """Send what a form was posted with: pairs of texts as a browser posts them, or a mapping of JSON values.
@@ -300,6 +304,10 @@ class Engine:
         old or of another session, UnknownNameError, SettingError and StoreError; all else is in the Submission.
         """
         return self._forms.submit(token, fields, session=session)
+
+    def form_result(self, token: str, *, session: str) -> Shown:
+        """What came of a form, where there is more to see than its success. Raises as `submit` does."""
+        return results.show(self, token, session)
 
     # Looking up -------------------------------------------------------------------------------------------------------
 

@@ -448,6 +448,8 @@ def test_every_route_and_every_page_with_a_form_carries_the_headers(site: Site) 
         "/callsheet/docs/": site.client.get("/callsheet/docs/"),
         "/callsheet/docs/<path:path>": site.client.get("/callsheet/docs/records/sale.html"),
         "/callsheet/forms": site.post(site.form().token),
+        "/callsheet/results/<token>": site.client.get("/callsheet/results/x"),
+        "/callsheet/sandbox/<gateway>": site.client.get("/callsheet/sandbox/shop"),
         "/callsheet/metrics": site.client.get("/callsheet/metrics"),
         "/callsheet/static/<path:filename>": site.client.get("/callsheet/static/forms.css", buffered=True),
         "/callsheet/webhooks/<gateway>": site.client.post(HOOK, data=event()),
@@ -483,7 +485,14 @@ def test_no_page_has_a_script_or_a_style_in_it(site: Site) -> None:
         assert shown.all("style") == []
         assert [name for _, attributes in shown.tags for name in attributes if name.startswith("on")] == []
         assert [name for _, attributes in shown.tags for name in attributes if name == "style"] == []
-    for name in ("stripe-card.js", "forms.css", "pico.classless.min.css", "pico.LICENSE.md"):
+    for name in (
+        "stripe-card.js",
+        "stripe-action.js",
+        "stripe-stand-in.js",
+        "forms.css",
+        "pico.classless.min.css",
+        "pico.LICENSE.md",
+    ):
         assert site.client.get(f"/callsheet/static/{name}", buffered=True).status_code == 200
 
 

@@ -2,7 +2,8 @@
 
 Hides: how a browser names nested values (`address[city]`), and that it knows nothing but text. An empty input is
 absent; the schema's type decides what a text means, never its look. A property with `readOnly: true` has no input: only
-the page can give it. One with `writeOnly: true` is typed unseen, and never shown.
+the page can give it. One with `writeOnly: true` is typed unseen, and never shown. One with `const: true` is a box that
+has to be ticked.
 """
 
 from __future__ import annotations
@@ -13,11 +14,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from engine.forms.parts import Path, pointer_to
 from engine.schemas import JsonSchema, from_text
 from engine.write_only import marks
 
 Kind = Literal[
-    "text", "secret", "email", "url", "date", "instant", "number", "choice", "switch", "lines", "pairs", "json", "group"
+    "text",
+    "secret",
+    "email",
+    "url",
+    "date",
+    "instant",
+    "number",
+    "choice",
+    "switch",
+    "consent",
+    "lines",
+    "pairs",
+    "json",
+    "group",
 ]
 
 # Of the schema's rules those that a browser can apply while somebody types.
@@ -76,9 +91,10 @@ class Field:
             yield from part.names
 
 
-def field_of(name: str, schema: JsonSchema, *, required: bool) -> Field | None:
-    """The input for the property `name` of the data; None where only the page can give it."""
-    return _field(name, f"/{_escaped(name)}", name, schema, required=required)
+def field_of(path: Path, schema: JsonSchema, *, required: bool) -> Field | None:
+    """The input for the part of the data at `path`; None where only the page can give it."""
+    name = path[0] + "".join(f"[{part}]" for part in path[1:])
+    return _field(name, pointer_to(path), path[-1], schema, required=required)
 
 
 def _field(name: str, pointer: str, label: str, schema: JsonSchema, *, required: bool) -> Field | None:
@@ -92,7 +108,7 @@ def _field(name: str, pointer: str, label: str, schema: JsonSchema, *, required:
         found = (
             _field(
                 f"{name}[{key}]",
-                f"{pointer}/{_escaped(key)}",
+                f"{pointer}{pointer_to((key,))}",
                 key,
                 {**part, **mark},
                 required=required and key in wanted,
@@ -105,6 +121,8 @@ def _field(name: str, pointer: str, label: str, schema: JsonSchema, *, required:
 
 
 def _kind(schema: JsonSchema, *, required: bool) -> Kind:
+    if schema.get("const") is True:
+        return "consent"
     if "enum" in schema or "const" in schema:
         return "choice"
     first = next(iter(_types(schema)), "object" if "properties" in schema else "string")
@@ -140,10 +158,6 @@ def _choices(schema: JsonSchema, kind: Kind) -> tuple[tuple[str, str], ...]:
         return (("true", "Yes"), ("false", "No"))
     values = schema["enum"] if "enum" in schema else [schema["const"]]
     return tuple((_text(value), _text(value).replace("_", " ").capitalize()) for value in values if value is not None)
-
-
-def _escaped(key: str) -> str:
-    return key.replace("~", "~0").replace("/", "~1")
 
 
 # From a value to text -------------------------------------------------------------------------------------------------
@@ -189,7 +203,7 @@ def value_of(field: Field, texts: Mapping[str, Sequence[str]]) -> Any:
 
 def _value(field: Field, text: str) -> Any:
     schema = field.schema
-    if field.kind == "choice" and ("enum" in schema or "const" in schema):
+    if field.kind in {"choice", "consent"} and ("enum" in schema or "const" in schema):
         values = schema["enum"] if "enum" in schema else [schema["const"]]
         return next((value for value in values if _text(value) == text), text)
     if field.kind == "lines":

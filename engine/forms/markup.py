@@ -7,6 +7,7 @@ nothing as safe. The catalog calls `check_form` and `check_frame` at start.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
 
@@ -17,25 +18,41 @@ from jinja2.runtime import Macro
 from engine.confined import PRIVATE_FILTERS, Absent, Environment
 from engine.errors import Fault, did_you_mean
 from engine.forms.options import NAMES as OPTIONS
+from engine.forms.parts import path_of, schema_at
+from engine.forms.translations import ENGLISH, FOLDER
 from engine.template_checks import Source
 
 FRAME_MACROS = ("frame", "field", "card", "submit")
-NARROWING = {"pattern", "enum", "minimum", "maximum", "minLength", "maxLength"}
-SHOWING = {"label", "help", "value", "autocomplete", "required"}
+NARROWING = {"pattern", "const", "enum", "minimum", "maximum", "minLength", "maxLength"}
+SHOWING = {"label", "help", "value", "autocomplete", "required", "words"}
 
-# What can be called in a form file: by how many unnamed arguments at least and at most, and by which named ones.
-CALLS: Mapping[str, tuple[int, int, Collection[str]]] = {
-    "input": (1, 1, NARROWING | SHOWING),
-    "rest": (0, 0, ()),
-    "card": (1, 1, {"label", "key", "library", "script", "make", "pattern"}),
-    "submit": (0, 1, ()),
-    "success": (1, 1, ()),
+# What can be called: by how many unnamed arguments at least and at most, and by which named ones.
+Calls = Mapping[str, tuple[int, int, Collection[str]]]
+
+_SHARED: Calls = {
+    "text": (1, 2, ()),
     "money": (2, 2, ()),
     "records": (1, 1, ()),
+    "ask": (1, 1, ()),
+    "scripts": (0, 0, {"library", "script", "stand_in"}),
     "dict": (0, 1, ()),
 }
-_OPEN = {"records", "dict", "money"}  # their named arguments are not a closed set
-VALUES = ("data", "config", "settings", "values", "errors")
+_IN_FORM: Calls = {
+    "input": (1, 1, NARROWING | SHOWING),
+    "rest": (0, 0, ()),
+    "card": (1, 1, {"label", "key", "library", "script", "stand_in", "make", "pattern", "told"}),
+    "seal": (2, 2, ()),
+    "submit": (0, 1, ()),
+    "success": (1, 1, ()),
+    **_SHARED,
+}
+_IN_RESULT: Calls = {"done": (1, 1, ()), "refused": (1, 1, ()), **_SHARED}
+_OPEN = {"records", "ask", "text", "dict", "money"}  # their named arguments are not a closed set
+_NEEDED = {"card": ("key", "library", "script", "pattern"), "scripts": ("library", "script")}
+_FORM_VALUES = ("data", "config", "settings", "values", "errors", "result_url")
+_RESULT_VALUES = ("data", "config", "settings", "response")
+
+TEXTS = f"forms/{FOLDER}/{ENGLISH}.yml"
 
 _FORBIDDEN = (
     nodes.Include,
@@ -93,17 +110,38 @@ def check_frame(source: Source) -> list[Fault]:
     ] + list(_words(tree, source))
 
 
-def check_form(
-    source: Source, schema: Mapping[str, Any], settings: Collection[str], record_types: Collection[str]
-) -> list[Fault]:
-    """What is wrong with a form file.
+@dataclass(frozen=True)
+class Around:
+    """What a form's file can name that stands in other files.
 
-    `schema` is the request type's data, `settings` are the gateway's public settings, `record_types` the known ones.
+    `schema` is the request type's data, `settings` are the gateway's public settings, `readers` the request types that
+    only read. `texts` are the keys of texts, None where their files are faulty. `has_result`: something is shown after
+    the form.
     """
+
+    schema: Mapping[str, Any]
+    settings: Collection[str]
+    record_types: Collection[str]
+    readers: Collection[str]
+    texts: Collection[str] | None
+    has_result: bool
+
+
+def check_form(source: Source, around: Around) -> list[Fault]:
+    """What is wrong with a form file."""
+    return _checked(source, around, _IN_FORM, _FORM_VALUES)
+
+
+def check_result(source: Source, around: Around) -> list[Fault]:
+    """What is wrong with the file of what is shown after a form."""
+    return _checked(source, around, _IN_RESULT, _RESULT_VALUES)
+
+
+def _checked(source: Source, around: Around, calls: Calls, values: Collection[str]) -> list[Fault]:
     tree = _parsed(source)
     if isinstance(tree, Fault):
         return [tree]
-    return list(_Check(source, tree, schema, settings, record_types).faults())
+    return list(_Check(source, tree, around, calls, values).faults())
 
 
 def _parsed(source: Source) -> nodes.Template | Fault:
@@ -125,18 +163,12 @@ def _words(tree: nodes.Template, source: Source) -> Iterator[Fault]:
 
 
 class _Check:
-    """Walks the tree of one form file."""
+    """Walks the tree of one file."""
 
     def __init__(
-        self,
-        source: Source,
-        tree: nodes.Template,
-        schema: Mapping[str, Any],
-        settings: Collection[str],
-        record_types: Collection[str],
+        self, source: Source, tree: nodes.Template, around: Around, calls: Calls, values: Collection[str]
     ) -> None:
-        self._source, self._tree, self._schema = source, tree, schema
-        self._settings, self._record_types = settings, record_types
+        self._source, self._tree, self._around, self._calls, self._values = source, tree, around, calls, values
         self._own = {node.name for node in tree.find_all(nodes.Name) if node.ctx in {"store", "param"}}
         self._macros = {node.name for node in tree.find_all(nodes.Macro)}
 
@@ -153,68 +185,91 @@ class _Check:
                 yield from self._path(node, node.node.name)
         for call in calls:
             yield from self._call(call)
-        if not any(isinstance(call.node, nodes.Name) and call.node.name == "submit" for call in calls):
+        if "submit" in self._calls and not any(_name_of(call) == "submit" for call in calls):
             yield Fault(self._source.file, 1, 1, "the form has no button; end it with {{ submit() }}")
 
     def _fault(self, node: nodes.Node, needle: str, message: str) -> Fault:
         return self._source.fault(node.lineno, needle, message)
 
     def _name(self, node: nodes.Name) -> Iterator[Fault]:
-        known = {*VALUES, *CALLS, "loop", *self._own, *self._macros}
+        known = {*self._values, *self._calls, "loop", *self._own, *self._macros}
         if node.name not in known:
             yield self._fault(
                 node, node.name, f"the name {node.name!r} is not known here{did_you_mean(node.name, known)}"
             )
+        if node.name == "result_url" and not self._around.has_result:
+            wanted = self._source.file.removesuffix(".html") + ".result.html"
+            yield self._fault(node, node.name, f"nothing is shown after this form; write {wanted}")
 
     def _path(self, node: nodes.Getattr, name: str) -> Iterator[Fault]:
-        known = {"data": self._properties, "config": OPTIONS, "settings": self._settings}.get(name)
+        known = {"data": self._properties, "config": OPTIONS, "settings": self._around.settings}.get(name)
         if name in self._own or known is None or node.attr in known:
             return
-        if name != "data" or not self._schema.get("additionalProperties"):
+        if name != "data" or not self._is_open:
             yield self._fault(node, node.attr, f"{node.attr!r} is not declared here{did_you_mean(node.attr, known)}")
 
     @property
     def _properties(self) -> Mapping[str, Any]:
-        properties: Mapping[str, Any] = self._schema.get("properties", {})
+        properties: Mapping[str, Any] = self._around.schema.get("properties", {})
         return properties
 
+    @property
+    def _is_open(self) -> bool:
+        return bool(self._around.schema.get("additionalProperties"))
+
     def _call(self, call: nodes.Call) -> Iterator[Fault]:
-        name = call.node.name if isinstance(call.node, nodes.Name) else ""
+        name = _name_of(call)
         if name in self._macros:
             return
-        if name not in CALLS:
-            yield self._fault(call, name, f"only {', '.join(CALLS)} can be called in a form")
+        if name not in self._calls:
+            yield self._fault(call, name, f"only {', '.join(self._calls)} can be called in a form")
             return
-        least, most, options = CALLS[name]
+        least, most, _ = self._calls[name]
         if not least <= len(call.args) <= most or call.dyn_args or call.dyn_kwargs:
             yield self._fault(call, name, f"{name} takes {most} unnamed value{'s' if most != 1 else ''}")
             return
-        for option in call.kwargs if name not in _OPEN else ():
-            if option.key not in options:
-                guess = did_you_mean(option.key, options)
-                yield self._fault(call, option.key, f"{name} knows no {option.key!r}{guess}")
-        if name in {"input", "card"}:
-            yield from self._input(call, name)
-        if name == "records":
-            yield from self._named(call, self._record_types, "record type")
+        yield from self._options(call, name)
+        if name in {"input", "card", "seal"}:
+            yield from self._part(call, name)
+        elif name == "records":
+            yield from self._named(call, self._around.record_types, "record type")
+        elif name == "ask":
+            yield from self._named(call, self._around.readers, "request type that only reads")
+        elif name == "text":
+            yield from self._text(call)
 
-    def _input(self, call: nodes.Call, name: str) -> Iterator[Fault]:
-        if not self._schema.get("additionalProperties"):
-            yield from self._named(call, self._properties, "property")
-        first = call.args[0]
-        schema = self._properties.get(first.value, {}) if isinstance(first, nodes.Const) else {}
-        if schema.get("readOnly"):
-            message = f"{first.value!r} is readOnly: only the page can give it, a visitor cannot"  # type: ignore[attr-defined]
-            yield self._fault(call, name, message)
-        given = {option.key: option.value for option in call.kwargs}
-        for needed in ("key", "library", "script", "pattern") if name == "card" else ():
+    def _options(self, call: nodes.Call, name: str) -> Iterator[Fault]:
+        given, known = {option.key: option.value for option in call.kwargs}, self._calls[name][2]
+        for option in given if name not in _OPEN else ():
+            if option not in known:
+                yield self._fault(call, option, f"{name} knows no {option!r}{did_you_mean(option, known)}")
+        for needed in _NEEDED.get(name, ()):
             if needed not in given:
-                yield self._fault(call, name, f"card needs {needed}=")
-        setting = given.get("key")
-        if isinstance(setting, nodes.Const) and setting.value not in self._settings:
-            guess = did_you_mean(str(setting.value), self._settings)
+                yield self._fault(call, name, f"{name} needs {needed}=")
+        setting = given.get("key") if "key" in known else None
+        if isinstance(setting, nodes.Const) and setting.value not in self._around.settings:
+            guess = did_you_mean(str(setting.value), self._around.settings)
             message = f"the gateway has no public setting {setting.value!r}{guess}"
             yield self._fault(call, str(setting.value), message)
+
+    def _part(self, call: nodes.Call, name: str) -> Iterator[Fault]:
+        """A property is named, or with dots a part of one."""
+        first = call.args[0].value if isinstance(call.args[0], nodes.Const) else None
+        path = path_of(self._properties, first) if isinstance(first, str) else ()
+        schema = schema_at(self._properties, path) if path else None
+        if not self._is_open and (schema is None or not path):
+            known = list(_names(self._properties)) if len(path) > 1 else self._properties
+            yield from self._named(call, known, "property")
+        if schema and schema.get("readOnly") and name != "seal":
+            message = f"{first!r} is readOnly: only the page can give it, a visitor cannot"
+            yield self._fault(call, name, message)
+
+    def _text(self, call: nodes.Call) -> Iterator[Fault]:
+        key = call.args[0].value if isinstance(call.args[0], nodes.Const) else None
+        known = self._around.texts
+        if isinstance(key, str) and known is not None and key not in known:
+            message = f"there is no text {key!r} in {TEXTS}{did_you_mean(key, known)}"
+            yield self._fault(call, key, message)
 
     def _named(self, call: nodes.Call, known: Collection[str], kind: str) -> Iterator[Fault]:
         first = call.args[0]
@@ -223,3 +278,14 @@ class _Check:
         elif first.value not in known:
             message = f"there is no {kind} {first.value!r}{did_you_mean(first.value, known)}"
             yield self._fault(call, first.value, message)
+
+
+def _name_of(call: nodes.Call) -> str:
+    return call.node.name if isinstance(call.node, nodes.Name) else ""
+
+
+def _names(properties: Mapping[str, Any], before: str = "") -> Iterator[str]:
+    """The dotted names of all properties and their parts."""
+    for name, schema in properties.items():
+        yield f"{before}{name}"
+        yield from _names(schema.get("properties", {}), f"{before}{name}.")

@@ -7,6 +7,8 @@
     hide_account_status              whether the form of a connected account leaves out what the gateway says of it
     success_message, error_message   what the visitor is told, in place of the form file's and the gateway's own words
     success_path, error_path         where the visitor goes then; without error_path the form is shown again
+    language                         the language that the form speaks (en)
+    terms_path                       where the host's own terms are, for a form that has them accepted
     expires                          seconds until the form is too old (1800)
 
 Everything is sealed with the form, so a visitor can read it and not change it.
@@ -38,8 +40,11 @@ _OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "error_message": _LABEL,
     "success_path": _PATH,
     "error_path": _PATH,
+    "language": _LABEL,
+    "terms_path": _PATH,
     "expires": {"type": "integer", "minimum": 1, "maximum": LONGEST},
 }
+_PATHS = [name for name, rule in _OPTIONS.items() if rule is _PATH]
 NAMES = frozenset(_OPTIONS)
 _SCHEMA = Schema({"type": "object", "properties": _OPTIONS})
 _INSTEAD = {
@@ -77,7 +82,7 @@ def checked(form: str, given: Mapping[str, Any]) -> dict[str, Any]:
     problems = _SCHEMA.problems(options)
     problems += [
         Problem(f"/{name}", f"{options[name]!r} is no path of this host; write one like /thanks")
-        for name in ("success_path", "error_path")
+        for name in _PATHS
         if isinstance(options.get(name), str) and not is_own_path(options[name])
     ]
     if problems:

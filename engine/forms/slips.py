@@ -14,6 +14,7 @@ from typing import Any
 
 from engine.errors import SignatureError
 from engine.forms.options import EXPIRES, LONGEST
+from engine.forms.parts import overlaid
 from engine.seals import Tokens
 
 
@@ -21,9 +22,10 @@ from engine.seals import Tokens
 class Slip:
     """One form as its page sealed it.
 
-    `operation` names what is to be done once, however often the form is posted. `offered` are the properties that a
-    visitor may give, with the rules that narrow them; `required` are those of them that must be given. `at` is the path
-    of the host's routes, `page` that of the page the form stands on. `owner` is the digest of a session.
+    `operation` names what is to be done once, however often the form is posted. `data` is the page's, `given` what the
+    form file says beside it. `offered` are the parts of the data that a visitor may give, with the rules that narrow
+    them; `required` are those of them that must be given. `at` is the path of the host's routes below its `origin`,
+    `page` that of the page the form stands on. `owner` is the digest of a session.
     """
 
     type: str
@@ -33,13 +35,25 @@ class Slip:
     config: Mapping[str, Any]
     at: str
     page: str
+    origin: str = ""
     success: str = ""
+    given: Mapping[str, Any] = field(default_factory=dict)
     offered: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     required: Sequence[str] = ()
 
     def sealed(self, tokens: Tokens, now: float) -> str:
         """The token; it is good for as long as the page said."""
         return tokens.sign({**asdict(self), "until": now + self.config.get("expires", EXPIRES)})
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """All that no visitor can choose."""
+        return overlaid(self.given, self.data)
+
+    @property
+    def language(self) -> str:
+        """The language that the form speaks."""
+        return str(self.config["language"])
 
     def next(self) -> Slip:
         """The form to be shown after a refusal: another operation, the same one however often this one was posted."""
@@ -51,6 +65,11 @@ def owner_of(session: str) -> str:
     return _digest(f"session:{session}")
 
 
+def is_owner(session: str, owner: str) -> bool:
+    """Whether it is that session's."""
+    return bool(session) and hmac.compare_digest(owner, owner_of(session))
+
+
 def read(tokens: Tokens, token: str, session: str, now: float) -> Slip:
     """The slip in a token. Raises SignatureError."""
     payload = tokens.read(token, LONGEST)
@@ -60,7 +79,7 @@ def read(tokens: Tokens, token: str, session: str, now: float) -> Slip:
         raise SignatureError("the form was sealed by another version") from None
     if now >= until:
         raise SignatureError("the form has expired")
-    if not session or not hmac.compare_digest(slip.owner, owner_of(session)):
+    if not is_owner(session, slip.owner):
         raise SignatureError("the form belongs to another session")
     return slip
 

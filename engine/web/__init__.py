@@ -5,7 +5,8 @@ current      the engine of the app that is being asked
 sessions     whose form it is, and the cookie that says so
 headers      what a browser is told to allow
 intake       a request's body, whole and no larger than allowed
-forms        POST /callsheet/forms
+forms        POST /callsheet/forms, GET /callsheet/results/<token>
+sandbox      GET /callsheet/sandbox/<gateway>, where one stands in
 webhooks     POST /callsheet/webhooks/<gateway>[/<endpoint>]
 overview     GET /callsheet/, while somebody develops
 metrics      GET /callsheet/metrics, for a scraper that has the key

@@ -23,7 +23,7 @@ from engine.forms.submitting import Form
 from engine.queues.embedded import Worker
 from engine.records import Record
 from engine.store import Order
-from engine.web import forms, headers, metrics, overview, reference, sessions, webhooks
+from engine.web import forms, headers, metrics, overview, reference, sandbox, sessions, webhooks
 from engine.web.console.gate import Login
 from engine.web.console.routes import console
 from engine.web.current import engine_of
@@ -87,7 +87,8 @@ def request_form(name: str, data: Mapping[str, Any] | None = None, **config: Any
     headers.note_form()
     at = url_for("callsheet.forms").removesuffix("/forms")
     page = request.script_root + request.full_path.removesuffix("?")
-    return engine_of().form(name, data, session=sessions.visitor(), at=at, page=page, **config)
+    origin = request.host_url.removesuffix("/")
+    return engine_of().form(name, data, session=sessions.visitor(), at=at, page=page, origin=origin, **config)
 
 
 def records(
@@ -106,6 +107,8 @@ def _blueprint(console: Blueprint | None) -> Blueprint:
     blueprint.add_url_rule("/docs/<path:path>", "docs", reference.show)
     blueprint.add_url_rule("/metrics", "metrics", metrics.show)
     blueprint.add_url_rule("/forms", "forms", forms.post, methods=["POST"])
+    blueprint.add_url_rule("/results/<token>", "results", forms.result)
+    blueprint.add_url_rule("/sandbox/<gateway>", "sandbox", sandbox.tokens)
     blueprint.add_url_rule("/webhooks/<gateway>", "webhooks", webhooks.post, methods=["POST"])
     blueprint.add_url_rule("/webhooks/<gateway>/<name>", "webhooks", webhooks.post, methods=["POST"])
     if console is not None:

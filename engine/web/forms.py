@@ -1,4 +1,4 @@
-"""POST /callsheet/forms: where every form is posted to.
+"""POST /callsheet/forms: where every form is posted to; GET /callsheet/results/<token>: what came of one.
 
 a browser's form     → 303 to the page that was sealed, with a flash; or a page that shows the form again
 {"token", "fields"}  → JSON
@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -42,6 +44,7 @@ STALE = "This form is no longer valid. Please open its page again."
 GONE = "There is no such form any more."
 UNAVAILABLE = "This cannot be done right now. Please try again later."
 FOREIGN = "This was posted from another site."
+NOT_HERE = "What came of this can be seen only in the browser in which it was begun."
 MALFORMED = "This was not posted by a form."
 
 log = logging.getLogger("engine")
@@ -69,6 +72,30 @@ def post() -> Response:
         log.error("a form could not be taken: %s", error)
         return _refused(as_json, 503, UNAVAILABLE)
     return _as_json(submission) if as_json else _as_page(submission, token)
+
+
+def result(token: str) -> Response:
+    """The view of what came of a form that has more to show than its success."""
+    try:
+        shown = engine_of().form_result(token, session=returning_visitor())
+    except SignatureError as error:
+        log.warning("a result was not shown: %s", error.reason)
+        return _refused(False, 400, NOT_HERE)
+    except UnknownNameError as error:
+        log.warning("a result was not shown: %s", error)
+        return _refused(False, 404, GONE)
+    except (SettingError, StoreError) as error:
+        log.error("a result could not be shown: %s", error)
+        return _refused(False, 503, UNAVAILABLE)
+    if shown.redirect is None:
+        return make_response(render_template("callsheet/result.html", shown=shown, text=_texts(shown.language)))
+    flash(shown.message, "success" if shown.state == "done" else "error")
+    response: Response = redirect(shown.redirect, 303)  # type: ignore[assignment]
+    return response
+
+
+def _texts(language: str) -> Callable[[str], str]:
+    return partial(engine_of().catalog.translations.say, language)
 
 
 def _json(body: bytes) -> tuple[str, dict[str, Any]]:
@@ -108,14 +135,15 @@ def _as_json(submission: Submission) -> Response:
 
 def _as_page(submission: Submission, token: str) -> Response:
     if submission.redirect is not None:
-        if not submission.hosted:
+        if not submission.goes_on:
             flash(submission.message, submission.category)
         # Not flask.redirect's default 302, with which a browser may repeat the POST.
         response: Response = redirect(submission.redirect, 303)  # type: ignore[assignment]
         return response
     status = STATUSES[submission.state]
     waiting = submission.state in {"in_progress", "unknown"}
-    page = render_template("callsheet/submission.html", submission=submission, token=token if waiting else None)
+    text, shown = _texts(submission.language), token if waiting else None
+    page = render_template("callsheet/submission.html", submission=submission, token=shown, text=text)
     return make_response(page, status)
 
 

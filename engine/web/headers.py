@@ -71,7 +71,8 @@ def protect(app: Flask, engine: Engine) -> None:
 def _policy(engine: Engine) -> str:
     if request.blueprint == CONSOLE:
         return content_security_policy(())
-    return content_security_policy(engine.catalog.gateways.values(), engine.settings.sandbox)
+    sandbox = engine.settings.sandbox
+    return content_security_policy(() if sandbox else engine.catalog.gateways.values(), sandbox)
 
 
 def comes_from_here(asked: Request) -> bool:

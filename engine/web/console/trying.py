@@ -17,7 +17,7 @@ from engine.card_numbers import holds_card_number
 from engine.descriptions import repeats
 from engine.errors import CallError, DataError, EngineError, Problem
 from engine.forms.fields import ABSENT, Field, as_texts, field_of, misposted, unseen, value_of
-from engine.forms.submitting import CARD_NUMBER, INVALID, OWN_KEY
+from engine.forms.translations import ENGLISH
 from engine.request_types import RequestType
 from engine.seals import is_sealed
 from engine.settling import Result
@@ -52,7 +52,7 @@ def send(gateway: str, name: str) -> Response:
     given = {name: texts for name, texts in posted.lists() if name not in _OWN_FIELDS}
     whole = json.dumps(given)
     if holds_card_number(given) or engine.settings.redact(whole) != whole:
-        return _form(type, fields, {}, [Problem("", CARD_NUMBER if holds_card_number(given) else OWN_KEY)])
+        return _form(type, fields, {}, [Problem("", _said("card_number" if holds_card_number(given) else "own_key"))])
     texts = {name: many[-1] for name, many in given.items() if name not in unseen(fields)}
     problems = [Problem(f"/{name}", said) for name, said in misposted(fields, given).items()]
     if engine.settings.live and posted.get("really") != "yes":
@@ -86,6 +86,10 @@ def _failed(type: RequestType, error: CallError) -> Response:
     return go(url_for(".call", id=error.call.id))
 
 
+def _said(key: str) -> str:
+    return engine_of().catalog.translations.say(ENGLISH, f"said.{key}")
+
+
 def operation_of(nonce: str) -> str:
     """The operation of what this person does from a form: the journal says by it who it was."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{16,64}", nonce):
@@ -97,7 +101,7 @@ def fields_of(type: RequestType) -> list[Field]:
     """An input for every property, those among them that only a page may give to a visitor."""
     required = type.schema.document.get("required", ())
     found = (
-        field_of(name, _writable(schema), required=name in required)
+        field_of((name,), _writable(schema), required=name in required)
         for name, schema in type.properties.items()
         if name != "idempotency_key"
     )
@@ -126,7 +130,7 @@ def _form(
         fields=fields,
         texts=texts,
         problems=problems,
-        message=INVALID if any(problem.pointer for problem in problems) else "",
+        message=_said("invalid") if any(problem.pointer for problem in problems) else "",
         operation=gate.fields().get("operation") if request.method == "POST" else secrets.token_urlsafe(18),
         repeats=repeats(type),
     )

@@ -1,9 +1,39 @@
-// Binds a form's card field to the gateway's script: the number is typed into the gateway's own frame, and this page
-// only ever holds the token that the gateway makes of it.
+// Binds a form's card field to the gateway's script: what is typed goes into the gateway's own frame, and this page only
+// ever holds the token that the gateway makes of it.
+//
+// data-make says which: a token or a payment_method of a card, or a confirmation_token of any means of payment.
 "use strict";
 
 (() => {
-  const unavailable = "The card field could not be loaded. Please reload the page.";
+  function cardField(stripe, box) {
+    const looks = getComputedStyle(box);
+    const field = stripe.elements().create("card", {
+      hidePostalCode: !("requireZip" in box.dataset),
+      style: { base: { color: looks.color, iconColor: looks.color, fontSize: "16px" } },
+    });
+    const make = async () => {
+      if (box.dataset.make === "payment_method") {
+        const made = await stripe.createPaymentMethod({ type: "card", card: field });
+        return [made.error, made.paymentMethod];
+      }
+      const made = await stripe.createToken(field);
+      return [made.error, made.token];
+    };
+    return [field, make];
+  }
+
+  // The intent is made by the server when the form has come, so all that the field knows of it is what the page says.
+  function paymentField(stripe, box, told) {
+    const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+    const elements = stripe.elements({ ...told.elements, appearance: { theme: dark ? "night" : "stripe" } });
+    const make = async () => {
+      const checked = await elements.submit();
+      if (checked.error) return [checked.error];
+      const made = await stripe.createConfirmationToken({ elements });
+      return [made.error, made.confirmationToken];
+    };
+    return [elements.create("payment"), make];
+  }
 
   function bind(box) {
     const form = box.closest("form");
@@ -14,29 +44,17 @@
       error.textContent = text;
     };
     if (!window.Stripe) {
-      say(unavailable);
+      say(box.dataset.unavailable);
       return;
     }
-    const stripe = window.Stripe(box.dataset.key);
-    const looks = getComputedStyle(box);
-    const card = stripe.elements().create("card", {
-      hidePostalCode: !("requireZip" in box.dataset),
-      style: { base: { color: looks.color, iconColor: looks.color, fontSize: "16px" } },
-    });
-    card.mount(box.querySelector("[data-callsheet-frame]"));
-    card.on("change", (change) => {
+    const told = JSON.parse(box.dataset.told);
+    const stripe = window.Stripe(box.dataset.key, told.account ? { stripeAccount: told.account } : {});
+    const [field, make] = told.elements ? paymentField(stripe, box, told) : cardField(stripe, box);
+    field.mount(box.querySelector("[data-callsheet-frame]"));
+    field.on("change", (change) => {
       token.value = "";
       say(change.error ? change.error.message : "");
     });
-
-    const make = async () => {
-      if (box.dataset.make === "payment_method") {
-        const made = await stripe.createPaymentMethod({ type: "card", card });
-        return [made.error, made.paymentMethod];
-      }
-      const made = await stripe.createToken(card);
-      return [made.error, made.token];
-    };
 
     form.addEventListener("submit", async (event) => {
       if (button.disabled) {
@@ -47,7 +65,7 @@
       button.setAttribute("aria-busy", "true");
       if (token.value) return;
       event.preventDefault();
-      const [problem, made] = await make().catch(() => [{ message: unavailable }]);
+      const [problem, made] = await make().catch(() => [{ message: box.dataset.unavailable }]);
       if (made) {
         token.value = made.id;
         form.submit();
@@ -56,7 +74,7 @@
       say(problem.message);
       button.disabled = false;
       button.removeAttribute("aria-busy");
-      card.focus();
+      field.focus();
     });
 
     // A page that comes back from the browser's memory has a used token and a dead button.

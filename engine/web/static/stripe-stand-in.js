@@ -1,0 +1,79 @@
+// Stands in for Stripe.js where a sandbox stands in for Stripe: in the place of a card field there are the test cards,
+// and the token of a card is the one that the sandbox knows it by. Nothing is loaded from elsewhere, nothing leaves.
+"use strict";
+
+(() => {
+  const GROUPS = [
+    ["Goes through", (card) => !card.declined && !card.asks && !card.scenario],
+    ["Is refused, or asks for consent", (card) => card.declined || card.asks],
+    ["Something goes wrong on the way", (card) => card.scenario],
+  ];
+  let fields = 0;
+
+  const element = (name, attributes, ...children) => {
+    const made = Object.assign(document.createElement(name), attributes);
+    made.append(...children);
+    return made;
+  };
+
+  class Field {
+    constructor() {
+      this.name = `callsheet-test-card-${(fields += 1)}`;
+      this.listeners = [];
+    }
+
+    async mount(frame) {
+      this.frame = frame;
+      const { testCards, pattern, unavailable } = frame.closest("[data-test-cards]").dataset;
+      const answer = await fetch(testCards);
+      if (!answer.ok) {
+        frame.append(unavailable);
+        return;
+      }
+      const cards = (await answer.json()).filter((card) => new RegExp(pattern).test(card.token));
+      for (const [title, belongs] of GROUPS) {
+        const group = cards.filter(belongs);
+        if (!group.length) continue;
+        const choices = element("div", { className: "callsheet-test-cards" }, ...group.map((card) => this.choice(card)));
+        const troubles = group[0].scenario;
+        frame.append(
+          troubles
+            ? element("details", {}, element("summary", { textContent: title }), choices)
+            : element("div", {}, element("p", { className: "callsheet-help", textContent: title }), choices),
+        );
+      }
+      frame.querySelector("input").checked = true;
+      frame.addEventListener("change", () => this.listeners.forEach((listen) => listen({})));
+    }
+
+    choice({ token, summary, brand, last4 }) {
+      // Without a name of its own for the form: what is chosen is posted as a token, as with the real field.
+      const input = element("input", { type: "radio", name: this.name, value: token });
+      input.setAttribute("form", "callsheet-nothing");
+      const known = summary.startsWith(brand) ? "" : `${brand} `;
+      return element("label", {}, input, element("span", {}, `${summary} `, element("small", {}, `${known}${last4}`)));
+    }
+
+    on(event, listen) {
+      if (event === "change") this.listeners.push(listen);
+    }
+
+    focus() {
+      this.frame.querySelector("input:checked")?.focus();
+    }
+
+    get chosen() {
+      return { id: this.frame.querySelector("input:checked").value }; // before they are there: as if not loaded
+    }
+  }
+
+  window.Stripe = () => ({
+    elements: () => {
+      const elements = { submit: async () => ({}), create: () => (elements.field = new Field()) };
+      return elements;
+    },
+    createToken: async (field) => ({ token: field.chosen }),
+    createPaymentMethod: async ({ card }) => ({ paymentMethod: card.chosen }),
+    createConfirmationToken: async ({ elements }) => ({ confirmationToken: elements.field.chosen }),
+  });
+})();
