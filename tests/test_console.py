@@ -190,6 +190,7 @@ def test_whoever_only_reads_sees_everything_and_does_nothing(console: ConsoleHos
     [
         ({}, {}),
         ({"csrf": "guessed"}, {}),
+        ({"csrf": "gu\u00e9ss"}, {}),
         ({"csrf": "right"}, {"Origin": "https://elsewhere.example"}),
         ({"csrf": "right"}, {"Origin": "null", "Sec-Fetch-Site": "cross-site"}),
     ],

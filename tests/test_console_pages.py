@@ -7,15 +7,18 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from console_host import DECLINED, LOST, STRANGE, ConsoleHost
 from hosts import SECRETS
 from html_pages import Page
 
+from engine.calls import STATES
 from engine.errors import StoreError
 from engine.purging import purge
 from engine.records import Change, Record, Scope
+from engine.store.sql import SqlStore
 from engine.stories import steps
 from engine.web.console import charts, lists, overview, searching, shown
 
@@ -444,6 +447,8 @@ def test_a_replay_is_stopped(console: ConsoleHost) -> None:
         ({"type": "payment.noted", "reason": "x", "since": "yesterday"}, 422),
         ({"type": "payment.noted", "reason": "x", "state": "none"}, 422),
         ({"type": "payment.none", "reason": "x"}, 303),
+        ({"type": "payment.none", "reason": "x", "since": "0001-01-01T00:00"}, 303),
+        ({"type": "payment.none", "reason": "x", "since": "9999-12-31T23:59"}, 303),
     ],
 )
 def test_a_replay_of_what_cannot_be_meant_is_not_begun(console: ConsoleHost, fields: Any, status: int) -> None:
@@ -525,6 +530,9 @@ def test_a_form_is_filled_in_as_another_call_was(console: ConsoleHost) -> None:
     call = console.pay(7, note="again")
     assert blank(console, "shop/pay", **{"from": call.id})["note"] == "again"
     assert blank(console, "shop/erase", **{"from": call.id})["id"] == ""
+    console.rewrite(call, data={"amount": 7, "note": console.engine.sealer.seal("a secret")})
+    again = blank(console, "shop/pay", **{"from": call.id})
+    assert (again["amount"], again["note"]) == ("7", "")
 
 
 def test_live_money_is_moved_by_nobody_who_does_not_say_so(tmp_path: Path) -> None:
@@ -553,6 +561,35 @@ def test_a_request_type_says_what_it_takes_and_changes(console: ConsoleHost) -> 
     ):
         assert words in page
     assert "made from its data" in said(console.get("/types/shop/pay"))
+
+
+def test_a_console_over_any_database(store_url: str, tmp_path: Path) -> None:
+    store = SqlStore(store_url)
+    console = ConsoleHost(tmp_path, store=store)
+    console.sign_in()
+    lost, event = console.pay(LOST), console.receive(1)
+    console.pay(STRANGE)
+    for path in (
+        "/",
+        "/badge",
+        "/charts",
+        "/calls",
+        f"/calls/{lost.id}",
+        "/events",
+        f"/events/{event.id}",
+        "/records/sale",
+    ):
+        console.get(path)
+    for state in STATES:
+        console.get("/calls", state=state, type="shop/pay", after=lost.id)
+    for text in ("nothing", "\0", "n1", "12", "é", "x" * 400):
+        assert console.client.get(f"{CONSOLE}/search", query_string={"q": text}).status_code in {200, 303}
+    for wrong in ("\0", "'", "x" * 65):
+        console.get("/calls", after=wrong)
+        console.get("/records/sale", by="gateway_id", value=wrong)
+        assert console.client.get(f"{CONSOLE}/calls/{quote(wrong)}").status_code == 404
+    assert "The gateway knows it." in follow(console, console.post(f"/calls/{lost.id}/look_up", reason="to know"))
+    store.close()
 
 
 def test_the_reference_is_one_step_away(console: ConsoleHost) -> None:
@@ -645,29 +682,56 @@ def test_more_than_ninety_nine_are_not_counted(console: ConsoleHost, monkeypatch
     assert max(limits) <= max(overview.MOST + 1, overview.LOOK)
 
 
-def test_the_charts_count_what_there_is(console: ConsoleHost, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_charts_count_what_there_is(console: ConsoleHost) -> None:
     for amount in (5, 5, 5, DECLINED, LOST, STRANGE):
         console.pay(amount)
-    (bar,) = charts.outcomes(console.engine.find("call"))
-    assert Counter(dict(bar.states)) == {"succeeded": 3, "declined": 1, "unknown": 1, "unmapped": 1}
+    seen, complete = charts.Newest().look(console.engine.find)
+    assert complete
+    (bar,) = charts.outcomes(seen)
+    assert dict(bar.states) == {"succeeded": 3, "declined": 1, "unknown": 1, "unmapped": 1}
     assert [part.kind for part in bar.parts] == ["good", "no", "act", "act"]
     assert bar.parts[0].width == 50
     assert sum(part.width for part in bar.parts) == pytest.approx(100, abs=0.01)
-    (latency,) = charts.latencies(console.engine.find("call"))
+    (latency,) = charts.latencies(seen)
     assert (latency.number, latency.median) == (5, 10)
     page = console.get("/charts")
     names = [one["aria-label"] for one in page.all("svg") if one.get("role") == "img"]
     assert names[0] == "shop/pay: 3 succeeded, 1 declined, 1 unknown, 1 unmapped"
-    monkeypatch.setattr(charts, "NEWEST", 2)
-    assert "Of the newest 2 calls" in said(console.get("/charts"))
+
+
+def test_the_charts_look_further_a_little_at_a_time(console: ConsoleHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is new or was open is read again, what was seen is remembered, what is old is forgotten."""
+    monkeypatch.setattr(charts, "NEWEST", 25)
+    monkeypatch.setattr(charts, "STEP", 10)
+    lost = console.pay(LOST)
+    for _ in range(19):
+        console.pay(5)
+    limits, newest = limits_of(console, monkeypatch), charts.Newest()
+    looks = [newest.look(console.engine.find) for _ in range(3)]
+    assert [(len(seen), complete) for seen, complete in looks] == [(10, False), (20, False), (20, True)]
+    assert max(limits) <= max(charts.STEP, charts.OPEN)
+    console.engine.recovery.resolve(lost, "declined", "ann", "the bank says so")
+    for _ in range(9):
+        console.pay(DECLINED)
+    seen, complete = newest.look(console.engine.find)
+    assert (len(seen), complete) == (25, True)
+    assert Counter(one.state for one in seen) == {"succeeded": 16, "declined": 9}
+    for _ in range(12):
+        console.pay(7)
+    assert [len(newest.look(console.engine.find)[0]) for _ in range(3)] == [10, 20, 25]
+
+
+def test_an_open_call_is_looked_at_again(console: ConsoleHost) -> None:
+    lost, newest = console.pay(LOST), charts.Newest()
+    assert [one.state for one in newest.look(console.engine.find)[0]] == ["unknown"]
+    console.engine.recovery.resolve(lost, "declined", "ann", "the bank says so")
+    assert [one.state for one in newest.look(console.engine.find)[0]] == ["resolved"]
 
 
 def test_latency_is_half_and_ninety_five_of_a_hundred() -> None:
-    def call(name: str, ms: int) -> Record:
-        line = {"phase": "answered", "ms": ms}
-        return Record("call", "x", Scope("shop"), {"request_type": name, "state": "succeeded", "attempts": [line]})
-
-    found = charts.latencies([*(call("a", ms) for ms in range(100)), call("b", 1000)])
+    found = charts.latencies(
+        [*(charts.Seen("a", "succeeded", ms) for ms in range(100)), charts.Seen("b", "declined", 1000)]
+    )
     assert [(one.name, one.median, one.ninety_fifth) for one in found] == [("b", 1000, 1000), ("a", 50, 95)]
     assert [one.ninety_fifth_width for one in found] == [100, 9.5]
     assert charts.latencies([]) == []

@@ -11,6 +11,7 @@
     working     queued calls, sent by workers
     waiting     what a backlog of them costs
     starting    a process from nothing to its first use
+    paging      the console's pages over a long journal
     table       what is printed
 
 This is no test: it judges nothing but prints a mark beside each goal.

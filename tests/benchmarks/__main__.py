@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # as pytest has it
 from .building import building
 from .contests import Preparation, measured
 from .mapping import mapping
+from .paging import paging
 from .sending import sending
 from .starting import starting
 from .storing import storing
@@ -23,7 +24,7 @@ from .threads import threads
 from .waiting import waiting
 from .working import working
 
-NAMES = ("starting", "building", "mapping", "sending", "threads", "storing", "working", "waiting")
+NAMES = ("starting", "building", "mapping", "sending", "threads", "storing", "working", "waiting", "paging")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -33,12 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", choices=NAMES, action="append", help="one contest; may be given again")
     parser.add_argument("--types", type=int, default=600, help="the request types of the large host that is started")
     parser.add_argument("--waiting", type=int, default=100_000, help="the calls that wait where many do")
+    parser.add_argument("--calls", type=int, default=20_000, help="the calls in the journal that the console shows")
     parser.add_argument("--json", action="store_true", help="print JSON, times in seconds")
     chosen = parser.parse_args(arguments)
-    begin = functools.partial(starting, chosen.types)
-    backlog = functools.partial(waiting, chosen.waiting)
+    begin, backlog = functools.partial(starting, chosen.types), functools.partial(waiting, chosen.waiting)
+    page = functools.partial(paging, chosen.calls)
     contests: dict[str, Preparation] = dict(
-        zip(NAMES, (begin, building, mapping, sending, threads, storing, working, backlog), strict=True)
+        zip(NAMES, (begin, building, mapping, sending, threads, storing, working, backlog, page), strict=True)
     )
     rows = []
     for name in chosen.only or NAMES:

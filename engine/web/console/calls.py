@@ -17,7 +17,7 @@ from engine.errors import Conflict, EngineError, UnknownNameError
 from engine.records import Record
 from engine.stories import changed, steps
 from engine.web.console import gate, shown
-from engine.web.console.lists import Page, chosen, looked_through, page_of
+from engine.web.console.lists import chosen, filtered
 from engine.web.console.pages import go, render
 from engine.web.current import engine_of
 from engine.windows import may_resend
@@ -45,17 +45,8 @@ def calls() -> Response:
     engine = engine_of()
     types = sorted(engine.catalog.request_types)
     state, type = chosen("state", STATES), chosen("type", types)
-    page = _page(engine, state, type)
+    page = filtered(engine, "call", {"state": state, "request_type": type}, RESTING)
     return render("calls.html", page=page, states=STATES, types=types, state=state, type=type)
-
-
-def _page(engine: Engine, state: str, type: str) -> Page:
-    if state and type:
-        if state in RESTING:
-            return looked_through(engine, "call", {"request_type": type}, lambda call: bool(call["state"] == state))
-        return looked_through(engine, "call", {"state": state}, lambda call: bool(call["request_type"] == type))
-    where = {name: wanted for name, wanted in (("state", state), ("request_type", type)) if wanted}
-    return page_of(engine, "call", where)
 
 
 def call(id: str) -> Response:

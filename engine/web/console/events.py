@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from flask import Response, url_for
+from flask import Response, request, url_for
 
 from engine.core import Engine
 from engine.errors import EngineError
@@ -14,34 +14,22 @@ from engine.records import Record
 from engine.stories import changed
 from engine.web.console import gate, shown
 from engine.web.console.calls import FOLLOWED, one, reason
-from engine.web.console.lists import Page, chosen, looked_through, page_of
+from engine.web.console.lists import chosen, filtered
 from engine.web.console.pages import go, render
 from engine.web.current import engine_of
 
 STATES: Sequence[str] = EVENT.properties["state"]["enum"]
 RESTING = ("processed", "ignored")  # the states that nearly all events are in
+LONGEST = 200  # characters of an event's name
 
 
 def events() -> Response:
     """The inbox, newest first."""
     engine = engine_of()
-    types = event_types(engine)
-    state, type = chosen("state", list(STATES)), chosen("type", types)
-    return render("events.html", page=_page(engine, state, type), states=STATES, types=types, state=state, type=type)
-
-
-def event_types(engine: Engine) -> list[str]:
-    """The events that there are processors for, without their gateway."""
-    return sorted({name.partition("/")[2] for name in engine.catalog.processors})
-
-
-def _page(engine: Engine, state: str, type: str) -> Page:
-    if state and type:
-        if state in RESTING:
-            return looked_through(engine, "event", {"event_type": type}, lambda event: bool(event["state"] == state))
-        return looked_through(engine, "event", {"state": state}, lambda event: bool(event["event_type"] == type))
-    where = {name: wanted for name, wanted in (("state", state), ("event_type", type)) if wanted}
-    return page_of(engine, "event", where)
+    state, type = chosen("state", STATES), request.args.get("type", "").strip()[:LONGEST]
+    page = filtered(engine, "event", {"state": state, "event_type": type}, RESTING)
+    known = sorted({name.partition("/")[2] for name in engine.catalog.processors})
+    return render("events.html", page=page, states=STATES, types=known, state=state, type=type)
 
 
 def event(id: str) -> Response:

@@ -147,7 +147,7 @@ def guard() -> Response | None:
         return _outside()
     g.callsheet_person = found
     if request.method == "POST":
-        if not hmac.compare_digest(fields().get("csrf", ""), csrf()):
+        if not hmac.compare_digest(fields().get("csrf", "").encode("utf-8", "replace"), csrf().encode()):
             abort(403, "This page was too old, and nothing was done. Go back, reload it and try again.")
         if request.endpoint != ANYBODYS and not found.operates:
             abort(403, f"{found.name} may look, and may not do this. It takes the role operate.")

@@ -7,14 +7,14 @@ is tested on what that index finds, a bounded number of rows at a time, for no i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from flask import request
 
 from engine.core import Engine
-from engine.records import Record
+from engine.records import Record, matches
 
 SIZE = 50
 LOOK = 1000  # rows at most that one page looks at
@@ -50,8 +50,20 @@ def page_of(engine: Engine, type: str, where: Mapping[str, Any]) -> Page:
     return Page(rows, newer, rows[-1].id if len(found) > SIZE else None)
 
 
-def looked_through(engine: Engine, type: str, where: Mapping[str, Any], fits: Callable[[Record], bool]) -> Page:
-    """Of the rows that an index finds those that fit, after a bounded look."""
+def filtered(engine: Engine, type: str, wanted: Mapping[str, str], resting: Sequence[str]) -> Page:
+    """The page of rows with a state and another property, either of which may be "".
+
+    Nearly all rows are in a state that is `resting`, so the index of any other state finds fewer.
+    """
+    given = {name: text for name, text in wanted.items() if text}
+    if len(given) < 2:
+        return page_of(engine, type, given)
+    other = next(name for name in given if name != "state")
+    first = other if given["state"] in resting else "state"
+    return _looked_through(engine, type, {first: given[first]}, lambda row: matches(given, row))
+
+
+def _looked_through(engine: Engine, type: str, where: Mapping[str, Any], fits: Callable[[Record], bool]) -> Page:
     after = _asked("after")
     looked, rows = 0, list[Record]()
     while looked < LOOK:
@@ -72,7 +84,7 @@ def _asked(name: str) -> str | None:
     return text if _ID.fullmatch(text) else None
 
 
-def chosen(name: str, known: Mapping[str, Any] | list[str] | tuple[str, ...]) -> str:
+def chosen(name: str, known: Sequence[str]) -> str:
     """What a filter of the request says, where it is one of those known; else nothing."""
     text = request.args.get(name, "")
     return text if text in known else ""

@@ -43,6 +43,7 @@ def context() -> dict[str, Any]:
         "csrf": gate.csrf,
         "said": gate.said,
         "live": engine_of().settings.live,
+        "sandbox": engine_of().settings.sandbox,
         "own_login": gate.gate().login is None,
         "at": at,
         "kind": kind,

@@ -12,7 +12,6 @@ from engine.settings import Settings
 from engine.web import reference
 from engine.web.console import (
     calls,
-    charts,
     events,
     gate,
     overview,
@@ -26,6 +25,7 @@ from engine.web.console import (
     webhooks,
 )
 from engine.web.console.accounts import accounts
+from engine.web.console.charts import Charts
 from engine.web.console.gate import Gate, Login
 
 _View = Callable[..., Response]
@@ -33,7 +33,6 @@ _View = Callable[..., Response]
 _READ: tuple[tuple[str, str, _View], ...] = (
     ("/", "overview", overview.overview),
     ("/badge", "badge", overview.badge),
-    ("/charts", "charts", charts.charts),
     ("/search", "search", searching.search),
     ("/calls", "calls", calls.calls),
     ("/calls/<id>", "call", calls.call),
@@ -78,6 +77,7 @@ def console(app: Flask, settings: Settings, login: Login | None) -> Blueprint | 
     for kind in pages.ERRORS:
         blueprint.register_error_handler(kind, pages.failed)
     blueprint.add_url_rule("/sign-in", "sign_in", signing.sign_in, methods=["GET", "POST"])
+    blueprint.add_url_rule("/charts", "charts", Charts().show)
     for rule, name, view in _READ:
         blueprint.add_url_rule(rule, name, view)
     for rule, name, view in _ACT:

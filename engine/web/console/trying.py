@@ -19,9 +19,8 @@ from engine.errors import CallError, DataError, EngineError, Problem
 from engine.forms.fields import ABSENT, Field, as_texts, field_of, misposted, unseen, value_of
 from engine.forms.translations import ENGLISH
 from engine.request_types import RequestType
-from engine.seals import is_sealed
 from engine.settling import Result
-from engine.web.console import gate
+from engine.web.console import gate, shown
 from engine.web.console.pages import go, render
 from engine.web.console.types import known
 from engine.web.current import engine_of
@@ -116,8 +115,8 @@ def _writable(schema: Any) -> Any:
 
 def _texts(fields: Sequence[Field], data: Mapping[str, Any]) -> dict[str, str]:
     """What the inputs show for the data of another call; what was sealed has to be typed again."""
-    texts = {name: text for field in fields for name, text in as_texts(field, data.get(field.key)).items()}
-    return {name: text for name, text in texts.items() if not is_sealed(text)}
+    plain = {name: value for name, value in data.items() if shown.SEALED not in shown.value(value)}
+    return {name: text for field in fields for name, text in as_texts(field, plain.get(field.key)).items()}
 
 
 def _form(
