@@ -13,20 +13,8 @@ HERE = Path(__file__).parent
 
 
 def _benchmarks(*arguments: str) -> str:
-    command = [
-        sys.executable,
-        "-m",
-        "tests.benchmarks",
-        "--rounds",
-        "1",
-        "--types",
-        "20",
-        "--waiting",
-        "50",
-        "--calls",
-        "2000",
-        *arguments,
-    ]
+    small = ("--rounds", "1", "--types", "20", "--waiting", "50", "--calls", "2000")
+    command = [sys.executable, "-m", "tests.benchmarks", *small, *arguments]
     return subprocess.run(command, cwd=HERE.parent, check=True, capture_output=True, text=True, timeout=110).stdout
 
 
@@ -39,17 +27,8 @@ def test_a_table_has_a_mark_for_every_goal() -> None:
     assert sum("≤" in line for line in lines) == sum("✓" in line or "✗" in line for line in lines) == 2
 
 
-ROWS = {
-    "starting": 8,
-    "building": 1,
-    "mapping": 1,
-    "sending": 7,
-    "threads": 3,
-    "storing": 6,
-    "working": 4,
-    "waiting": 3,
-    "paging": 13,
-}
+ROWS = {"starting": 8, "building": 1, "mapping": 1, "sending": 7, "threads": 3, "storing": 6}
+ROWS |= {"working": 4, "waiting": 3, "paging": 13}
 
 
 @pytest.mark.parametrize(("name", "number"), ROWS.items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -20,12 +21,14 @@ from commands import CHECKOUT, KEYS, Gateway, process, run
 from flask import Flask
 from hosts import OnlyHere, write
 from postgres import running_server
+from procrastinate.exceptions import ConnectorException
 from store_contract import until
 
 from engine import workers
 from engine.calls import ANYWHERE, CALL, instant
 from engine.core import Engine
 from engine.errors import StoreError
+from engine.queues import procrastinating, work
 from engine.records import Change
 from engine.signatures import SHIPPED, sign
 from engine.web import Callsheet
@@ -195,6 +198,30 @@ def test_a_worker_that_is_told_to_stop_ends_what_it_began(
         assert end(worker) == "stopped; 1 done\n"
     assert sorted(call["state"] for call in engine.find("call")) == ["prepared", "prepared", "succeeded"]
     assert engine.workers.health().workers == ()
+
+
+def test_a_worker_begins_anew_whatever_ends_it(
+    shop: Path, gateway: Gateway, postgres_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The library may end by itself without a word, or with an error of its own or of the driver; the waits grow."""
+    ends: list[Exception | None] = [None, ConnectorException("gone"), psycopg.OperationalError("shut down\nin line 1")]
+
+    async def listen(*_: Any, **__: Any) -> None:
+        if not ends:
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.sleep(60)
+        elif error := ends.pop(0):
+            raise error
+
+    monkeypatch.setattr(procrastinating._Worker, "_listen", listen)
+    monkeypatch.setattr(procrastinating, "FIRST_WAIT", 0.01)
+    assert work(engine_of(shop, postgres_url, gateway), 1) == 0
+    said = [record.getMessage().partition(" was lost ")[2] for record in caplog.records if record.name == "engine"]
+    assert said == [
+        "(it ended by itself); the next try is in 0.01 s",
+        "(gone); the next try is in 0.02 s",
+        "(shut down); the next try is in 0.04 s",
+    ]
 
 
 # Once, and so much at once --------------------------------------------------------------------------------------------
