@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,9 +13,10 @@ import pytest
 from sqlalchemy import Connection, text
 from store_processes import in_processes, set_up_jobs
 
+import engine.queues
 from engine import calls
 from engine.calls import ANYWHERE, CALL, instant
-from engine.core import DUE
+from engine.core import DUE, Engine
 from engine.errors import Conflict, StoreError
 from engine.inbox import EVENT
 from engine.reactions import REACTION
@@ -188,6 +190,19 @@ def test_tables_of_another_version_are_refused(store: SqlStore) -> None:
     change_jobs(store, "DROP FUNCTION procrastinate_retry_job_v2")
     with pytest.raises(StoreError, match=r"tables lack procrastinate_retry_job_v2: .* apply its migrations"):
         store.write(Jobs(DUE).set_up)
+
+
+def test_without_the_library_it_is_told_what_to_install(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a worker is started, or a process without it writes to a store that has a queue; nothing is kept then."""
+    jobs._app.cache_clear()
+    monkeypatch.setitem(sys.modules, "procrastinate", None)
+    monkeypatch.delitem(sys.modules, "engine.queues.procrastinating", raising=False)
+    monkeypatch.delattr(engine.queues, "procrastinating", raising=False)
+    with pytest.raises(StoreError, match="needs procrastinate: pip install"):
+        store.apply([a_call("a")])
+    assert store.find("call") == []
+    with pytest.raises(StoreError, match="needs procrastinate: pip install"):
+        engine.queues.work(Engine(store=store), 1)
 
 
 def test_sqlite_has_no_queue(tmp_path: Path) -> None:

@@ -20,11 +20,14 @@ def work(engine: Engine, threads: int, *, once: bool = False, begun: Callable[[]
     `begun` is called as soon as it can be told to stop; what it is at then, it brings to its end. Raises StoreError
     where the store cannot be reached at the beginning, and at any time with `once`.
     """
+    from engine.store.jobs import without_procrastinate
     from engine.store.sql import SqlStore
 
     if isinstance(engine.store, SqlStore) and engine.store.file is None:
-        from engine.queues import procrastinating
-
+        try:
+            from engine.queues import procrastinating
+        except ModuleNotFoundError as error:
+            raise without_procrastinate(error) from None
         return procrastinating.work(engine, engine.store, threads, once=once, begun=begun)
     from engine.queues import claiming
 

@@ -133,10 +133,19 @@ def _defer(connection: Connection, rows: Sequence[Row]) -> None:
         deferrer.batch_defer(*mine)
 
 
+def without_procrastinate(error: ModuleNotFoundError) -> Exception:
+    """What to raise where a module is missing: a sentence, where it is the library."""
+    said = "the queue on PostgreSQL needs procrastinate: pip install 'callsheet[postgres]'"
+    return StoreError(said) if error.name == "procrastinate" else error
+
+
 @cache
 def _app() -> App:
     """The queue, seen from inside a transaction: it runs its statements on the connection that it is given."""
-    from procrastinate import App, SyncPsycopgConnector
+    try:
+        from procrastinate import App, SyncPsycopgConnector
+    except ModuleNotFoundError as error:
+        raise without_procrastinate(error) from None
 
     class OnTheStoresConnection(SyncPsycopgConnector):
         """Leaves errors to the store, which knows which of them pass."""
