@@ -283,11 +283,11 @@ def hear(sale):
 """
 
 
-def once(shop: Path, gateway: Gateway, url: str) -> tuple[int, str]:
-    """The exit code and the complaints of `callsheet worker --once` in a process that has seen no other app."""
+def alone_with(shop: Path, gateway: Gateway, url: str, *arguments: str) -> tuple[int, str]:
+    """The exit code and the complaints of a command in a process that has seen no other app."""
     told = {"CALLSHEET_STORE": url, "CALLSHEET_SHOP_BASE_URL": gateway.url}
     code = "from engine.cli import main; main()"
-    with process("-c", code, "--root", str(shop), "worker", "--once", cwd=shop, **told) as running:
+    with process("-c", code, "--root", str(shop), *arguments, cwd=shop, **told) as running:
         _, errors = running.communicate()
     return running.returncode, errors
 
@@ -296,17 +296,24 @@ def test_a_worker_knows_the_functions_of_the_app(shop: Path, gateway: Gateway, s
     """It records that a sale changed, and tells of it."""
     write(shop, {"app.py": APP})
     queue(engine_of(shop, store_url, gateway), 1)
-    assert once(shop, gateway, store_url) == (0, "")
+    assert alone_with(shop, gateway, store_url, "worker", "--once") == (0, "")
+    assert (shop / "heard").read_text() == "p1\n"
+
+
+def test_a_command_that_changes_records_knows_them_too(shop: Path, gateway: Gateway) -> None:
+    """Whoever changes a sale tells of it: a call from a terminal no less than one of the host."""
+    write(shop, {"app.py": APP})
+    assert alone_with(shop, gateway, f"{shop}/s", "send", "shop/pay", "amount=5") == (0, "")
     assert (shop / "heard").read_text() == "p1\n"
 
 
 def test_an_app_without_them_is_told(shop: Path, gateway: Gateway) -> None:
     """An app.py with no Callsheet is worth a warning, one that does not load an error; neither is a traceback."""
     write(shop, {"app.py": "from flask import Flask\napp = Flask('x')\n"})
-    code, errors = once(shop, gateway, "memory:")
+    code, errors = alone_with(shop, gateway, "memory:", "worker", "--once")
     assert (code, "app.py has no Callsheet(app)" in errors) == (0, True)
     write(shop, {"app.py": "app = 5\n"})
-    code, errors = once(shop, gateway, "memory:")
+    code, errors = alone_with(shop, gateway, "memory:", "worker", "--once")
     assert (code, "Failed to find Flask application" in errors, "Traceback" in errors) == (2, True, False)
 
 

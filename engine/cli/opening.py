@@ -78,7 +78,7 @@ class Opening:
 
     @cached_property
     def host(self) -> Engine:
-        """The engine that the host's functions listen to: that of app.py in the folder, where there is one."""
+        """The engine that the host's functions listen to, for commands that change records: that of app.py, if any."""
         file = self.root / "app.py"
         if self.app is not None or not file.is_file():
             return self.engine
@@ -87,7 +87,9 @@ class Opening:
             return self.engine
         from engine.web import engine_of
 
-        return engine_of(app)
+        loaded = engine_of(app)
+        loaded.wake = None  # as above
+        return loaded
 
     @cached_property
     def planner(self) -> Engine:

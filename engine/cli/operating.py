@@ -30,7 +30,7 @@ def recover(here: Opening, reactions: bool) -> None:
 
     Then list what only a person can settle. `callsheet worker` does the same all the time.
     """
-    engine = here.engine
+    engine = here.host
     while reactions and (revived := engine.reactions.revive(BATCH)):
         click.echo(f"{revived} reactions will be tried again by the process that has the host's functions")
     done = 0
@@ -53,7 +53,7 @@ def remap(here: Opening, id: str | None, everything: bool) -> None:
         raise click.UsageError("name one call, or say --all")
     from engine.errors import MappingError
 
-    engine = here.engine
+    engine = here.host
     failed = 0
     for call in [one(here, "call", id)] if id else list(_all(engine, "call", state="unmapped")):
         try:
@@ -105,7 +105,7 @@ def replay(
     """Process the event ID again, or all of a type: after a file was added or mended, or an event was given up."""
     if (id is None) == (event_type is None and state is None and since is None):
         raise click.UsageError("name one event, or say --type, --state or --since")
-    engine, who = here.engine, getpass.getuser()
+    engine, who = here.host, getpass.getuser()
     if state:
         demand_state("event", state)
     where = {name: value for name, value in (("event_type", event_type), ("state", state)) if value}

@@ -74,7 +74,7 @@ def run(  # noqa: PLR0913, PLR0917 - click gives every option as an argument
         raise click.UsageError("--run is for rows without a key; with --key, another key makes a row new")
     if not re.fullmatch(r"[\w.-]*", label):
         raise click.UsageError("--run is a name of letters, digits, _, . and -")
-    engine = here.planner if dry_run else here.engine
+    engine = here.planner if dry_run else here.host
     from engine.bulk import Bulk
     from engine.write_only import marks
 

@@ -53,7 +53,7 @@ def send(  # noqa: PLR0913, PLR0917 - click gives every option as an argument
     holds.
     """
     planned_only = dry_run or as_curl
-    engine = here.planner if planned_only else here.engine
+    engine = here.planner if planned_only else here.host
     type = engine.catalog.request_type(name)
     data = data_from(arguments, type.schema.document, data_file(file) if file else None)
     if planned_only:
