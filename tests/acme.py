@@ -58,7 +58,8 @@ data: {properties: {state: {type: string}}}
 summary: Cancel an order.
 method: POST
 url: /orders/{{ data.id }}/cancel
-data: {required: [id], properties: {id: {type: string}}}
+body: {why: "{{ data.why }}"}
+data: {required: [id], properties: {id: {type: string}, why: {type: string}}}
 """,
     "request_types/acme/delete_order.yml": """\
 summary: Remove an order.

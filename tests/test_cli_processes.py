@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
 from click.testing import CliRunner
-from commands import KEYS, Gateway, command, process, run
+from commands import CHECKOUT, KEYS, Gateway, command, process, run
 from hosts import SHOP, write
 
 from engine.cli import group
@@ -91,6 +96,33 @@ def test_the_demo_runs_the_main_job(tmp_path: Path) -> None:
     ):
         assert part in shown
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_demo_stays_where_somebody_looks(tmp_path: Path) -> None:
+    """Until Ctrl-C; from another terminal its records are seen, and more can be sent."""
+    ours, theirs = pty.openpty()
+    code = "from engine.cli import main; main()"
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "NO_COLOR": "1", "COLUMNS": "200", "TERM": "dumb"}
+    running = subprocess.Popen(
+        [sys.executable, "-P", "-c", code, "demo"], cwd=tmp_path, env=environment, stdin=theirs, stdout=theirs
+    )
+    os.close(theirs)
+    shown = ""
+    while "callsheet init shop" not in shown:
+        shown += os.read(ours, 65536).decode()
+    found = re.search(r"--root (\S+) records", shown)
+    assert found
+    root = Path(found[1])
+    paying = ["send", "stripe/create_payment", "amount=700", "currency=usd", "source=tok_visa"]
+    with command("--root", str(root), *paying, cwd=tmp_path) as sending:
+        said = sending.communicate()[0]
+    assert (sending.returncode, "state=paid" in said) == (0, True)
+    assert run(root, "records", "payment").output.count("usd") == 4
+    running.send_signal(signal.SIGINT)
+    assert running.wait(20) == 0
+    assert os.read(ours, 65536).decode().strip() == "stopped"
+    os.close(ours)
+    assert not root.exists()
 
 
 def test_flask_callsheet_uses_the_apps_own_engine(tmp_path: Path, gateway: Gateway) -> None:

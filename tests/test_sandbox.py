@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +18,7 @@ from engine.context import Clock
 from engine.core import Engine
 from engine.errors import DataError, RejectedError, SettingError, TransportError, UnknownOutcome
 from engine.sandbox import AnswerLost, Sandbox
-from engine.sandbox.asked import Answered
+from engine.sandbox.asked import Answered, Asked
 from engine.sandbox.events import Delivery
 from engine.sandbox.files import read_files
 from engine.sandbox.serving import Served
@@ -36,12 +36,14 @@ class Kept:
 
     events: list[Delivery] = field(default_factory=list)
     first: list[str] = field(default_factory=list)
+    at_once: Callable[[Delivery], object] = lambda _: None
 
     def deliver(self, deliveries: Sequence[Delivery]) -> None:
         self.events += deliveries
 
     def now(self, delivery: Delivery) -> None:
         self.first.append(delivery.type)
+        self.at_once(delivery)
 
 
 @dataclass
@@ -154,6 +156,29 @@ def test_what_is_not_there_is_refused(acme: Acme) -> None:
         assert (answered.status, list(answered.body["error"])) == (404, ["text"]), answered
     other = acme.box.answer("GET", "/other/orders", {}, b"")
     assert (other.status, other.body["message"]) == (404, "There is no gateway /other in this sandbox; there is /acme.")
+
+
+FORM = "application/x-www-form-urlencoded"
+PARTS = "multipart/form-data; boundary=b"
+
+
+@pytest.mark.parametrize(
+    ("kind", "raw", "meant"),
+    [
+        (
+            FORM,
+            b"a=1&b[c]=x&b[d][]=1&b[d][]=2&e[0]=y&e[1]=z",
+            {"a": "1", "b": {"c": "x", "d": ["1", "2"]}, "e": ["y", "z"]},
+        ),
+        (FORM, b"a%5Bb%5D=%26&c=", {"a": {"b": "&"}, "c": ""}),
+        ("application/json", b'{"a": 1}', {"a": 1}),
+        ("text/plain", b"Tea", "Tea"),
+        (PARTS, b'--b\r\nContent-Disposition: form-data; name="a[b]"\r\n\r\nx\r\n--b--\r\n', {"a": {"b": "x"}}),
+    ],
+)
+def test_a_body_is_read_back(kind: str, raw: bytes, meant: Any) -> None:
+    """As its Content-Type says; brackets nest."""
+    assert Asked("POST", "/", {}, {"content-type": kind}, raw).body() == meant
 
 
 # Lists ----------------------------------------------------------------------------------------------------------------
@@ -356,6 +381,20 @@ def test_events_go_astray_on_purpose(tmp_path: Path) -> None:
     assert [one.wait for one in acme.kept.events] == [3.0, 0.0, 0.0]
     assert acme.kept.events[1].body == acme.kept.events[2].body
     assert acme.kept.first == ["order.canceled"]
+
+
+@pytest.mark.parametrize("scenario", ["event_late", "event_twice", "event_first"])
+def test_whenever_events_come_the_records_are_right(tmp_path: Path, scenario: str) -> None:
+    """And an event that comes twice is one."""
+    acme = acme_at(tmp_path, RULES, now=lambda: datetime.now(UTC))
+    engine = acme.engine()
+    order = engine.send("acme/create_order", {"amount": 5}).response
+    acme.kept.at_once = lambda one: engine.receive("acme", one.headers, one.body)
+    engine.send("acme/cancel_order", {"id": order["id"], "why": f"sandbox_{scenario}"})
+    for one in acme.kept.events:
+        engine.receive("acme", one.headers, one.body)
+    assert [event["state"] for event in engine.find("event")] == ["processed"]
+    assert [one["state"] for one in engine.find("order")] == ["canceled"]
 
 
 def test_a_lost_answer_ends_the_connection(acme: Acme) -> None:

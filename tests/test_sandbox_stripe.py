@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.client import HTTPConnection
@@ -31,6 +31,7 @@ class Kept:
     """Keeps events in place of posting them."""
 
     events: list[Delivery] = field(default_factory=list)
+    at_once: Callable[[Delivery], object] = lambda _: None
 
     def deliver(self, deliveries: Sequence[Delivery]) -> None:
         """As Deliverer says."""
@@ -38,7 +39,7 @@ class Kept:
 
     def now(self, delivery: Delivery) -> None:
         """As Deliverer says."""
-        self.events.append(delivery)
+        self.at_once(delivery)
 
 
 @dataclass
@@ -345,3 +346,16 @@ def test_what_broke_after_it_was_done_is_found(sandbox: Sandbox) -> None:
     engine.run_due()
     assert [call["state"] for call in engine.find("call")] == ["succeeded"]
     assert [payment["state"] for payment in engine.find("payment")] == ["paid"]
+
+
+def test_an_event_may_come_before_the_answer() -> None:
+    """The record is there once, with what only the caller knows."""
+    kept = Kept()
+    box = Sandbox(Material.read(), gateways=["stripe"], hosts={"stripe": HOST}, deliverer=kept)
+    environment = {**box.secrets, "CALLSHEET_ENCRYPTION_KEY": new_key()}
+    engine = Engine(store=MemoryStore(), dispatcher=box, environment=environment, files=Files(None, {}, reload=False))
+    kept.at_once = lambda one: engine.receive("stripe", one.headers, one.body)
+    data = {"amount": 500, "currency": "usd", "source": "tok_eventFirst", "external_id": "order-17"}
+    engine.send("stripe/create_payment", data)
+    assert [event["state"] for event in engine.find("event")] == ["processed"]
+    assert [(one["state"], one["external_id"]) for one in engine.find("payment")] == [("paid", "order-17")]

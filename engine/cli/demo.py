@@ -20,7 +20,7 @@ import click
 from engine.cli import requests, stories, tables
 from engine.cli.opening import Opening
 from engine.cli.running import served_app
-from engine.cli.sandbox import sandboxed, settings, tell_host
+from engine.cli.sandbox import sandboxed, tell_host
 
 if TYPE_CHECKING:
     from engine.core import Engine
@@ -39,7 +39,7 @@ def demo(leave: bool) -> None:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="callsheet-demo-") as folder:
         here = Opening(Path(folder))
-        with sandboxed(here.root, 0) as box:
+        with sandboxed(here.root, 0) as (box, environment):
             from engine.sandbox.serving import Served
 
             app = served_app(here, reload=False)
@@ -53,7 +53,7 @@ def demo(leave: bool) -> None:
                 calls = len(story.engine.find("call"))
                 click.echo(f"\n{calls} calls and {len(story.heard)} events in {time.monotonic() - started:.1f} s.")
                 if not leave and sys.stdin.isatty() and sys.stdout.isatty():
-                    _stay(here.root, host.url, box)
+                    _stay(here.root, host.url, box.origin, environment)
 
 
 @dataclass
@@ -200,13 +200,12 @@ def _request(call: Record) -> str:
     return f"{requests.path(request)}\n{requests.body(request.body, headers.get('content-type', ''))}".rstrip()
 
 
-def _stay(root: Path, url: str, box: Sandbox) -> None:
+def _stay(root: Path, url: str, sandbox: str, environment: Mapping[str, str]) -> None:
     """Leave the host running until Ctrl-C."""
     command = f"callsheet --root {root}"
-    told = "\n".join(f"{name}={value}" for name, value in settings(box).items())
-    (root / ".env").write_text(told + "\n", "utf-8")
+    (root / ".env").write_text("".join(f"{name}={value}\n" for name, value in environment.items()), "utf-8")
     click.echo(f"""
-The host runs at {url}, the sandbox at {box.origin}, until Ctrl-C. From another terminal:
+The host runs at {url}, the sandbox at {sandbox}, until Ctrl-C. From another terminal:
    {command} records payment
    {command} calls
    {command} send stripe/create_payment amount=700 currency=usd source=tok_visa

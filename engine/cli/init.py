@@ -141,5 +141,5 @@ Next:
 {enter}  callsheet list                         what is shipped
   callsheet send stripe/create_customer email=ada@example.com --dry-run
   callsheet new acme/create_order --base-url https://api.acme.example
-  callsheet serve --reload               the Flask app of app.py
+  callsheet serve --sandbox --reload     the Flask app of app.py, with a stand-in for the gateways
 Secrets go into .env; `callsheet check` says which are missing."""

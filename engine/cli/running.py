@@ -39,7 +39,7 @@ def serve(here: Opening, host: str, port: int, reload: bool, sandbox: bool) -> N
     with tempfile.TemporaryDirectory(prefix="callsheet-") as folder:
         if not here.is_host:
             here = Opening(Path(folder))
-        with sandboxed(here.root, port, reload=reload) as box:
+        with sandboxed(here.root, port, reload=reload) as (box, _):
             return _serve(here, host, port, reload=reload, box=box)
 
 

@@ -70,8 +70,8 @@ def settings(box: Sandbox) -> dict[str, str]:
 
 
 @contextmanager
-def sandboxed(root: Path, near: int, *, reload: bool = False) -> Iterator[Sandbox]:
-    """A sandbox for the host in `root`, whose environment is this process's from now on; on a port after `near`.
+def sandboxed(root: Path, near: int, *, reload: bool = False) -> Iterator[tuple[Sandbox, dict[str, str]]]:
+    """A sandbox for the host in `root`, on a port after `near`, and the settings that this process has from now on.
 
     `reload` takes up edited files. Raises UsageError in live mode.
     """
@@ -97,8 +97,9 @@ def sandboxed(root: Path, near: int, *, reload: bool = False) -> Iterator[Sandbo
         served = Served(app)
     with served:
         box.origin = served.url
-        os.environ.update({"CALLSHEET_STORE": url, **own, **settings(box)})
-        yield box
+        told = {"CALLSHEET_STORE": url, **own, **settings(box)}
+        os.environ.update(told)
+        yield box, told
 
 
 def _following(box: Sandbox, files: Following) -> Callable[..., Iterable[bytes]]:

@@ -35,6 +35,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from http.client import responses
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -152,12 +153,15 @@ class Sandbox:
         headers = {key[5:].replace("_", "-").lower(): text for key, text in environ.items() if key.startswith("HTTP_")}
         headers["content-type"] = environ.get("CONTENT_TYPE", "")
         length = int(environ.get("CONTENT_LENGTH") or 0)
-        raw = environ["wsgi.input"].read(min(length, LIMIT)) if length else b""
         target = f"{path}?{query}" if (query := environ.get("QUERY_STRING", "")) else path
-        answered = self.answer(environ["REQUEST_METHOD"], target, headers, raw)
+        if length > LIMIT:
+            answered = Answered(413, {"message": f"A sandbox reads {LIMIT} bytes at most."})
+        else:
+            raw = environ["wsgi.input"].read(length) if length else b""
+            answered = self.answer(environ["REQUEST_METHOD"], target, headers, raw)
         body = answered.raw()
         named = {"Content-Type": answered.media, "Content-Length": str(len(body)), **answered.headers}
-        start_response(f"{answered.status} {_REASONS.get(answered.status, 'Answer')}", list(named.items()))
+        start_response(f"{answered.status} {responses.get(answered.status, 'Answer')}", list(named.items()))
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
 
     def send(
@@ -181,15 +185,3 @@ class Sandbox:
     def _leads_to(self, name: str, url: str) -> bool:
         origins = {urlsplit(one.base_url).netloc for one in self.standins[name].types}
         return urlsplit(url).netloc in {urlsplit(self._gateways[name].base_url).netloc, *origins}
-
-
-_REASONS = {
-    200: "OK",
-    303: "See Other",
-    400: "Bad Request",
-    401: "Unauthorized",
-    402: "Payment Required",
-    403: "Forbidden",
-}
-_REASONS |= {404: "Not Found", 409: "Conflict", 422: "Unprocessable Content", 429: "Too Many Requests"}
-_REASONS |= {500: "Internal Server Error"}

@@ -34,9 +34,9 @@ def read_sent(type: RequestType, body: Any, path: Mapping[str, str], account: st
 
     Where they are not `typed`, texts are read as the types that the schema gives them.
     """
-    if not isinstance(body, Mapping):
-        return Sent({}, [Problem("", "must be an object")])
     written = type.written.get("body")
+    if not isinstance(body, Mapping):
+        return Sent({}, [Problem("", "must be an object")] if isinstance(written, Mapping) else [])
     known = dict(_leaves(written)) if isinstance(written, Mapping) else {}
     unknown = [name for name in body if isinstance(written, Mapping) and name not in written]
     problems = [Problem(f"/{name}", "is not known here") for name in unknown]
