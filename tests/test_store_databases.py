@@ -190,6 +190,7 @@ class TestOwnTypes:
             by_id("payment", ["a", "b"]),
             by_key("payment", ["a", "b"]),
             by_key("call", ["a", "b"]),
+            page("call", {"due": {"lte": "9"}}, "id", 10, None),
         ]
         plans: list[str] = []
 
@@ -203,8 +204,9 @@ class TestOwnTypes:
                 connection.execute(statement, parameters)
         assert len(plans) == len(statements)
         assert [plan for plan in plans if "SCAN callsheet" in plan] == []
-        assert [plan for plan in plans[:-3] if "TEMP B-TREE" in plan] == []
+        assert [plan for plan in plans[:-4] if "TEMP B-TREE" in plan] == []
         assert "callsheet_call_due" in plans[0]
+        assert "callsheet_call_due" in plans[-1]
 
 
 class TestGroupCommit:

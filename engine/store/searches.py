@@ -115,11 +115,19 @@ def _by_key(type: str, number: int) -> Select[Any]:
 
 @lru_cache(maxsize=1000)
 def _page(type: str, shape: Shape, order: Literal["id", "-id"], paged: bool) -> Select[Any]:
-    statement, id = _search(shelf(type), shape)
+    place = shelf(type)
+    statement, id = _search(place, shape)
     after = bindparam("after", type_=Text)
     if paged:
         statement = statement.where(id < after if order == "-id" else id > after)
-    return statement.order_by(id.desc() if order == "-id" else id).limit(bindparam("limit"))
+    # SQLite would rather walk a whole table in the order of the ids than sort the few rows that a range finds.
+    order_by = id.concat("") if _has_range(place, shape) else id
+    return statement.order_by(order_by.desc() if order == "-id" else order_by).limit(bindparam("limit"))
+
+
+def _has_range(place: Shelf, shape: Shape) -> bool:
+    ranges = {name for name, alternatives in shape for signs in alternatives for sign, _ in signs if sign in RANGES}
+    return not ranges.isdisjoint(place.columns)
 
 
 @lru_cache(maxsize=1000)

@@ -13,7 +13,7 @@ from engine.web.console.pages import render
 from engine.web.current import engine_of
 
 MOST = 99
-LOOK = 500  # unknown calls, oldest first: those that no worker comes back to any more are the oldest
+LOOK = 200  # unknown calls, oldest first: those that no worker comes back to any more are the oldest
 
 
 def overview() -> Response:
