@@ -23,7 +23,7 @@ from engine.reactions import REACTION
 from engine.records import Change, Record, RecordType
 from engine.replays import REPLAY
 from engine.store import jobs
-from engine.store.jobs import Jobs
+from engine.store.jobs import Jobs, queue_of
 from engine.store.opening import open_store
 from engine.store.sql import SqlStore
 
@@ -150,6 +150,19 @@ def test_a_backlog_costs_no_more_than_its_beginning(store: SqlStore, monkeypatch
     store.apply([Change("update", CALL, ANYWHERE, {"id": id}, {"due": None}) for id in ("8", "9")])
     assert (tell(store), [job[2] for job in waiting(store)]) == (2, ["5", "6", "7", "8", "9"])
     jobs._without_job.cache_clear()
+
+
+def test_a_backlog_of_calls_keeps_nothing_else_waiting(store: SqlStore) -> None:
+    """An event, a reaction and what was late come first, then calls as they were queued."""
+    store.apply([a_call("a", NOW - timedelta(hours=1))])
+    change_jobs(store, "DELETE FROM procrastinate_jobs")
+    store.apply([a_call("b"), a_call("c")])
+    store.apply([born(EVENT, "d"), born(REACTION, "e")])
+    tell(store)
+    queues = [queue_of(type) for type in DUE]
+    fetch = text("SELECT args ->> 'id' FROM procrastinate_fetch_job_v2(:queues, NULL)")
+    order = [store.write(lambda connection: connection.scalar(fetch, {"queues": queues})) for _ in range(5)]
+    assert order == ["d", "e", "a", "b", "c"]
 
 
 def test_while_one_process_tells_the_others_do_not(store: SqlStore) -> None:

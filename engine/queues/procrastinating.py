@@ -31,7 +31,6 @@ from engine.store.sql import SqlStore
 PAUSE = 2.0  # seconds between two looks for rows without a job, and for jobs nobody was woken for
 AFTER_ERROR = 10.0  # seconds, where the store could not be asked
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds between two tries to reach the server
-LOST = (ConnectorException, psycopg.Error, StoreError)
 
 log = logging.getLogger("engine")
 
@@ -144,7 +143,7 @@ async def _for_ever(duty: Callable[[], Awaitable[None]], every: float) -> None:
         pause = every
         try:
             await duty()
-        except LOST as error:
+        except Exception as error:  # noqa: BLE001 - it is tried again, or nobody would do it any more
             log.warning("%s", _reason(error))
             pause = AFTER_ERROR
         await asyncio.sleep(pause)

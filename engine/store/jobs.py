@@ -68,7 +68,7 @@ class Jobs:
         now = datetime.now(UTC)
         due = [(record.type, record.id) for record in records if record.type in self._due and _is_due(record, now)]
         if due and self._are_there(connection):
-            _defer(connection, due)
+            _defer(connection, due, late=False)
 
     def set_up(self, connection: Connection) -> None:
         """Make procrastinate's tables where they are not there yet; of several workers that start at once, one does.
@@ -98,8 +98,7 @@ class Jobs:
             for name in names
             for id in connection.scalars(_without_job(type, name), {"type": type, "name": name, "now": now})
         ]
-        if rows:
-            _defer(connection, rows)
+        _defer(connection, rows, late=True)
         return len(rows)
 
     def _are_there(self, connection: Connection) -> bool:
@@ -126,10 +125,12 @@ def _without_job(type: str, name: str) -> Any:
     return text(_WITHOUT_JOB.format(first=first))
 
 
-def _defer(connection: Connection, rows: Sequence[Row]) -> None:
+def _defer(connection: Connection, rows: Sequence[Row], *, late: bool) -> None:
+    """Give jobs to rows. What is late, and what follows from calls, goes before calls that are only queued now."""
     for type in dict.fromkeys(type for type, _ in rows):
         mine: list[JSONDict] = [{"type": type, "id": id} for kind, id in rows if kind == type]
-        deferrer = _app().configure_task(TASK, queue=queue_of(type), connection=connection)
+        priority = 1 if late or type != "call" else 0
+        deferrer = _app().configure_task(TASK, queue=queue_of(type), priority=priority, connection=connection)
         deferrer.batch_defer(*mine)
 
 

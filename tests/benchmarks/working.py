@@ -33,7 +33,7 @@ ROUNDS = 10  # calls of each thread
 GOAL = 2.0  # times the ideal time
 
 _INSIDE = "SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND state LIKE 'idle in %'"
-_LEFT = "SELECT count(*) FROM callsheet_call WHERE state <> 'succeeded'"
+_LEFT = "SELECT count(*) FROM callsheet_call WHERE state IN ('prepared', 'sending')"
 
 
 class Workers:
