@@ -16,7 +16,7 @@ from hosts import OnlyHere
 
 from engine.context import Clock
 from engine.core import Engine
-from engine.errors import DataError, RejectedError, SettingError, TransportError, UnknownOutcome
+from engine.errors import DataError, DefinitionError, RejectedError, SettingError, TransportError, UnknownOutcome
 from engine.sandbox import AnswerLost, Sandbox
 from engine.sandbox.asked import Answered, Asked
 from engine.sandbox.events import Delivery
@@ -203,6 +203,8 @@ def test_a_list_is_filtered(acme: Acme) -> None:
     acme.ask("POST", f"/orders/{order['id']}/cancel")
     assert [one["amount"] for one in acme.listed("?state=open")["orders"]] == [2]
     assert [one["amount"] for one in acme.listed("?amount[gte]=2&colour=red")["orders"]] == [2]
+    assert acme.listed("?note[gte]=2")["orders"] == []
+    assert acme.ask("GET", "/orders?a=1&a[b]=2").status == 400
 
 
 def test_the_engine_reads_a_list_to_its_end(acme: Acme) -> None:
@@ -416,8 +418,6 @@ def test_a_lost_answer_ends_the_connection(acme: Acme) -> None:
 
 def faults_of(root: Path, text: str) -> list[str]:
     """What is wrong with a sandbox file."""
-    from engine.errors import DefinitionError
-
     path = root / "request_types/acme/_sandbox.yml"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, "utf-8")
@@ -451,6 +451,13 @@ def test_a_mistake_is_found_before_anything_is_asked(tmp_path: Path, text: str, 
     (fault,) = faults_of(tmp_path, text)
     assert fault.startswith("request_types/acme/_sandbox.yml:")
     assert said in fault
+
+
+def test_a_case_that_is_not_there(tmp_path: Path) -> None:
+    """Is a mistake of the file, too."""
+    rules = "routes:\n  POST /orders:\n    like: plased\n"
+    with pytest.raises(DefinitionError, match=r"_sandbox\.yml:3:5: there is no case 'plased'; did you mean 'placed'"):
+        acme_at(tmp_path, rules)
 
 
 def test_rules_that_fail_say_where(tmp_path: Path) -> None:

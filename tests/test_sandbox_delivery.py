@@ -162,6 +162,8 @@ def test_a_sandbox_alone(tmp_path: Path) -> None:
         assert read(url, **{"X-Api-Key": told["ACME_KEY"]})["note"] == "Tea"
         running.send_signal(signal.SIGINT)
         assert running.wait(SECONDS) == 0
+    nowhere = run(tmp_path, "sandbox", "acme", "--webhook", "file:///tmp")
+    assert (nowhere.exit_code, "is no address" in nowhere.output) == (2, True)
     wrong = run(tmp_path, "sandbox", "acmee")
     assert (wrong.exit_code, "did you mean 'acme'?" in wrong.output) == (2, True)
 

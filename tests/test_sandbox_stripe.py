@@ -66,14 +66,18 @@ class Shop:
 
 
 @pytest.fixture(scope="module")
-def sandbox() -> Sandbox:
-    return Sandbox(Material.read(), hosts={"stripe": HOST}, deliverer=Kept())
+def kept() -> Kept:
+    return Kept()
+
+
+@pytest.fixture(scope="module")
+def sandbox(kept: Kept) -> Sandbox:
+    return Sandbox(Material.read(), hosts={"stripe": HOST}, deliverer=kept)
 
 
 @pytest.fixture
-def shop(sandbox: Sandbox) -> Iterator[Shop]:
-    kept = Kept()
-    sandbox.deliverer.events = kept.events  # type: ignore[attr-defined]  # a Kept
+def shop(sandbox: Sandbox, kept: Kept) -> Iterator[Shop]:
+    kept.events.clear()
     with Served(sandbox) as served:
         client = stripe.StripeClient(
             sandbox.secrets["STRIPE_SECRET_KEY"],

@@ -20,13 +20,11 @@ import click
 from engine.cli import requests, stories, tables
 from engine.cli.opening import Opening
 from engine.cli.running import served_app
-from engine.cli.sandbox import sandboxed, tell_host
+from engine.cli.sandbox import Standing, sandboxed
 
 if TYPE_CHECKING:
     from engine.core import Engine
     from engine.records import Record
-    from engine.sandbox import Sandbox
-    from engine.sandbox.delivering import Poster
 
 PATIENCE = 10.0  # seconds for what a step leaves to do
 KEPT = ("customer", "credit_card", "payment", "refund", "account", "transfer")
@@ -39,21 +37,23 @@ def demo(leave: bool) -> None:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="callsheet-demo-") as folder:
         here = Opening(Path(folder))
-        with sandboxed(here.root, 0) as (box, environment):
+        with sandboxed(here.root, 0) as standing:
             from engine.sandbox.serving import Served
 
             app = served_app(here, reload=False)
             with Served(app) as host:
-                tell_host(box, host.url)
-                click.echo(f"A sandbox stands in for Stripe at {box.origin}: no key is needed, no money moves.")
+                standing.tell(host.url)
+                click.echo(
+                    f"A sandbox stands in for Stripe at {standing.box.origin}: no key is needed, no money moves."
+                )
                 click.echo(f"A host in {folder} sends to it, and hears its events at {host.url}.")
-                story = _Story(app.extensions["callsheet"], box)
+                story = _Story(app.extensions["callsheet"], standing)
                 story.told()
                 click.echo(f"\n{click.style('What is kept', bold=True)}\n{story.summary()}")
                 calls = len(story.engine.find("call"))
                 click.echo(f"\n{calls} calls and {len(story.heard)} events in {time.monotonic() - started:.1f} s.")
                 if not leave and sys.stdin.isatty() and sys.stdout.isatty():
-                    _stay(here.root, host.url, box.origin, environment)
+                    _stay(here.root, host.url, standing)
 
 
 @dataclass
@@ -61,7 +61,7 @@ class _Story:
     """The steps, numbered as they are told, and what was heard so far."""
 
     engine: Engine
-    box: Sandbox
+    standing: Standing
     number: int = 0
     heard: set[str] = field(default_factory=set)
 
@@ -99,7 +99,11 @@ class _Story:
         link = self._send(
             "The seller is sent to a page of Stripe's that asks for the rest",
             "create_account_link",
-            {"account_id": seller["id"], "refresh_url": f"{self.box.origin}/", "return_url": f"{self.box.origin}/"},
+            {
+                "account_id": seller["id"],
+                "refresh_url": f"{self.standing.box.origin}/",
+                "return_url": f"{self.standing.box.origin}/",
+            },
         )
         self._fill_in(str(link["url"]))
         self._send(
@@ -164,8 +168,7 @@ class _Story:
 
     def _wait(self) -> None:
         """Until every event of the sandbox is there, and all that came of it is done."""
-        poster: Poster = self.box.deliverer  # type: ignore[assignment]  # the one that a sandbox makes for itself
-        poster.drain(PATIENCE)
+        self.standing.poster.drain(PATIENCE)
         until = time.monotonic() + PATIENCE
         while self._is_open() and time.monotonic() < until:
             self.engine.run_due()
@@ -200,12 +203,12 @@ def _request(call: Record) -> str:
     return f"{requests.path(request)}\n{requests.body(request.body, headers.get('content-type', ''))}".rstrip()
 
 
-def _stay(root: Path, url: str, sandbox: str, environment: Mapping[str, str]) -> None:
+def _stay(root: Path, url: str, standing: Standing) -> None:
     """Leave the host running until Ctrl-C."""
     command = f"callsheet --root {root}"
-    (root / ".env").write_text("".join(f"{name}={value}\n" for name, value in environment.items()), "utf-8")
+    (root / ".env").write_text("".join(f"{name}={value}\n" for name, value in standing.environment.items()), "utf-8")
     click.echo(f"""
-The host runs at {url}, the sandbox at {sandbox}, until Ctrl-C. From another terminal:
+The host runs at {url}, the sandbox at {standing.box.origin}, until Ctrl-C. From another terminal:
    {command} records payment
    {command} calls
    {command} send stripe/create_payment amount=700 currency=usd source=tok_visa

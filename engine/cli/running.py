@@ -12,12 +12,10 @@ import click
 
 from engine.cli import tables
 from engine.cli.opening import Opening, as_json, load_app, opening, print_json
-from engine.cli.sandbox import sandboxed, tell_host
+from engine.cli.sandbox import Standing, addresses, sandboxed
 
 if TYPE_CHECKING:
     from flask import Flask
-
-    from engine.sandbox import Sandbox
 
 
 @click.command(short_help="Serve the host's Flask app, or a bare one.")
@@ -39,11 +37,11 @@ def serve(here: Opening, host: str, port: int, reload: bool, sandbox: bool) -> N
     with tempfile.TemporaryDirectory(prefix="callsheet-") as folder:
         if not here.is_host:
             here = Opening(Path(folder))
-        with sandboxed(here.root, port, reload=reload) as (box, _):
-            return _serve(here, host, port, reload=reload, box=box)
+        with sandboxed(here.root, port, reload=reload) as standing:
+            return _serve(here, host, port, reload=reload, standing=standing)
 
 
-def _serve(here: Opening, host: str, port: int, *, reload: bool, box: Sandbox | None = None) -> None:
+def _serve(here: Opening, host: str, port: int, *, reload: bool, standing: Standing | None = None) -> None:
     import waitress  # type: ignore[import-untyped]
 
     app = served_app(here, reload=reload)
@@ -53,10 +51,9 @@ def _serve(here: Opening, host: str, port: int, *, reload: bool, box: Sandbox | 
         raise click.UsageError(f"cannot listen on {host}:{port}: {error.strerror}") from None
     shown = f"[{host}]" if ":" in host else host
     click.echo(f"serving {here.root} at http://{shown}:{server.effective_port} (Ctrl-C stops)")
-    if box is not None:
-        tell_host(box, f"http://127.0.0.1:{server.effective_port}")
-        gateways = ", ".join(f"{name} is {url}" for name, url in box.base_urls(box.origin).items())
-        click.echo(f"a sandbox stands in, no money moves: {gateways}")
+    if standing is not None:
+        standing.tell(f"http://127.0.0.1:{server.effective_port}")
+        click.echo(f"a sandbox stands in, no money moves: {addresses(standing.box)}")
     try:
         server.run()
     finally:

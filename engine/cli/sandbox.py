@@ -10,6 +10,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from engine.cli.opening import Opening, opening
 
 if TYPE_CHECKING:
     from engine.sandbox import Sandbox
+    from engine.sandbox.delivering import Poster
     from engine.sandbox.material import Following
 
 FILE = ".callsheet/sandbox.sqlite3"
@@ -40,6 +42,8 @@ def sandbox(here: Opening, gateway: str | None, port: int, host: str | None) -> 
     from engine.sandbox import Material, Sandbox
     from engine.sandbox.serving import Served
 
+    if host and not host.startswith(("http://", "https://")):
+        raise click.UsageError(f"--webhook {host} is no address; http://127.0.0.1:8000{WEBHOOKS} is one")
     material = Material.read(here.root if here.is_host else None)
     names = [material.catalog.gateway(gateway).name] if gateway else list(material.catalog.gateways)
     box = Sandbox(material, gateways=names)
@@ -51,7 +55,8 @@ def sandbox(here: Opening, gateway: str | None, port: int, host: str | None) -> 
         raise click.UsageError(f"cannot listen on port {port}: {error.strerror}") from None
     with served:
         box.origin = served.url
-        click.echo(f"standing in for {', '.join(names)} (Ctrl-C stops); for a host's environment:")
+        click.echo(f"a sandbox stands in (Ctrl-C stops): {addresses(box)}")
+        click.echo("for a host's environment:")
         for name, value in settings(box).items():
             click.echo(f"  {name}={value}")
         try:
@@ -69,13 +74,32 @@ def settings(box: Sandbox) -> dict[str, str]:
     return {"CALLSHEET_SANDBOX": box.origin, **box.secrets}
 
 
+def addresses(box: Sandbox) -> str:
+    """Where each gateway is."""
+    return ", ".join(f"{name} is {url}" for name, url in box.base_urls(box.origin).items())
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A sandbox that is served, what posts its events, and the settings of a host that uses it."""
+
+    box: Sandbox
+    poster: Poster
+    environment: Mapping[str, str]
+
+    def tell(self, origin: str) -> None:
+        """Have events posted to the host at `origin`."""
+        self.box.hosts.update({name: f"{origin}{WEBHOOKS}/{name}" for name in self.box.standins})
+
+
 @contextmanager
-def sandboxed(root: Path, near: int, *, reload: bool = False) -> Iterator[tuple[Sandbox, dict[str, str]]]:
-    """A sandbox for the host in `root`, on a port after `near`, and the settings that this process has from now on.
+def sandboxed(root: Path, near: int, *, reload: bool = False) -> Iterator[Standing]:
+    """A sandbox for the host in `root`, on a port after `near`; its settings are this process's from now on.
 
     `reload` takes up edited files. Raises UsageError in live mode.
     """
     from engine.sandbox import Material, Sandbox
+    from engine.sandbox.delivering import Poster
     from engine.sandbox.material import Following
     from engine.sandbox.serving import Served
     from engine.settings import Settings
@@ -87,19 +111,21 @@ def sandboxed(root: Path, near: int, *, reload: bool = False) -> Iterator[tuple[
     file = root / FILE
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     url = f"sqlite:///{file.resolve()}"
-    box = Sandbox(Material.read(root), store=SqlStore(url))
+    poster = Poster()
+    box = Sandbox(Material.read(root), store=SqlStore(url), deliverer=poster)
     app = _following(box, Following(root)) if reload else box
     key = base64.urlsafe_b64encode(hashlib.sha256(f"sandbox {root.resolve()}".encode()).digest()).decode()
     own = {name: key for name in ("CALLSHEET_SECRET_KEY", "CALLSHEET_ENCRYPTION_KEY") if not kept.get(name)}
     try:
-        served = Served(app, near + 1 if near else 0)
+        served = Served(app, (near + 1) % 65536 if near else 0)
     except OSError:
         served = Served(app)
     with served:
         box.origin = served.url
         told = {"CALLSHEET_STORE": url, **own, **settings(box)}
         os.environ.update(told)
-        yield box, told
+        yield Standing(box, poster, told)
+        poster.close()
 
 
 def _following(box: Sandbox, files: Following) -> Callable[..., Iterable[bytes]]:
@@ -111,8 +137,3 @@ def _following(box: Sandbox, files: Following) -> Callable[..., Iterable[bytes]]
         return box(environ, start_response)
 
     return app
-
-
-def tell_host(box: Sandbox, origin: str) -> None:
-    """Have the events of `box` posted to the host at `origin`."""
-    box.hosts.update({name: f"{origin}{WEBHOOKS}/{name}" for name in box.standins})

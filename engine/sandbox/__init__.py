@@ -42,7 +42,7 @@ from urllib.parse import parse_qsl, urlsplit
 from engine.cases import secrets_of
 from engine.dispatcher import Answer, Failure
 from engine.request_types import Gateway, Request
-from engine.sandbox.asked import Answered, AnswerLost, Asked, nested
+from engine.sandbox.asked import Answered, AnswerLost, Asked, Malformed, nested
 from engine.sandbox.delivering import Deliverer, Poster
 from engine.sandbox.files import Part
 from engine.sandbox.material import Material
@@ -82,7 +82,8 @@ def _made_up(name: str, gateway: Gateway) -> str:
 class Sandbox:
     """Stand-ins for `gateways` (all there are files of where none are named), as a WSGI application and as a Sender.
 
-    `secrets` are what callers must authenticate with and what events are signed with. `hosts` says where the events of
+    `secrets` are what callers must authenticate with and what events are signed with, made up as far as they are not
+    given. `hosts` says where the events of
     a gateway go: gateway → URL of its webhooks, behind which another endpoint's name is put. `store` remembers. Whoever
     serves it says where in `origin`.
     """
@@ -100,11 +101,8 @@ class Sandbox:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._chosen = None if gateways is None else frozenset(gateways)
-        self.secrets = dict(secrets if secrets is not None else made_up(material, self._names(material)))
-        self.deliverer = deliverer or Poster()
-        self.hosts, self.origin = dict(hosts or {}), ""
-        settings = Settings(None, self.secrets)
-        self._world = World(settings, store or MemoryStore(), self.deliverer, now, sleep, self.hosts)
+        self.secrets, self.hosts, self.origin = dict(secrets or {}), dict(hosts or {}), ""
+        self._world = World(store or MemoryStore(), deliverer or Poster(), now, sleep, self.hosts)
         self.renew(material)
 
     def _names(self, material: Material) -> list[str]:
@@ -113,13 +111,16 @@ class Sandbox:
     def renew(self, material: Material) -> None:
         """Stand in as other files say; what is remembered stays."""
         catalog, names = material.catalog, self._names(material)
+        self.secrets = {**made_up(material, names), **self.secrets}
         self._gateways = {name: catalog.gateway(name) for name in names}
+        settings = Settings(None, self.secrets)
         self.standins = {
             name: StandIn(
                 gateway,
                 [type for type in catalog.request_types.values() if type.gateway.name == name],
                 [case for case in material.cases if case.gateway == name],
                 material.files[name].top if name in material.files else Part.nothing(),
+                settings,
                 self._world,
             )
             for name, gateway in self._gateways.items()
@@ -140,7 +141,10 @@ class Sandbox:
         if standin is None:
             known = ", ".join(f"/{one}" for one in self.standins)
             return Answered(404, {"message": f"There is no gateway /{name} in this sandbox; there is {known}."})
-        query = nested(parse_qsl(parts.query, keep_blank_values=True))
+        try:
+            query = nested(parse_qsl(parts.query, keep_blank_values=True))
+        except Malformed as error:
+            return Answered(400, {"message": f"The query cannot be read: {error}"})
         origin = f"http://{headers.get('host', 'localhost')}/{name}"
         if rest.startswith("hosted/"):
             return standin.hosted(Asked(method, rest.removeprefix("hosted"), query, headers, body, origin))
@@ -183,5 +187,5 @@ class Sandbox:
         return Answer(answered.status, {"content-type": "application/json", **named}, answered.raw(), 0.0)
 
     def _leads_to(self, name: str, url: str) -> bool:
-        origins = {urlsplit(one.base_url).netloc for one in self.standins[name].types}
-        return urlsplit(url).netloc in {urlsplit(self._gateways[name].base_url).netloc, *origins}
+        bases = {type.base_url for type in self.standins[name].types}
+        return any(f"{url}/".startswith(f"{base}/") for base in bases)

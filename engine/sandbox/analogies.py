@@ -27,6 +27,8 @@ def fresh_id(like: Any) -> Any:
     if isinstance(like, int):
         return secrets.randbelow(10**9) + 10**9
     text = str(like or "")
+    if text.isdigit():
+        return "".join(secrets.choice(string.digits[1:]) for _ in text)
     if re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", text, re.IGNORECASE):
         return str(uuid.uuid4())
     before = re.match(r".*[_-]|[A-Za-z]*", text)

@@ -146,13 +146,12 @@ class Effects:
         """Note the events of a rule; what they say nothing else of is about the object."""
         common = self.rules.get("event")
         for part in rule.get("events").parts().values():
-            if part.get("when").holds(self.names):
-                self.told.append(self._told(part, common))
+            thing = part.get("object").render(self.names) if part.get("object").value else self.names["object"]
+            if thing is not ABSENT and part.get("when").holds(self.names):
+                self.told.append(self._told(part, common, thing))
 
-    def _told(self, part: Part, common: Part) -> Told:
+    def _told(self, part: Part, common: Part, thing: Any) -> Told:
         type = (part if isinstance(part.value, str) else part.get("type")).render(self.names)
-        thing = (part.get("object") if part.get("object").value else Part.nothing()).render(self.names)
-        thing = self.names["object"] if thing is ABSENT else thing
         event = {"type": type, "object": thing}
         known = {**self.names, "event": event}
         own, shared = part.get("account").render(known), common.get("account").render(known)

@@ -72,6 +72,14 @@ class Part:
             found[str(name)] = Part(value, pointer, self._file, self._templates, self._compiled)
         return found
 
+    def all(self, name: str) -> Iterator[Part]:
+        """Every part called `name`, at any depth."""
+        for key, part in self.parts().items() if isinstance(self.value, Mapping | list) else ():
+            if key == name:
+                yield part
+            else:
+                yield from part.all(name)
+
     def render(self, names: Names) -> Any:
         """The value with its leaves rendered, what is absent left out; ABSENT where nothing is left."""
         if self.value is None or self._templates is None:
@@ -86,6 +94,10 @@ class Part:
             structure = self._templates.structure({"value": self.value}, marks, f"{self._file.name}#{top}")
             self._compiled[self.pointer] = structure
         return self._compiled[self.pointer](names).get("value", ABSENT)
+
+    def fault(self, message: str) -> Fault:
+        """A fault at this part of the file."""
+        return self._file.fault(self.pointer, message)
 
     def holds(self, names: Names) -> bool:
         """Whether the condition holds; no condition does."""

@@ -71,7 +71,7 @@ class Pages:
         fitting = [item for item in items if self._fits(item, query, frame)]
         size = int(query[self._size]) if str(query.get(self._size, "")).isdigit() else self._usual
         start = self._start(fitting, frame, path, query)
-        end = start + max(size, 1)
+        end = start + max(size, 1) if frame.leads_on else len(fitting)  # where nothing leads on, a list is whole
         return self._framed(fitting[start:end], frame, path, query, end if end < len(fitting) else None)
 
     def _fits(self, item: Mapping[str, Any], query: Mapping[str, Any], frame: Frame) -> bool:
@@ -97,8 +97,8 @@ class Pages:
             return body
         for name, value in (frame.says(body).get("next") or {}).items():
             marked = value
-            if isinstance(value, str) and value in body.values():  # a mark that the case gave out is good once
-                marked = fresh_id(value)
+            if isinstance(value, str) and value in body.values():
+                marked = fresh_id(value)  # two pages cannot lead on to one
                 body = {key: marked if part == value else part for key, part in body.items()}
             self._marks[path, name, str(marked)] = further
         return body
@@ -136,7 +136,9 @@ _ORDERS = {
 
 def _equal(mine: Any, wanted: Any) -> bool:
     if isinstance(wanted, Mapping) and wanted.keys() <= _ORDERS.keys():
-        return all(_ORDERS[order](mine, as_type(value, mine)) for order, value in wanted.items())
+        bounds = {order: as_type(value, mine) for order, value in wanted.items()}
+        alike = all(type(bound) is type(mine) for bound in bounds.values())
+        return alike and all(_ORDERS[order](mine, bound) for order, bound in bounds.items())
     if isinstance(wanted, Mapping) and isinstance(mine, Mapping):
         return all(name in mine and _equal(mine[name], part) for name, part in wanted.items())
     text = mine if isinstance(mine, str) else json.dumps(mine)

@@ -188,10 +188,9 @@ def routes_of(types: Iterable[RequestType], cases: Sequence[Case], rules: Part) 
         named = Pattern.of(method, path)
         told[named.key] = (named, part)
     found: dict[Any, Route] = {}
-    nothing = rules.get("routes", "")
 
     def route(pattern: Pattern) -> Route:
-        named, part = told.get(pattern.key, (pattern, nothing))
+        named, part = told.get(pattern.key, (pattern, Part.nothing()))
         return found.setdefault(pattern.key, Route(pattern, part, id=id, names=named.names))
 
     for type in types:

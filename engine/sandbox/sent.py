@@ -13,12 +13,11 @@ from typing import Any
 
 from engine.errors import Problem
 from engine.request_types import RequestType
+from engine.sandbox.places import Place, at, put
 from engine.schemas import JsonSchema, from_text
 
 _WHOLE = re.compile(r"\{\{\s*data((?:\.\w+)+)\s*\}\}")
 _FIRST = re.compile(r"\bdata((?:\.\w+)+)")
-
-Place = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,28 +44,20 @@ def read_sent(type: RequestType, body: Any, path: Mapping[str, str], account: st
         data[found[1][1:]] = account
     values = dict(body)
     for place, (of, whole) in known.items():
-        value = _at(body, place)
+        value = at(body, place)
         if value is None:
             continue
         schema = _schema(type.schema.document, of)
         meant = value if typed else as_meant(value, schema)
-        _put(values, place, meant)
+        values = put(values, place, meant)
         if whole:
-            _put(data, of, meant)
+            data = put(data, of, meant)
     asked = {of[0] for of, whole in known.values() if whole} | data.keys()
-    problems += [
-        problem
-        for problem in type.schema.problems(data)
-        if problem.pointer.split("/")[1:2] and _first(problem) in asked
-    ]
+    problems += [one for one in type.schema.problems(data) if one.pointer.split("/")[1:2] in [[name] for name in asked]]
     return Sent(values, problems)
 
 
-def _first(problem: Problem) -> str:
-    return problem.pointer.split("/")[1]
-
-
-def _leaves(value: Any, place: Place = ()) -> Iterator[tuple[Place, tuple[Place, bool]]]:
+def _leaves(value: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[Place, tuple[Place, bool]]]:
     """Where a body has a value of the data, which one, and whether it is that value as a whole."""
     if isinstance(value, Mapping):
         for name, part in value.items():
@@ -97,17 +88,3 @@ def as_meant(value: Any, schema: JsonSchema) -> Any:
         items = schema.get("items")
         return [as_meant(part, items if isinstance(items, Mapping) else {}) for part in value]
     return value
-
-
-def _at(value: Any, place: Place) -> Any:
-    for name in place:
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return value
-
-
-def _put(values: dict[str, Any], place: Place, value: Any) -> None:
-    for name in place[:-1]:
-        inner = values.get(name)
-        values[name] = dict(inner) if isinstance(inner, Mapping) else {}
-        values = values[name]
-    values[place[-1]] = value

@@ -14,9 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
+from urllib.parse import parse_qs
 
 from engine.cases import Case
 from engine.credentials import credentials
+from engine.errors import DefinitionError, did_you_mean
 from engine.request_types import Gateway, RequestType
 from engine.sandbox import hosted
 from engine.sandbox.analogies import fresh_id
@@ -37,16 +39,15 @@ from engine.sandbox.visits import Refused, Visit
 from engine.sandbox.work import Work
 from engine.settings import Settings
 from engine.store import Store
-from engine.templates import RenderError
+from engine.templates import RenderError, is_template
 
 log = logging.getLogger("engine")
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What stand-ins share: settings, store, deliverer, the time, waiting, and where hosts want their events."""
+    """What stand-ins share: store, deliverer, the time, waiting, and where hosts want their events."""
 
-    settings: Settings
     store: Store
     deliverer: Deliverer
     now: Callable[[], datetime]
@@ -58,16 +59,23 @@ class StandIn:
     """Answers as `gateway` would. `types` are its request types, of which there is one at least."""
 
     def __init__(
-        self, gateway: Gateway, types: Sequence[RequestType], cases: Sequence[Case], rules: Part, world: World
+        self,
+        gateway: Gateway,
+        types: Sequence[RequestType],
+        cases: Sequence[Case],
+        rules: Part,
+        settings: Settings,
+        world: World,
     ) -> None:
-        self.types, self._gateway, self._rules, self._world = types, gateway, rules, world
+        self.types, self._gateway, self._rules, self._settings, self._world = types, gateway, rules, settings, world
         self.routes = routes_of(types, cases, rules)
         self._answers = Answers(world.store, gateway.name)
         page, id = rules.get("page").value or {}, rules.get("id").value or "id"
         pages = Pages(page.get("size", "limit"), page.get("usual", 10), id)
         self._reading = Reading(self.routes, rules, pages, id)
         events = Events(gateway, cases)
-        self._hearing = Hearing(gateway.name, events, rules, world.settings, world.hosts, world.deliverer)
+        self._hearing = Hearing(gateway.name, events, rules, settings, world.hosts, world.deliverer)
+        self._demand_cases()
         self._lock = threading.Lock()
         self._under_way: set[tuple[str, str]] = set()
         self._limited: set[str | None] = set()
@@ -80,9 +88,8 @@ class StandIn:
             answered = self._no(refused)
         except Malformed as error:
             answered = self._no(Refused("invalid", {"message": str(error)}))
-        except RenderError as error:  # the rules are wrong, not the request
-            log.error("the sandbox cannot answer %s %s: %s", asked.method, asked.path, error)
-            answered = Answered(500, {"message": f"The sandbox file is wrong: {error}"})
+        except RenderError as error:
+            answered = self._broken(asked, error)
         header = next((type.request_id for type in self.types if type.request_id), None)
         return replace(answered, headers={**answered.headers, **({header: fresh_id("req_")} if header else {})})
 
@@ -101,6 +108,24 @@ class StandIn:
         if route.reads:
             return self._read(visit)
         return self._carried_out(visit) if key is None else self._once(visit, type)
+
+    @staticmethod
+    def _broken(asked: Asked, error: RenderError) -> Answered:
+        """What is answered where the rules are wrong, not the request."""
+        log.error("the sandbox cannot answer %s %s: %s", asked.method, asked.path, error)
+        return Answered(500, {"message": f"The sandbox file is wrong: {error}"})
+
+    def _demand_cases(self) -> None:
+        """Raises DefinitionError where a rule names a case that is not there."""
+        known = {one.name for route in self.routes for one in route.shown}
+        short = {one.name.partition("/")[2]: None for route in self.routes for one in route.shown}
+        faults = [
+            part.fault(f"there is no case {part.value!r}{did_you_mean(part.value, [*known, *short])}")
+            for part in self._rules.all("like")
+            if not is_template(part.value) and part.value not in known | short.keys()
+        ]
+        if faults:
+            raise DefinitionError(faults)
 
     # Before anything is done ------------------------------------------------------------------------------------------
 
@@ -122,7 +147,7 @@ class StandIn:
         return None
 
     def _demand_credentials(self, type: RequestType, asked: Asked) -> None:
-        for name, value in credentials(type, self._world.settings).items():
+        for name, value in credentials(type, self._settings).items():
             given = asked.headers.get(name.lower(), "")
             if given != value:
                 raise Refused("unauthorized", {"value": "(another)" if given else "(none)"})
@@ -242,7 +267,10 @@ class StandIn:
         for path, page in self._rules.get("pages").parts().items():
             pattern = Pattern.of("GET", path)
             if (values := pattern.values(asked.segments)) is not None:
-                return self._on_page(page, Visit(asked, Route(pattern, Part.nothing()), values))
+                try:
+                    return self._on_page(page, Visit(asked, Route(pattern, Part.nothing()), values))
+                except RenderError as error:
+                    return self._broken(asked, error)
         return hosted.GONE
 
     def _on_page(self, page: Part, visit: Visit) -> Answered:
@@ -253,8 +281,8 @@ class StandIn:
             effects = self._effects(replace(visit, account=thing.account))
             effects.about(thing)
             effects.let(self._rules, page)
-            pressed = visit.asked.body().get("action") if visit.asked.method == "POST" else None
-            action = hosted.offered(page, effects.names).get(str(pressed))
+            pressed = parse_qs(visit.asked.raw.decode("ascii", "replace")).get("action", [""])[0]
+            action = hosted.offered(page, effects.names).get(pressed) if visit.asked.method == "POST" else None
             if action is None:
                 return hosted.shown(page, effects.names)
             leads_to = hosted.acted(action, effects)

@@ -37,7 +37,8 @@ class Visit:
     @property
     def named(self) -> dict[str, str]:
         """The values of the path, by the names that the request types and the sandbox file give them."""
-        return dict(zip([*self.route.pattern.names, *self.route.names], [*self.values] * 2, strict=False))
+        own = dict(zip(self.route.pattern.names, self.values, strict=True))
+        return {**own, **dict(zip(self.route.names, self.values, strict=False))}
 
     def path_to(self, place: int) -> str:
         """The path up to the value at `place`."""
