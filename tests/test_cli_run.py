@@ -275,11 +275,11 @@ def test_a_run_goes_on_where_it_ended(shop: Path, gateway: Gateway) -> None:
     file.write_bytes(file.read_bytes()[:-5])
     result = again(shop, gateway)
     assert "7 rows to send, 3 settled before\n" in result.stderr
-    assert "7 succeeded\n1 of them had been sent before, and were not sent again" in result.stderr
+    assert "7 succeeded\n1 of them had been sent before this run, and not again\n" in result.stderr
     assert [one["line"] for one in results(shop)] == [str(line) for line in range(2, 12)]
     file.unlink()
     result = again(shop, gateway)
-    assert "10 succeeded\n10 of them had been sent before" in result.stderr
+    assert "10 succeeded\n10 of them had been sent before this run, and not again; --run " in result.stderr
     assert sorted(one["amount"] for one in sent(gateway)) == list(range(1, 11))
     assert "0 rows to send, 10 settled before\nnothing was sent\n" in again(shop, gateway).stderr
 

@@ -193,7 +193,8 @@ def _send(bulk: Bulk, told: Results, limit: int | None, *, as_json: bool) -> int
 def _tell_end(meter: Meter, told: Results, before: int, left: int) -> None:
     click.echo(meter.counted() or "nothing was sent", err=True)
     if before:
-        click.echo(f"{before:,} of them had been sent before, and were not sent again; --run makes rows new", err=True)
+        hint = "; --run sends such rows as new ones" if before == meter.done else ""
+        click.echo(f"{before:,} of them had been sent before this run, and not again{hint}", err=True)
     if left:
         click.echo(
             f"{left:,} {'row is' if left == 1 else 'rows are'} left; the same command goes on with them", err=True
