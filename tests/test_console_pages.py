@@ -126,6 +126,13 @@ def test_records_are_found_by_what_has_an_index(console: ConsoleHost) -> None:
     assert console.client.get(f"{CONSOLE}/records/sales").status_code == 404
 
 
+def test_a_failed_record_is_not_one_that_waits(console: ConsoleHost) -> None:
+    console.pay(DECLINED)
+    console.receive(1, type="payment.refunded")
+    for path, looks in (("/records/sale", "state no"), ("/events", "state waits")):
+        assert looks in {one["class"] for one in console.get(path).all("span") if one.get("class")}
+
+
 def test_every_record_type_has_a_page(console: ConsoleHost) -> None:
     for type in console.engine.catalog.record_types:
         assert console.client.get(f"{CONSOLE}/records/{type}").status_code == 200
@@ -533,6 +540,16 @@ def test_a_form_is_filled_in_as_another_call_was(console: ConsoleHost) -> None:
     console.rewrite(call, data={"amount": 7, "note": console.engine.sealer.seal("a secret")})
     again = blank(console, "shop/pay", **{"from": call.id})
     assert (again["amount"], again["note"]) == ("7", "")
+
+
+def test_a_form_is_filled_in_with_an_example(console: ConsoleHost) -> None:
+    """The shipped cases fill it in so that it can be sent at once."""
+    assert [one["href"] for one in console.get("/types/stripe/create_payment/try").all("a")][-1] == "?example"
+    fields = blank(console, "stripe/create_customer", example="")
+    assert "It was carried out." in follow(console, console.post("/types/stripe/create_customer/try", **fields))
+    assert blank(console, "shop/pay", example="")["amount"] == ""
+    for type in console.engine.catalog.request_types.values():
+        assert console.client.get(f"{CONSOLE}/types/{type.name}/try?example").status_code == 200
 
 
 def test_live_money_is_moved_by_nobody_who_does_not_say_so(tmp_path: Path) -> None:

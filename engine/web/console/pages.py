@@ -62,8 +62,10 @@ def at(instant: str | None) -> str:
     return f"{day} {rest[:8]} UTC" if rest else instant
 
 
-def kind(state: object) -> str:
-    """The kind of a state: good, waits, act, no or neutral."""
+def kind(state: object, type: str = "") -> str:
+    """The kind of a state: good, waits, act, no or neutral; `type` is that of a record of the files."""
+    if state == "failed" and type not in {"", "event"}:
+        return "no"  # an event that failed is tried again, a payment is not
     return next((kind for kind, states in KINDS.items() if state in states), "neutral")
 
 

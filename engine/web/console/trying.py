@@ -14,10 +14,14 @@ from typing import Any
 from flask import Response, abort, request, url_for
 
 from engine.card_numbers import holds_card_number
+from engine.cases import read_case
+from engine.core import Engine
 from engine.descriptions import repeats
 from engine.errors import CallError, DataError, EngineError, Problem
 from engine.forms.fields import ABSENT, Field, as_texts, field_of, misposted, unseen, value_of
 from engine.forms.translations import ENGLISH
+from engine.reference.examples import plainest
+from engine.reloading import folders
 from engine.request_types import RequestType
 from engine.settling import Result
 from engine.web.console import gate, shown
@@ -30,13 +34,15 @@ NOT_MEANT = "This host runs in live mode. Tick the box if you mean to move real 
 
 
 def blank(gateway: str, name: str) -> Response:
-    """A form to try it, filled in as the call in `from` was where one is named."""
+    """A form to try it: filled in as the call in `from` was or, with `example`, as a case is, if one is asked for."""
     engine = engine_of()
     type = known(engine, gateway, name)
     if not gate.person().operates:
         abort(403, "To try a request type takes the role operate.")
     fields = fields_of(type)
     texts = {name: text for field in fields for name, text in as_texts(field, field.schema.get("default")).items()}
+    if "example" in request.args:
+        texts = _texts(fields, example(engine, type))
     for call in engine.find("call", id=request.args.get("from", ""), limit=1):
         if call["request_type"] == type.name:
             texts = _texts(fields, call["data"])
@@ -117,6 +123,16 @@ def _texts(fields: Sequence[Field], data: Mapping[str, Any]) -> dict[str, str]:
     """What the inputs show for the data of another call; what was sealed has to be typed again."""
     plain = {name: value for name, value in data.items() if shown.SEALED not in shown.value(value)}
     return {name: text for field in fields for name, text in as_texts(field, plain.get(field.key)).items()}
+
+
+def example(engine: Engine, type: RequestType) -> Mapping[str, Any]:
+    """The data of the case that teaches most, the host's own cases first; empty where no case succeeds."""
+    for folder in folders(engine.root):
+        paths = sorted((folder / "tests" / "cases" / "request_types" / type.name).glob("*.yml"))
+        for case in plainest([read_case(path) for path in paths]):
+            data: Mapping[str, Any] = case.told.get("data", {})
+            return data
+    return {}
 
 
 def _form(
