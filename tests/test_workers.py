@@ -315,6 +315,10 @@ def test_an_app_without_them_is_told(shop: Path, gateway: Gateway) -> None:
     write(shop, {"app.py": "app = 5\n"})
     code, errors = alone_with(shop, gateway, "memory:", "worker", "--once")
     assert (code, "Failed to find Flask application" in errors, "Traceback" in errors) == (2, True, False)
+    write(shop, {"app.py": "\n\nraise OSError('no disk')\n"})
+    code, errors = alone_with(shop, gateway, "memory:", "worker", "--once")
+    assert (code, "Traceback" in errors) == (2, False)
+    assert f"app.py does not run: OSError: no disk ({shop}/app.py:3)" in errors
 
 
 @pytest.mark.parametrize("url", ["postgresql://nobody@/none?host=/nowhere", "postgresql://127.0.0.1:1/none"])

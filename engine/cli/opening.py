@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import traceback
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -117,13 +118,21 @@ class Opening:
 
 
 def load_app(file: Path) -> Flask:
-    """The Flask app in a file. Raises UsageError where there is none."""
+    """The Flask app in a file. Raises EngineError, and UsageError where there is none or the file does not run."""
     from flask.cli import NoAppException, ScriptInfo
+
+    from engine.errors import EngineError
 
     try:
         app = ScriptInfo(app_import_path=str(file)).load_app()
     except NoAppException as error:
         raise click.UsageError(f"{file}: {error.message}") from None
+    except EngineError:
+        raise
+    except Exception as error:  # noqa: BLE001 - it is the host's own code
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        said = f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})"
+        raise click.UsageError(f"{file} does not run: {said}") from None
     if "callsheet" not in app.extensions:
         click.echo(f"{click.style('Warning:', fg='yellow')} {file} has no Callsheet(app)", err=True)
     return app
