@@ -42,6 +42,22 @@ def test_serve_answers_and_ends_cleanly(tmp_path: Path) -> None:
         assert "Traceback" not in running.stderr.read()
 
 
+def test_serve_says_where_the_console_is(tmp_path: Path) -> None:
+    """From an empty folder to somebody who may sign in, by the commands that the README shows."""
+    CliRunner().invoke(group, ["init", str(tmp_path)])
+    typed = "correct horse battery\n" * 2
+    line = CliRunner().invoke(group, ["--root", str(tmp_path), "console", "password", "ann"], input=typed).stdout
+    with (tmp_path / ".env").open("a") as env:
+        env.write(line)
+    with command("serve", "--port", "0", cwd=tmp_path) as running:
+        assert running.stdout is not None
+        running.stdout.readline()
+        console = running.stdout.readline().partition("the console is at ")[2].strip()
+        with urlopen(console) as answer:
+            assert (answer.status, answer.url) == (200, f"{console}sign-in?next=/callsheet/console/")
+        running.send_signal(signal.SIGINT)
+
+
 def test_a_folder_without_an_app_is_served_as_well(shop: Path) -> None:
     """Its forms and webhooks."""
     app = served_app(Opening(shop), reload=False)

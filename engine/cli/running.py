@@ -49,8 +49,10 @@ def _serve(here: Opening, host: str, port: int, *, reload: bool, standing: Stand
         server = waitress.create_server(app, host=host, port=port, ident="callsheet")
     except OSError as error:
         raise click.UsageError(f"cannot listen on {host}:{port}: {error.strerror}") from None
-    shown = f"[{host}]" if ":" in host else host
-    click.echo(f"serving {here.root} at http://{shown}:{server.effective_port} (Ctrl-C stops)")
+    address = f"http://{f'[{host}]' if ':' in host else host}:{server.effective_port}"
+    click.echo(f"serving {here.root} at {address} (Ctrl-C stops)")
+    if "callsheet_console" in app.extensions:
+        click.echo(f"the console is at {address}/callsheet/console/")
     if standing is not None:
         standing.tell(f"http://127.0.0.1:{server.effective_port}")
         click.echo(f"a sandbox stands in, no money moves: {addresses(standing.box)}")
