@@ -120,12 +120,18 @@ def sandboxed(root: Path, near: int, *, reload: bool = False) -> Iterator[Standi
         served = Served(app, (near + 1) % 65536 if near else 0)
     except OSError:
         served = Served(app)
+    before = dict(os.environ)
     with served:
         box.origin = served.url
         told = {"CALLSHEET_STORE": url, **own, **settings(box)}
         os.environ.update(told)
-        yield Standing(box, poster, told)
-        poster.close()
+        try:
+            yield Standing(box, poster, told)
+        finally:
+            poster.close()
+            for name in told:
+                os.environ.pop(name, None)
+            os.environ.update({name: value for name, value in before.items() if name in told})
 
 
 def _following(box: Sandbox, files: Following) -> Callable[..., Iterable[bytes]]:
