@@ -94,6 +94,8 @@ def _pattern(secret: str) -> re.Pattern[str]:
 _PARTS = re.compile(r"\\+|[^\\]", re.DOTALL)
 _BACKSLASH = r"(?i:\\u005c|\\x5c|\\|%(?:25)*5c|&(?:amp;)*#(?:92|x5c);)"
 
+_IN_A_SHELL = f"'{_BACKSLASH}{{0,8}}\"'{_BACKSLASH}{{0,8}}\"'"  # an apostrophe between apostrophes
+
 
 def _backslashes(number: int) -> str:
     """What matches so many: every escape doubles those of the one before, and what follows may be one of its own."""
@@ -111,7 +113,7 @@ def _character(char: str) -> str:
     forms += ["".join(f"%(?:25)*{byte:02x}" for byte in char.encode("utf-8", "surrogatepass"))]
     names = (name for name in (codepoint2name.get(code), {39: "apos"}.get(code)) if name)
     forms += [f"&(?:amp;)*{entity};" for entity in (f"#0*{code}", f"#x0*{code:x}", *names)]
-    forms += [re.escape("+")] * (char == " ")
+    forms += [re.escape("+")] * (char == " ") + [_IN_A_SHELL] * (char == "'")
     return f"(?i:{_BACKSLASH}{{0,8}}+(?:{'|'.join(sorted(forms, key=len, reverse=True))}))"
 
 

@@ -163,11 +163,11 @@ def _flat(errors: Iterator[ValidationError]) -> Iterator[ValidationError]:
 
 
 def _problem(error: ValidationError, unseen: list[Path]) -> Problem:
-    """What is wrong, without the value where any of the `unseen` parts is it, holds it or stands in it."""
+    """What is wrong, without the value where any of the `unseen` parts is it, holds it or stands in it, or should."""
     path = tuple(error.absolute_path)
     pointer = "".join(f"/{_escape(part)}" for part in path)
     rule: Any = error.validator_value
-    hidden = any(path[: len(one)] == one[: len(path)] for one in unseen)
+    hidden = marks(error.schema) or any(path[: len(one)] == one[: len(path)] for one in unseen)
     if error.validator == "required" and isinstance(error.instance, Mapping):
         absent = next(name for name in rule if name not in error.instance)
         missing = [name for name in rule if repr(name) in error.message] or [absent]

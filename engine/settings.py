@@ -19,6 +19,8 @@ from engine.errors import SettingError, did_you_mean
 from engine.redaction import redacted
 
 MODES = ("test", "live")
+
+_OWN_SECRETS = re.compile("CALLSHEET_(.+_KEY|CONSOLE_USERS)")
 SANDBOX = "CALLSHEET_SANDBOX"
 
 _HERE = r"http://(127\.0\.0\.1|localhost)(:[0-9]{1,5})?"
@@ -46,6 +48,8 @@ class Settings:
             why = "is set, and CALLSHEET_MODE is live" if self.live else "must be http:// and a port of this machine"
             raise SettingError(SANDBOX, why)
         self._hidden = frozenset[str]()
+        for name in filter(_OWN_SECRETS.fullmatch, self._values):
+            self.keys(name)
         _ALIVE.add(self)
 
     def __repr__(self) -> str:

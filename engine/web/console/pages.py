@@ -27,6 +27,8 @@ KINDS = {
 def render(template: str, status: int = 200, **names: Any) -> Response:
     """The page."""
     html = render_template(f"callsheet/console/{template}", **names)
+    # What was typed stands on many pages again, and an operator may have typed a secret.
+    html = engine_of().settings.redact(html)
     return Response(html.encode("utf-8", "backslashreplace"), status, mimetype="text/html")
 
 
