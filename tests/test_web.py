@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from flask import Flask, Response, get_flashed_messages, render_template_string
-from hosts import SHOP, failure, host, ok, refusal, write
+from hosts import SECRETS, SHOP, failure, host, ok, refusal, write
 from html_pages import Page
 from waitress.server import create_server  # type: ignore[import-untyped]
 from werkzeug.datastructures import Headers
@@ -31,6 +31,7 @@ from engine.queues.embedded import Worker
 from engine.signatures import scheme_of, sign
 from engine.store.memory import MemoryStore
 from engine.web import Callsheet, engine_of
+from engine.web.current import develops
 from engine.web.forms import LIMIT as FORM_LIMIT
 from engine.web.webhooks import LIMIT as EVENT_LIMIT
 
@@ -448,6 +449,8 @@ def test_every_route_and_every_page_with_a_form_carries_the_headers(site: Site) 
         "/callsheet/docs/": site.client.get("/callsheet/docs/"),
         "/callsheet/docs/<path:path>": site.client.get("/callsheet/docs/records/sale.html"),
         "/callsheet/forms": site.post(site.form().token),
+        "/callsheet/shop/": site.client.get("/callsheet/shop/"),
+        "/callsheet/shop/<story>": site.client.get("/callsheet/shop/nothing"),
         "/callsheet/results/<token>": site.client.get("/callsheet/results/x"),
         "/callsheet/sandbox/<gateway>": site.client.get("/callsheet/sandbox/shop"),
         "/callsheet/metrics": site.client.get("/callsheet/metrics"),
@@ -549,6 +552,28 @@ def test_the_overview_is_for_development(site: Site) -> None:
     site.app.debug = True
     text = Page(site.client.get("/callsheet/").text).text
     assert all(word in text for word in ("shop/pay", "/callsheet/webhooks/shop/partners", "payment.refunded"))
+
+
+def test_the_shop_is_for_development(site: Site) -> None:
+    pages = ("/callsheet/shop/", "/callsheet/shop/charge")
+    assert [site.client.get(path).status_code for path in pages] == [404, 404]
+    site.app.debug = True
+    assert site.client.get("/callsheet/shop/").status_code == 200
+    assert site.client.get("/callsheet/shop/elsewhere").status_code == 404
+    unable = site.client.get("/callsheet/shop/charge")  # this host has no file of Stripe's
+    assert (unable.status_code, "there is no request type &#39;stripe/create_payment&#39;" in unable.text) == (
+        503,
+        True,
+    )
+
+
+@pytest.mark.parametrize(("mode", "key"), [("live", "live_4eC39HqLyjWDarjtT1zdp7dc"), ("test", SECRETS["SHOP_KEY"])])
+def test_nobody_develops_with_live_money(tmp_path: Path, mode: str, key: str) -> None:
+    app = Flask("shop", root_path=str(tmp_path))
+    app.debug = True
+    app.extensions["callsheet"] = host(tmp_path, CALLSHEET_MODE=mode, SHOP_KEY=key).engine
+    with app.app_context():
+        assert develops() is (mode == "test")
 
 
 def test_the_reference_is_for_development(site: Site) -> None:

@@ -56,6 +56,8 @@ def _serve(here: Opening, host: str, port: int, *, reload: bool, standing: Stand
     if standing is not None:
         standing.tell(f"http://127.0.0.1:{server.effective_port}")
         click.echo(f"a sandbox stands in, no money moves: {addresses(standing.box)}")
+    if standing is not None or reload:
+        click.echo(f"an example shop is at {address}/callsheet/shop/")
     try:
         server.run()
     finally:
@@ -76,7 +78,7 @@ def served_app(here: Opening, *, reload: bool) -> Any:
 
 
 def _bare(here: Opening) -> Flask:
-    from flask import Flask
+    from flask import Flask, redirect, url_for
 
     from engine.web import Callsheet
 
@@ -84,6 +86,7 @@ def _bare(here: Opening) -> Flask:
         raise click.UsageError(f"{here.root} is no host's folder; `callsheet init DIRECTORY` makes one")
     app = Flask("engine.web", root_path=str(here.root), instance_path=str(here.root))
     Callsheet(app)
+    app.add_url_rule("/", "home", lambda: redirect(url_for("callsheet.shop")))
     return app
 
 

@@ -17,10 +17,19 @@ from engine.sandbox.files import Part
 HTML = "text/html; charset=utf-8"
 
 _STYLE = """
-:root { color-scheme: light dark; font: 1.1rem/1.5 system-ui, sans-serif }
-body { max-width: 30rem; margin: 10vh auto; padding: 0 1rem }
-button { font: inherit; display: block; width: 100%; margin: .75rem 0; padding: .6rem; cursor: pointer }
-small { opacity: .8 }
+:root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif }
+:root { --ink: #1f2937; --back: #eef1f4; --sheet: #fff; --main: #0b5e4a; --on: #fff }
+body { background: var(--back); color: var(--ink); margin: 0; padding: 10vh 1rem }
+main { background: var(--sheet); border-radius: 12px; margin: auto; max-width: 26rem; padding: 1.75rem }
+h1 { font-size: 1.4rem; line-height: 1.25; margin: 0 0 .75rem }
+button { background: transparent; border: 1px solid var(--main); border-radius: 6px; color: var(--main) }
+button { cursor: pointer; display: block; font: inherit; margin: .75rem 0 0; padding: .65rem; width: 100% }
+button:first-child { background: var(--main); color: var(--on) }
+button:focus-visible { outline: 3px solid var(--main); outline-offset: 2px }
+p:last-child { margin: 1.25rem 0 0 }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #dbe1e8; --back: #13171f; --sheet: #1d232d; --main: #7fd6bd; --on: #08231c }
+}
 """
 _DIGEST = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 _POLICY = f"default-src 'none'; style-src 'sha256-{_DIGEST}'; base-uri 'none'; frame-ancestors 'none'"

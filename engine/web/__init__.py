@@ -9,6 +9,7 @@ forms        POST /callsheet/forms, GET /callsheet/results/<token>
 sandbox      GET /callsheet/sandbox/<gateway>, where one stands in
 webhooks     POST /callsheet/webhooks/<gateway>[/<endpoint>]
 overview     GET /callsheet/, while somebody develops
+shop         GET /callsheet/shop/, likewise
 metrics      GET /callsheet/metrics, for a scraper that has the key
 reference    GET /callsheet/docs/, likewise; and in the console
 console      GET /callsheet/console, for those who may sign in

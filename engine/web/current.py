@@ -1,4 +1,4 @@
-"""The engine of the app that is being asked."""
+"""The app that is being asked: its engine, and whether it is somebody's workbench."""
 
 from __future__ import annotations
 
@@ -11,3 +11,9 @@ def engine_of(app: Flask | None = None) -> Engine:
     """The engine of `app`, or of the current app."""
     engine: Engine = (app or current_app).extensions["callsheet"]
     return engine
+
+
+def develops() -> bool:
+    """Whether somebody develops here: in Flask's debug mode or with a sandbox, and never with live money."""
+    settings = engine_of().settings
+    return not settings.live and (current_app.debug or settings.sandbox is not None)

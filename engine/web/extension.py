@@ -1,10 +1,12 @@
-"""The Flask extension: one engine for one app, its routes, and the two names that the app's templates have in reach.
+"""The Flask extension: one engine for one app, its routes, and the names that the app's templates have in reach.
 
     app = Flask(__name__)
     callsheet = Callsheet(app)
 
     {{ request_form("stripe/create_payment", {"amount": 500, "currency": "usd"}, button="Pay") }}
-    {% for payment in records("payment", external_id=order.id) %} … {% endfor %}
+    {% for payment in records("payment", external_id=order.id) %}
+      {{ money(payment["amount_cents"], payment["currency"]) }}
+    {% endfor %}
 
 `CALLSHEET_ROOT` in the app's config is the folder of the app's own files; without it, it is `app.root_path`.
 """
@@ -19,11 +21,13 @@ from flask import Blueprint, Flask, request, url_for
 
 from engine.core import Engine
 from engine.doctor import demand_fit
+from engine.forms.money import money
 from engine.forms.submitting import Form
 from engine.queues.embedded import Worker
 from engine.records import Record
 from engine.store import Order
-from engine.web import forms, headers, metrics, overview, reference, sandbox, sessions, webhooks
+from engine.web import forms, headers, metrics, overview, reference, sandbox, sessions, shop, webhooks
+from engine.web.console.accounts import accounts
 from engine.web.console.gate import Login
 from engine.web.console.routes import console
 from engine.web.current import engine_of
@@ -33,7 +37,8 @@ class Callsheet:
     """Puts an engine into a Flask app: the one given, or one made of the app's files with `options`.
 
     `worker=False` leaves due work to `callsheet worker`. `login` says who may enter the console, in the place of the
-    names in CALLSHEET_CONSOLE_USERS: it returns (name, role), the role being read or operate, or None.
+    names in CALLSHEET_CONSOLE_USERS: it returns (name, role), the role being read or operate, or None. Where there is
+    neither, a sandbox's console is open to whoever sits at this machine.
 
     `engine` and `worker` are those of the app given last.
     """
@@ -68,8 +73,10 @@ class Callsheet:
             app.before_request(self.worker.start)
         else:
             engine.wake = lambda: None
-        app.jinja_env.globals.update(request_form=request_form, records=records)
-        app.register_blueprint(_blueprint(console(app, engine.settings, self._login)))
+        app.jinja_env.globals.update(request_form=request_form, records=records, record=record)
+        app.jinja_env.globals.setdefault("money", money)
+        login = self._login or (sandbox.at_hand if engine.settings.sandbox and not accounts(engine.settings) else None)
+        app.register_blueprint(_blueprint(console(app, engine.settings, login)))
 
 
 def _work(engine: Engine) -> Callable[[], int]:
@@ -98,11 +105,18 @@ def records(
     return engine_of().find(type, order=order, limit=limit, after=after, **where)
 
 
+def record(type: str, **where: Any) -> Record | None:
+    """The newest record of `type` that fits `where`; None where there is none."""
+    return next(iter(records(type, limit=1, **where)), None)
+
+
 def _blueprint(console: Blueprint | None) -> Blueprint:
     blueprint = Blueprint(
         "callsheet", "engine.web", url_prefix="/callsheet", static_folder="static", template_folder="templates"
     )
     blueprint.add_url_rule("/", "overview", overview.show)
+    blueprint.add_url_rule("/shop/", "shop", shop.show)
+    blueprint.add_url_rule("/shop/<story>", "shop", shop.show)
     blueprint.add_url_rule("/docs/", "docs", reference.show)
     blueprint.add_url_rule("/docs/<path:path>", "docs", reference.show)
     blueprint.add_url_rule("/metrics", "metrics", metrics.show)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from flask import abort, current_app, render_template, url_for
+from flask import abort, render_template, url_for
 
-from engine.web.current import engine_of
+from engine.web.current import develops, engine_of
+from engine.web.shop import console
 
 
 def show() -> str:
     """The view."""
-    if not current_app.debug:
+    if not develops():
         abort(404)
     engine = engine_of()
     catalog, faults = engine.catalog, engine.faults
@@ -19,4 +20,6 @@ def show() -> str:
         if gateway.webhook is not None
         for endpoint in ("", *gateway.webhook.get("endpoints", {}))
     ]
-    return render_template("callsheet/overview.html", catalog=catalog, faults=faults, webhooks=webhooks)
+    return render_template(
+        "callsheet/overview.html", catalog=catalog, faults=faults, webhooks=webhooks, console=console
+    )

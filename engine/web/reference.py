@@ -12,14 +12,14 @@ from flask import Response, abort, current_app
 from engine.errors import DefinitionError
 from engine.reference import Site
 from engine.reloading import folders
-from engine.web.current import engine_of
+from engine.web.current import develops, engine_of
 
 _KEPT = "callsheet_reference"  # the app's extension: the site that was asked for last, for making one takes a while
 
 
 def show(path: str = "index.html") -> Response:
     """The view for development."""
-    if not current_app.debug:
+    if not develops():
         abort(404)
     return read(path)
 

@@ -1,15 +1,17 @@
-"""GET /callsheet/sandbox/<gateway>: the test cards of a sandbox, for the script that stands in for a gateway's own.
+"""What a host does for a sandbox: GET /callsheet/sandbox/<gateway>, and who may enter its console.
 
-Where no sandbox stands in for the gateways there is no such page.
+The page lists the test cards of a sandbox, for the script that stands in for a gateway's own. Where there is no sandbox
+there is neither.
 """
 
 from __future__ import annotations
 
-from flask import Response, abort, jsonify
+from flask import Response, abort, jsonify, request
 
 from engine.reloading import folders
 from engine.sandbox.files import read_files
 from engine.web.current import engine_of
+from engine.web.sessions import is_loopback
 
 
 def tokens(gateway: str) -> Response:
@@ -19,3 +21,8 @@ def tokens(gateway: str) -> Response:
         abort(404)
     file = read_files(folders(engine.root), engine.root).get(gateway)
     return jsonify([{"token": name, **told} for name, told in file.tokens.items()] if file else [])
+
+
+def at_hand() -> tuple[str, str] | None:
+    """Whoever asks from this machine and calls it so; nothing in a sandbox is worth more of a door."""
+    return ("you", "operate") if is_loopback(request.host) and is_loopback(f"[{request.remote_addr}]") else None

@@ -34,10 +34,11 @@ class _Cookies(SecureCookieSessionInterface):
     """Flask's sessions, with a cookie that is Secure wherever a browser could come from outside."""
 
     def get_cookie_secure(self, app: Flask) -> bool:
-        return super().get_cookie_secure(app) or not (app.debug or _is_loopback(request.host))
+        return super().get_cookie_secure(app) or not (app.debug or is_loopback(request.host))
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host, with or without a port, is this machine."""
     name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
     if name == "localhost" or name.endswith(".localhost"):
         return True

@@ -22,8 +22,12 @@
       this.listeners = [];
     }
 
-    async mount(frame) {
+    mount(frame) {
       this.frame = frame;
+      this.ready = this.fill(frame);
+    }
+
+    async fill(frame) {
       const { testCards, pattern, unavailable } = frame.closest("[data-test-cards]").dataset;
       const answer = await fetch(testCards);
       if (!answer.ok) {
@@ -50,7 +54,7 @@
       // Without a name of its own for the form: what is chosen is posted as a token, as with the real field.
       const input = element("input", { type: "radio", name: this.name, value: token });
       input.setAttribute("form", "callsheet-nothing");
-      const known = summary.startsWith(brand) ? "" : `${brand} `;
+      const known = summary.toLowerCase().startsWith(brand.toLowerCase()) ? "" : `${brand} `;
       return element("label", {}, input, element("span", {}, `${summary} `, element("small", {}, `${known}${last4}`)));
     }
 
@@ -62,8 +66,9 @@
       this.frame.querySelector("input:checked")?.focus();
     }
 
-    get chosen() {
-      return { id: this.frame.querySelector("input:checked").value }; // before they are there: as if not loaded
+    async chosen() {
+      await this.ready;
+      return { id: this.frame.querySelector("input:checked").value };
     }
   }
 
@@ -72,8 +77,8 @@
       const elements = { submit: async () => ({}), create: () => (elements.field = new Field()) };
       return elements;
     },
-    createToken: async (field) => ({ token: field.chosen }),
-    createPaymentMethod: async ({ card }) => ({ paymentMethod: card.chosen }),
-    createConfirmationToken: async ({ elements }) => ({ confirmationToken: elements.field.chosen }),
+    createToken: async (field) => ({ token: await field.chosen() }),
+    createPaymentMethod: async ({ card }) => ({ paymentMethod: await card.chosen() }),
+    createConfirmationToken: async ({ elements }) => ({ confirmationToken: await elements.field.chosen() }),
   });
 })();
