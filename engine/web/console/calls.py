@@ -13,6 +13,7 @@ from flask import Response, abort, url_for
 
 from engine.calls import STATES
 from engine.core import Engine
+from engine.descriptions import repeats
 from engine.errors import Conflict, EngineError, UnknownNameError
 from engine.records import Record
 from engine.stories import changed, steps
@@ -131,8 +132,8 @@ def _actions(engine: Engine, call: Record, now: datetime) -> list[Action]:
     except UnknownNameError:
         return [_RESOLVE]
     if may_resend(type, call, now):
-        resend = "The same bytes go out again; the gateway knows the key, so it is done once."
-        offered.append(Action("resend", "Send again", resend))
+        note = f"The same bytes go out again; that is {repeats(type)}."
+        offered.append(Action("resend", "Send again", note))
     if type.lookup:
         asks = f"{type.lookup} asks the gateway whether it was carried out. Nothing is sent again."
         offered.append(Action("look_up", "Look up", asks))
