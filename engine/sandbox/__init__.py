@@ -80,7 +80,7 @@ def _made_up(name: str, gateway: Gateway) -> str:
 
 
 class Sandbox:
-    """Stand-ins for `gateways` (all there are files of where none are named), as a WSGI application and as a Sender.
+    """Stand-ins for `gateways` (all with request types where none are named), as a WSGI application and as a Sender.
 
     `secrets` are what callers must authenticate with and what events are signed with, made up as far as they are not
     given. `hosts` says where the events of
@@ -106,7 +106,8 @@ class Sandbox:
         self.renew(material)
 
     def _names(self, material: Material) -> list[str]:
-        return [name for name in material.catalog.gateways if self._chosen is None or name in self._chosen]
+        known = {type.gateway.name: None for type in material.catalog.request_types.values()}
+        return [name for name in known if self._chosen is None or name in self._chosen]
 
     def renew(self, material: Material) -> None:
         """Stand in as other files say; what is remembered stays."""

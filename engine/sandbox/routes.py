@@ -59,13 +59,14 @@ class Pattern:
 
 
 def patterns(type: RequestType) -> list[Pattern]:
-    """The patterns of a request type, one for every way in which its `url` can be written."""
+    """The patterns of a request type, one for every way in which its `url` can be written; HEAD is as GET."""
     base = urlsplit(type.written["base_url"]).path.rstrip("/")
     own = base if type.written["base_url"] != type.gateway.base_url else ""
     urls = [type.written["url"]]
     while any(_IF.search(url) for url in urls):
         urls = [_IF.sub(lambda found, n=n: found[n] or "", url, count=1) for url in urls for n in (1, 2)]  # type: ignore[misc]
-    return [Pattern.of(type.method, own + url) for url in dict.fromkeys(urls)]
+    method = "GET" if type.method in READS else type.method
+    return [Pattern.of(method, own + url) for url in dict.fromkeys(urls)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ class Route:
     @property
     def reads(self) -> bool:
         """Whether nothing changes."""
-        return self.pattern.method in READS
+        return self.pattern.method == "GET"
 
     @property
     def makes(self) -> bool:
