@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,6 +14,8 @@ import pytest
 import stripe
 from hosts import Hours
 
+from engine.bodies import FORM
+from engine.catalog import shipped
 from engine.context import Clock
 from engine.core import Engine
 from engine.errors import UnknownOutcome
@@ -350,6 +353,18 @@ def test_what_broke_after_it_was_done_is_found(sandbox: Sandbox) -> None:
     engine.run_due()
     assert [call["state"] for call in engine.find("call")] == ["succeeded"]
     assert [payment["state"] for payment in engine.find("payment")] == ["paid"]
+
+
+def test_a_hosts_own_case_answers(tmp_path: Path) -> None:
+    """In the place of the shipped one of its name."""
+    name = "tests/cases/request_types/stripe/create_payment/paid.yml"
+    told = (shipped() / name).read_text("utf-8").replace("TEA SHOP", "LAMP SHOP")
+    (tmp_path / name).parent.mkdir(parents=True)
+    (tmp_path / name).write_text(told, "utf-8")
+    box = Sandbox(Material.read(tmp_path), gateways=["stripe"])
+    headers = {"authorization": f"Bearer {box.secrets['STRIPE_SECRET_KEY']}", "content-type": FORM}
+    answered = box.answer("POST", "/stripe/v1/charges", headers, b"amount=5&currency=usd&source=tok_visa")
+    assert (answered.status, answered.body["calculated_statement_descriptor"]) == (200, "LAMP SHOP")
 
 
 def test_an_event_may_come_before_the_answer() -> None:

@@ -29,10 +29,12 @@ class Material:
 
     @classmethod
     def read(cls, root: Path | None = None) -> Material:
-        """That of the host in `root` and what is shipped. Raises DefinitionError."""
+        """That of the host in `root` and what is shipped; a host's case replaces one of its name. DefinitionError."""
         found = folders(root)
-        cases = [case for folder in found for case in read_cases(folder / "tests" / "cases")]
-        return cls(Files(root, {}, reload=False).catalog(), cases, read_files(found, root))
+        cases: dict[tuple[str, ...], Case] = {}
+        for case in (case for folder in found for case in read_cases(folder / "tests" / "cases")):
+            cases.setdefault((case.kind, case.subject, case.file.name), case)
+        return cls(Files(root, {}, reload=False).catalog(), list(cases.values()), read_files(found, root))
 
 
 class Following:

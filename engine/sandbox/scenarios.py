@@ -29,11 +29,7 @@ def scenarios_of(headers: Mapping[str, str], sent: Any, tokens: Mapping[str, Map
     """The scenarios that a request asks for."""
     asked = {headers.get(HEADER, "")}
     for text in _texts(sent):
-        asked |= (
-            {text.removeprefix("sandbox_")}
-            if text.startswith("sandbox_")
-            else {tokens.get(text, {}).get("scenario", "")}
-        )
+        asked |= {text.removeprefix("sandbox_"), tokens.get(text, {}).get("scenario", "")} - {text}
     return NAMES & asked
 
 
