@@ -231,13 +231,17 @@ class Sheet:
         problems = self._filled.problems if self._filled else ()
         inside = f"{field.pointer}/"
         return "; ".join(
-            self._said(problem)
+            self._said(problem, field)
             for problem in problems
             if problem.pointer == field.pointer or (not field.parts and problem.pointer.startswith(inside))
         )
 
-    def _said(self, problem: Problem) -> str:
-        return self._reach.text("form.is_required") if problem.message == _REQUIRED else problem.message
+    def _said(self, problem: Problem, field: Field | None) -> str:
+        if problem.message == _REQUIRED:
+            return self._reach.text("form.is_required")
+        if field and field.kind in {"email", "url", "date"}:
+            return self._reach.text(f"form.not_{field.kind}")
+        return problem.message
 
     def _as_frame(self, body: Markup, token: str) -> dict[str, Any]:
         filled, config = self._filled or Filled(), self._slip.config
@@ -261,9 +265,9 @@ class Sheet:
         known = [one for field in self._fields for one in _inside_out(field)]
         about = [one for one in known if f"{problem.pointer}/".startswith(f"{one.pointer}/")]
         if not about:
-            return {"label": problem.pointer.removeprefix("/"), "id": "", "message": self._said(problem)}
+            return {"label": problem.pointer.removeprefix("/"), "id": "", "message": self._said(problem, None)}
         label = self._labels.get(about[0].name, about[0].label)
-        return {"label": label, "id": self._html_id(about[0]), "message": self._said(problem)}
+        return {"label": label, "id": self._html_id(about[0]), "message": self._said(problem, about[0])}
 
     def _demand_complete(self) -> None:
         """A page that seals too little, or what does not fit, can never be sent: better told to who writes it."""

@@ -9,7 +9,8 @@
   };
 
   async function act() {
-    const { key, account, secret } = box.dataset;
+    const { key, account, secret, waiting } = box.dataset;
+    say(waiting);
     const stripe = window.Stripe(key, account ? { stripeAccount: account } : {});
     const { error, paymentIntent, setupIntent } = await stripe.handleNextAction({ clientSecret: secret });
     const intent = paymentIntent ?? setupIntent ?? error?.payment_intent ?? error?.setup_intent;

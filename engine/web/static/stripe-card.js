@@ -50,7 +50,9 @@
     const told = JSON.parse(box.dataset.told);
     const stripe = window.Stripe(box.dataset.key, told.account ? { stripeAccount: told.account } : {});
     const [field, make] = told.elements ? paymentField(stripe, box, told) : cardField(stripe, box);
-    field.mount(box.querySelector("[data-callsheet-frame]"));
+    const frame = box.querySelector("[data-callsheet-frame]");
+    frame.textContent = "";
+    field.mount(frame);
     field.on("change", (change) => {
       token.value = "";
       say(change.error ? change.error.message : "");
