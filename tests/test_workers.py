@@ -148,13 +148,14 @@ def end(process: subprocess.Popen[str]) -> str:
 @pytest.mark.chaos
 def test_a_worker_that_is_killed_loses_and_doubles_nothing(shop: Path, gateway: Gateway, postgres_url: str) -> None:
     """Two workers, one killed with requests under way: the other one ends what it began, without being told."""
-    bank, engine = Bank(gateway, 0.3), engine_of(shop, postgres_url, gateway)
+    bank, engine = Bank(gateway, 1.0), engine_of(shop, postgres_url, gateway)
     options = (shop, postgres_url, gateway, "--concurrency", "4")
     with working(*options) as first, working(*options) as second:
         queue_all(engine, 40)
-        until(lambda: len(bank.effects) >= 12)
+        until(lambda: bank.under_way == 8)
         os.killpg(first.pid, signal.SIGKILL)
         first.wait()
+        bank.seconds = 0.1
         until(lambda: states(postgres_url) == ["succeeded"] * 40)
         assert sorted(bank.effects.values(), key=int) == [str(number) for number in range(40)]
         assert len(gateway.requests) > 40  # what the dead one had begun was repeated, with the same key
@@ -191,7 +192,7 @@ def test_a_worker_that_is_told_to_stop_ends_what_it_began(
 ) -> None:
     """What is under way is brought to its end, what waits is left."""
     store = f"sqlite:///{shop}/callsheet.sqlite3" if url == "sqlite" else request.getfixturevalue(url)
-    bank, engine = Bank(gateway, 1.0), engine_of(shop, store, gateway)
+    bank, engine = Bank(gateway, 2.0), engine_of(shop, store, gateway)
     with working(shop, store, gateway, "--concurrency", "1") as worker:
         queue_all(engine, 3)
         until(lambda: bank.under_way == 1)

@@ -1,8 +1,8 @@
 """Queued calls: how many a second workers on PostgreSQL send to a gateway that takes 100 ms for each.
 
 The workers stand still while calls are queued, and the time runs from when they are let go until the records of the
-last call are kept. Ideal would be one call after the other in each of the 32 threads of a worker, and nothing between
-them. What keeps two workers from being twice as fast is what one call costs the processors, which is printed too.
+last call are kept. Beside them as many threads send the same requests, one after the other, and keep nothing: that is
+the ideal. What keeps two workers from being twice as fast is what one call costs the processors, which is printed too.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import httpx
 import psycopg
 from postgres import running_server
 
@@ -26,11 +28,14 @@ from engine import Engine
 from .contests import Contest, Contestant, Row
 from .gateway import gateway
 from .payment import DATA, NAME, SECRET
+from .sending import httpx_sending
 
 GATEWAY = 0.1  # seconds that it takes for an answer
 THREADS = 32
-ROUNDS = 10  # calls of each thread
-GOAL = 2.0  # times the ideal time
+CALLS = 10 * THREADS  # of each worker
+GOAL = 2.0  # times the time of bare threads, so half their calls a second
+
+ONE, TWO, BARE = "one worker", "two workers", f"{THREADS} bare httpx threads"
 
 _INSIDE = "SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND state LIKE 'idle in %'"
 _LEFT = "SELECT count(*) FROM callsheet_call WHERE state IN ('prepared', 'sending')"
@@ -45,7 +50,7 @@ class Workers:
 
     def run(self, number: int) -> float:
         """The seconds that so many workers take."""
-        calls = number * THREADS * ROUNDS
+        calls = number * CALLS
         self._stand_still()
         for _ in range(calls):
             self._engine.send_later(NAME, DATA)
@@ -108,25 +113,25 @@ def working() -> Iterator[Contest]:
         }
         processes = [stack.enter_context(_worker(folder, settings)) for _ in range(2)]
         workers = Workers(Engine(folder, environment=settings), bare, processes)
-        times = {f"{number} of {THREADS} threads": _timed(workers, number) for number in (1, 2)}
-        contestants = {name: Contestant(run, 1) for name, run in times.items()}
-        rows = [
-            Row(_said(number), name, None, ideal * GOAL if number == 1 else None)
-            for number, (name, ideal) in enumerate(zip(times, [GATEWAY * ROUNDS] * 2, strict=True), 1)
-        ]
+        pool = stack.enter_context(ThreadPoolExecutor(THREADS))
+        limits = httpx.Limits(max_connections=THREADS, max_keepalive_connections=THREADS)
+        client = stack.enter_context(httpx.Client(base_url=f"{origin}/v1", limits=limits, timeout=60))
+        send = httpx_sending(client)
+        contestants = {
+            ONE: Contestant(lambda: workers.run(1), 1),
+            TWO: Contestant(lambda: workers.run(2), 1),
+            BARE: Contestant(lambda: list(pool.map(lambda _: send(), range(CALLS))), 1),
+        }
+        rows = [Row(_said(1), ONE, BARE, GOAL), Row(_said(2), TWO)]
         if Path("/proc/self/stat").exists():
             contestants |= {who: Contestant(lambda who=who: workers.costs[who], 1) for who in workers.costs}  # type: ignore[misc]
             rows += [Row(f"processor time of one queued call, {who}", who) for who in workers.costs]
         yield Contest("working", contestants, rows, most=3)
 
 
-def _timed(workers: Workers, number: int) -> Callable[[], object]:
-    return lambda: workers.run(number)
-
-
 def _said(number: int) -> str:
-    calls, names = number * THREADS * ROUNDS, "1 worker" if number == 1 else f"{number} workers"
-    return f"{calls} queued calls, {names}, {THREADS} in flight each, a gateway of {GATEWAY * 1000:.0f} ms"
+    names = "1 worker" if number == 1 else f"{number} workers"
+    return f"{number * CALLS} queued calls, {names}, {THREADS} in flight each, a gateway of {GATEWAY * 1000:.0f} ms"
 
 
 @contextmanager
