@@ -35,6 +35,7 @@ def test_serve_answers_and_ends_cleanly(tmp_path: Path) -> None:
         assert running.stdout is not None
         assert running.stderr is not None
         url = running.stdout.readline().split(" at ")[1].split()[0]
+        assert running.stdout.readline() == f"an example shop is at {url}/callsheet/shop/\n"
         with urlopen(url) as answer:
             assert answer.read() == b"<h1>It runs</h1>"
         running.send_signal(signal.SIGINT)

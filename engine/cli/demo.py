@@ -208,7 +208,10 @@ def _stay(root: Path, url: str, standing: Standing) -> None:
     command = f"callsheet --root {root}"
     (root / ".env").write_text("".join(f"{name}={value}\n" for name, value in standing.environment.items()), "utf-8")
     click.echo(f"""
-The host runs at {url}, the sandbox at {standing.box.origin}, until Ctrl-C. From another terminal:
+The host runs at {url}, the sandbox at {standing.box.origin}, until Ctrl-C. To click through:
+   {url}/callsheet/shop/      an example shop
+   {url}/callsheet/console/   what happened
+From another terminal:
    {command} records payment
    {command} calls
    {command} send stripe/create_payment amount=700 currency=usd source=tok_visa

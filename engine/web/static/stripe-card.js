@@ -47,7 +47,7 @@
       say(box.dataset.unavailable);
       return;
     }
-    const told = JSON.parse(box.dataset.told);
+    const told = JSON.parse(box.dataset.told ?? "{}");
     const stripe = window.Stripe(box.dataset.key, told.account ? { stripeAccount: told.account } : {});
     const [field, make] = told.elements ? paymentField(stripe, box, told) : cardField(stripe, box);
     const frame = box.querySelector("[data-callsheet-frame]");
