@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +48,17 @@ class ShopHost:
         assert self.poster.drain(10)
 
 
+@cache
+def _material() -> Material:
+    """Of the shipped files, read once for all tests."""
+    return Material.read()
+
+
 @contextmanager
 def shop_host(root: Path, serve: Callable[[Flask], str]) -> Iterator[ShopHost]:
     """Open it with an empty database."""
     poster = Poster()
-    sandbox = Sandbox(Material.read(), gateways=["stripe"], deliverer=poster)
+    sandbox = Sandbox(_material(), gateways=["stripe"], deliverer=poster)
     with Served(sandbox) as served:
         sandbox.origin = served.url
         host = ShopHost(root, sandbox, poster, serve)
