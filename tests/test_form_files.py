@@ -357,6 +357,7 @@ RESULT = """\
 {{ scripts(library="https://js.shop.test/", script="stripe-action.js") }}
 {% endif %}
 """
+SHAPED = "expect: {body: {type: object, required: [id]}}\n"
 ASKED = '{{ input("person.name") }}{{ seal("back", result_url) }}{{ submit() }}'
 
 
@@ -455,6 +456,33 @@ def test_a_result_of_what_was_not_begun_or_refused_says_so(tmp_path: Path) -> No
     assert (shown.state, shown.message, shown.redirect) == ("refused", "No room.", "/")
     shop.store._records["call"].clear()
     assert shop.engine.form_result(token, session=SESSION).message == "Nothing was done here yet."
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "message"),
+    [
+        (failure("connect", sent=False), "refused", "The service could not be reached. Nothing was done; please"),
+        (failure("read_timeout"), "waiting", "We do not know yet whether this was done."),
+        (ok({"strange": True}), "waiting", "We do not know yet whether this was done."),
+    ],
+)
+def test_a_result_says_no_more_than_is_known(tmp_path: Path, answer: Any, state: str, message: str) -> None:
+    expects = {"request_types/shop/open.yml": FILES["request_types/shop/open.yml"] + SHAPED}
+    shop = with_form(tmp_path, ASKED, answer, **{"forms/shop/open.result.html": RESULT, **expects})
+    form = page(shop, origin="https://shop.test")
+    assert shop.engine.submit(form.token, [("person[name]", "Ada")], session=SESSION).state != "succeeded"
+    shown = shop.engine.form_result(str(sent(shop)[0]["back"]).rpartition("/")[2], session=SESSION)
+    assert (shown.state, shown.message[: len(message)]) == (state, message)
+
+
+def test_a_result_whose_file_is_gone_is_gone(tmp_path: Path) -> None:
+    site = Site(tmp_path, ok({"id": "a1"}))
+    address = site.begun()
+    (tmp_path / "forms/shop/open.result.html").unlink()
+    write(tmp_path, {"forms/shop/open.html": PARTS})
+    site.shop.engine._files._catalog = load([tmp_path])
+    gone = site.client.get(address)
+    assert (gone.status_code, "There is no such form any more." in gone.text) == (404, True)
 
 
 def test_a_second_try_of_one_form_has_one_address(tmp_path: Path) -> None:

@@ -18,11 +18,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from markupsafe import Markup
 
-from engine.errors import CallError, RejectedError, SignatureError
+from engine.errors import (
+    CallError,
+    MappingError,
+    RejectedError,
+    SignatureError,
+    TransportError,
+    UnknownNameError,
+)
 from engine.forms import slips
 from engine.forms.markup import compiled, offered
 from engine.forms.options import LONGEST
-from engine.forms.reach import Reach
+from engine.forms.reach import Reach, public_settings
 from engine.seals import SECRET_KEY, Tokens
 
 if TYPE_CHECKING:
@@ -71,8 +78,7 @@ def _tokens(engine: Engine) -> Tokens:
 def account_of(engine: Engine, slip: Slip) -> str:
     """The gateway's account that a form acts in."""
     type = engine.catalog.request_type(slip.type)
-    public = {name: engine.settings.get(source) for name, source in type.gateway.settings.items()}
-    return type.account_of(slip.fixed, {"settings": public, "now": "", "call_id": ""})
+    return type.account_of(slip.fixed, {"settings": public_settings(engine, type), "now": "", "call_id": ""})
 
 
 def known_call(engine: Engine, request_type: str, operation: str, account: str) -> Record | None:
@@ -89,19 +95,27 @@ def show(engine: Engine, token: str, session: str) -> Shown:
     if not slips.is_owner(session, told["owner"]):
         raise SignatureError("the result belongs to another session")
     type, config = engine.catalog.request_type(told["type"]), told["config"]
-    back = config.get("error_path") or told["page"]
-    say = Reach(engine, type, config["language"], told["at"])
+    if not has_result(engine, type):
+        raise UnknownNameError("form", f"{type.name}{SUFFIX}", engine.catalog.forms)
+    reach = Reach(engine, type, config["language"], told["at"])
     call = known_call(engine, type.name, told["operation"], told["account"])
     if call is None:
-        return Shown("refused", told["page"], config["language"], say.text("said.not_begun"), redirect=back)
+        return _refused(reach, told, reach.text("said.not_begun"))
     try:
         response = engine.outcome(call).response
     except RejectedError as error:
-        said = config.get("error_message") or str(call.get("message") or error)
-        return Shown("refused", told["page"], config["language"], said, redirect=back)
-    except CallError:
-        return Shown("waiting", told["page"], config["language"], say.text("said.unknown"))
-    return _rendered(say, told, {"data": call["data"], "config": config, "response": response})
+        return _refused(reach, told, config.get("error_message") or str(call.get("message") or error))
+    except TransportError:
+        return _refused(reach, told, reach.text("said.not_done"))
+    except CallError as error:
+        said = "said.unmapped" if isinstance(error, MappingError) else "said.unknown"
+        return Shown("waiting", told["page"], reach.language, reach.text(said))
+    return _rendered(reach, told, {"data": call["data"], "config": config, "response": response})
+
+
+def _refused(reach: Reach, told: Mapping[str, Any], message: str) -> Shown:
+    back = told["config"].get("error_path") or told["page"]
+    return Shown("refused", told["page"], reach.language, message, redirect=back)
 
 
 def _rendered(reach: Reach, told: Mapping[str, Any], values: Mapping[str, Any]) -> Shown:

@@ -57,7 +57,7 @@ class Translations:
 
         What has no text is named by the words of its key, but the first.
         """
-        text = self.languages[language].get(key) or self.languages[ENGLISH].get(key)
+        text = self.languages.get(language, {}).get(key) or self.languages[ENGLISH].get(key)
         if text is None:
             return re.sub(r"[._]+", " ", key.partition(".")[2] or key).strip().capitalize()
         chosen = text if isinstance(text, str) else text.get(variant) or text[OTHER]
