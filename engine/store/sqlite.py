@@ -6,6 +6,7 @@ Hides: what it takes for a commit to survive a power cut, and how many threads a
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -149,6 +150,18 @@ def _ran(job: Job, connection: Connection) -> bool:
 def _prepare(connection: Any, _: Any) -> None:
     version: str = connection.execute("SELECT sqlite_version()").fetchone()[0]
     journal, synchronous = journal_for(tuple(map(int, version.split("."))))
-    settings = {"journal_mode": journal, "synchronous": synchronous, "foreign_keys": "ON", "secure_delete": "ON"}
-    for name, value in settings.items():
+    _keep_journal(connection, journal)
+    for name, value in {"synchronous": synchronous, "foreign_keys": "ON", "secure_delete": "ON"}.items():
         connection.execute(f"PRAGMA {name} = {value}").close()
+
+
+def _keep_journal(connection: Any, mode: str) -> None:
+    """Set the journal's mode. Where several begin a log at once, SQLite tells all but one that the file is locked."""
+    end = time.monotonic() + BUSY
+    while connection.execute("PRAGMA journal_mode").fetchone()[0].upper() != mode:
+        try:
+            connection.execute(f"PRAGMA journal_mode = {mode}").close()
+        except Exception as error:
+            if "locked" not in str(error) or time.monotonic() > end:
+                raise
+            time.sleep(0.02)
