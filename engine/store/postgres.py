@@ -41,7 +41,7 @@ DURABLE = {
     "full_page_writes": "a power cut can corrupt the pages that were being written",
     "synchronous_commit": "a crash can undo commits",
 }
-_NUMBER = text("SELECT pg_current_xact_id_if_assigned()::text")
+_NUMBER = "SELECT pg_current_xact_id_if_assigned()::text"
 _SHOWN = select(*(func.current_setting(name) for name in ("server_version", *DURABLE)))
 _STATUS = text("SELECT pg_xact_status(cast(:number AS xid8))")
 
@@ -56,8 +56,8 @@ class PostgresDatabase:
                 connect_args=_defaults(url),
                 hide_parameters=True,
                 isolation_level="READ COMMITTED",
-                max_overflow=20,
-                pool_size=10,
+                max_overflow=0,  # what is over would be opened and closed again for every transaction
+                pool_size=30,
                 pool_timeout=10,
             )
         except ModuleNotFoundError:
@@ -116,7 +116,7 @@ class PostgresDatabase:
     def _write(self, work: Callable[[Connection], T]) -> T:
         with self.engine.connect() as connection:
             result = work(connection)
-            number = connection.scalar(_NUMBER)
+            number: str | None = connection.exec_driver_sql(_NUMBER).scalar()
             try:
                 connection.commit()
             except DBAPIError as error:
