@@ -602,7 +602,13 @@ def test_read_only_is_never_the_visitors(tmp_path: Path) -> None:
     good = [("name", "x"), ("place[city]", "y")]
     for extra in (("discount", "9"), ("place[secret]", "z")):
         assert submit(shop, page(shop, {}, name="shop/ask").token, *good, extra).state == "invalid"
+    token, fits = page(shop, {}, name="shop/ask").token, {"name": "x", "agreed": True, "count": 3}
+    answer = shop.engine.submit(token, {**fits, "place": {"city": "y", "secret": "z"}}, session=SESSION)
+    assert [(one.pointer, one.message) for one in answer.problems] == [
+        ("/place/secret", "is not asked for by this form")
+    ]
     assert shop.gateway.requests == []
+    assert shop.engine.submit(token, {**fits, "place": {"city": "y"}}, session=SESSION).state == "succeeded"
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

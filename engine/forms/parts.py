@@ -5,7 +5,7 @@ Hides: that the data is a tree. A property whose own name has a dot in it is tha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from engine.confined import ABSENT
@@ -84,8 +84,22 @@ def overlaps(path: Path, others: Iterable[Path]) -> bool:
     return any(path[: len(other)] == other[: len(path)] for other in others)
 
 
-def chosen(data: Mapping[str, Any], offered: Iterable[Path]) -> tuple[dict[str, Any], list[Path]]:
-    """Of `data` what stands at the `offered` parts, and where it has something else."""
+def _read_only(schema: Mapping[str, Any], value: Any, path: Path) -> Iterator[Path]:
+    """Where in `value` a part stands that only a page may give."""
+    if schema.get("readOnly") is True:
+        yield path
+    elif isinstance(value, Mapping):
+        for name, part in value.items():
+            yield from _read_only(schema.get("properties", {}).get(name, {}), part, (*path, name))
+    elif isinstance(value, list) and isinstance(schema.get("items"), Mapping):
+        for number, part in enumerate(value):
+            yield from _read_only(schema["items"], part, (*path, str(number)))
+
+
+def chosen(
+    data: Mapping[str, Any], offered: Iterable[Path], properties: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[Path]]:
+    """Of `data` what stands at the `offered` parts; and where it has something else, or what is `readOnly`."""
     known, found, strange = set(offered), dict[str, Any](), list[Path]()
 
     def look(value: Mapping[str, Any], before: Path) -> None:
@@ -94,6 +108,7 @@ def chosen(data: Mapping[str, Any], offered: Iterable[Path]) -> tuple[dict[str, 
             path = (*before, name)
             if path in known:
                 found = put(found, path, part)
+                strange.extend(_read_only(schema_at(properties, path) or {}, part, path))
             elif isinstance(part, Mapping) and part and overlaps(path, known):
                 look(part, path)
             else:

@@ -260,7 +260,7 @@ def _read(
     offered = {name: field for name in slip.offered if (field := _field(type, slip, name, paths[name]))}
     typed: dict[str, Any] = {}
     if isinstance(fields, Mapping):
-        typed, strange = parts.chosen(fields, paths.values())
+        typed, strange = parts.chosen(fields, paths.values(), type.properties)
         wrong = {parts.pointer_to(path): "is not asked for by this form" for path in strange}
         texts: dict[str, str] = {}
     else:
