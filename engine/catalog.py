@@ -325,6 +325,7 @@ class _Loading:
         self._faults += self._look(self._form_frame)(partial(check_frame, self._form_frame))
         found = dict(self._files("forms", ".html"))
         readers = [name for name, type in request_types.items() if not type.journaled]
+        texts = self._texts.keys if self._texts else None
         for name, source in found.items():
             wanted = name.removesuffix(results.SUFFIX)
             if wanted not in schemas:
@@ -337,7 +338,7 @@ class _Loading:
                     type.gateway.settings,
                     record_types,
                     readers,
-                    self._texts.keys if self._texts else None,
+                    texts,
                     f"{wanted}{results.SUFFIX}" in found,
                 )
                 check = check_form if wanted == name else check_result

@@ -310,6 +310,8 @@ def test_what_has_no_text_is_named_by_its_words() -> None:
             "{{ text('form.snd') }}{{ submit() }}",
             "no text 'form.snd' in forms/translations/en.yml; did you mean 'form.send'",
         ),
+        ("{{ text('payment.pay') }}{{ submit() }}", "the text 'payment.pay' needs amount="),
+        ("{{ text('form.send', to='x') }}{{ submit() }}", "the text 'form.send' leaves no place for to="),
         ("{{ scripts(library='x') }}{{ submit() }}", "scripts needs script="),
         ("{{ done('x') }}{{ submit() }}", "only input, rest"),
         (

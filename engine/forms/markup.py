@@ -115,15 +115,15 @@ class Around:
     """What a form's file can name that stands in other files.
 
     `schema` is the request type's data, `settings` are the gateway's public settings, `readers` the request types that
-    only read. `texts` are the keys of texts, None where their files are faulty. `has_result`: something is shown after
-    the form.
+    only read. `texts` are the keys of texts with the places they leave open, None where their files are faulty.
+    `has_result`: something is shown after the form.
     """
 
     schema: Mapping[str, Any]
     settings: Collection[str]
     record_types: Collection[str]
     readers: Collection[str]
-    texts: Collection[str] | None
+    texts: Mapping[str, Collection[str]] | None
     has_result: bool
 
 
@@ -267,9 +267,16 @@ class _Check:
     def _text(self, call: nodes.Call) -> Iterator[Fault]:
         key = call.args[0].value if isinstance(call.args[0], nodes.Const) else None
         known = self._around.texts
-        if isinstance(key, str) and known is not None and key not in known:
+        if not isinstance(key, str) or known is None:
+            return
+        if key not in known:
             message = f"there is no text {key!r} in {TEXTS}{did_you_mean(key, known)}"
             yield self._fault(call, key, message)
+            return
+        given = {option.key for option in call.kwargs}
+        for place in sorted(given ^ {*known[key]}):
+            wrong = "leaves no place for" if place in given else "needs"
+            yield self._fault(call, key, f"the text {key!r} {wrong} {place}=")
 
     def _named(self, call: nodes.Call, known: Collection[str], kind: str) -> Iterator[Fault]:
         first = call.args[0]

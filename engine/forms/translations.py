@@ -11,7 +11,7 @@ by country the country's, else the one called `other`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,14 +43,10 @@ class Translations:
                 return known
         raise UnknownNameError("language of forms", asked, self.languages)
 
-    def knows(self, key: str) -> bool:
-        """Whether there is a text of that key."""
-        return key in self.languages[ENGLISH]
-
     @property
-    def keys(self) -> Sequence[str]:
-        """Every key there is a text of."""
-        return list(self.languages[ENGLISH])
+    def keys(self) -> Mapping[str, Collection[str]]:
+        """Every key there is a text of, with the names of the places that it leaves open."""
+        return {key: _places(text) for key, text in self.languages[ENGLISH].items()}
 
     def say(self, language: str, key: str, variant: str = "", /, **values: object) -> str:
         """The text of `key`, for the country `variant` where it differs by country, with `values` in their places.
