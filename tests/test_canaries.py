@@ -29,6 +29,8 @@ from engine.store.tables import METADATA
 
 SOME = ("carries out", "refuses", "garbles")
 
+pytestmark = pytest.mark.deadline  # every command is started, and each has so long to answer
+
 
 @dataclass
 class Driven:

@@ -98,7 +98,8 @@ def serving(root: Path, *arguments: str, **environment: str) -> Iterator[tuple[s
     with command("serve", "--sandbox", "--port", "0", *arguments, cwd=root, **environment) as running:
         assert running.stdout is not None
         url = running.stdout.readline().split(" at ")[1].split()[0]
-        sandbox = running.stdout.readline().split("acme is ")[1].split(",")[0].strip()
+        said = next(line for line in running.stdout if "acme is " in line)
+        sandbox = said.split("acme is ")[1].split(",")[0].strip()
         yield url, sandbox, running
         running.send_signal(signal.SIGINT)
         assert running.wait(SECONDS) == 0

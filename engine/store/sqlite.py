@@ -158,9 +158,9 @@ def _prepare(connection: Any, _: Any) -> None:
 def _keep_journal(connection: Any, mode: str) -> None:
     """Set the journal's mode. Where several begin a log at once, SQLite tells all but one that the file is locked."""
     end = time.monotonic() + BUSY
-    while connection.execute("PRAGMA journal_mode").fetchone()[0].upper() != mode:
+    while True:
         try:
-            connection.execute(f"PRAGMA journal_mode = {mode}").close()
+            return connection.execute(f"PRAGMA journal_mode = {mode}").close()
         except Exception as error:
             if "locked" not in str(error) or time.monotonic() > end:
                 raise
