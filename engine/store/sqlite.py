@@ -160,7 +160,8 @@ def _keep_journal(connection: Any, mode: str) -> None:
     end = time.monotonic() + BUSY
     while True:
         try:
-            return connection.execute(f"PRAGMA journal_mode = {mode}").close()
+            connection.execute(f"PRAGMA journal_mode = {mode}").close()
+            break
         except Exception as error:
             if "locked" not in str(error) or time.monotonic() > end:
                 raise
