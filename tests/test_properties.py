@@ -393,7 +393,7 @@ def test_enough_places_are_tried() -> None:
 @often
 @given(st.sampled_from(ANSWERED), st.data(), st.integers(0, 3))
 def test_any_answer_ends_in_the_table(case: Case, data: st.DataObject, how_many: int) -> None:
-    """Any JSON in the shape of an answer ends as one of the four states; the raw answer is kept, but for card numbers."""
+    """Any JSON in the shape of an answer ends as one of the four states, and is kept, but for card numbers."""
     document = _document(case)
     for _ in range(how_many):
         places = list(_places(document))
