@@ -9,13 +9,14 @@ random numbers of that length for a card's.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from engine.errors import Problem
 from engine.redaction import MASK
 
-_DIGITS = re.compile(r"(?<![0-9])[0-9](?:[ .-]?[0-9]){13,18}(?![0-9])")
+_RUN = re.compile(r"[0-9](?:[ .-]?[0-9]){13,}")
+_GROUP = re.compile("[0-9]+")
 _ISSUED = re.compile(
     r"""
       4[0-9]{15}(?:[0-9]{3})?  # those of 13 digits are long gone, and telephone numbers look like them
@@ -29,13 +30,17 @@ _ISSUED = re.compile(
 
 
 _KINDS = bytes(ord("0" if chr(byte).isascii() and chr(byte).isdigit() else "x") for byte in range(256))
-_SHORTEST = b"0" * 14
+_SHORTEST, _LONGEST = 14, 19  # digits
+_ROW = b"0" * _SHORTEST
+_PRINTED = range(3, 7)  # digits of one of the groups that a number is printed in
 
 
 def may_hold_card_number(text: str) -> bool:
-    """Whether JSON `text` has as many digits in a row as a card number: if not, nothing in it holds one."""
-    # Much faster than a pattern, and every answer is looked at.
-    return _SHORTEST in text.encode("utf-8", "surrogatepass").translate(_KINDS, b" .-")
+    """Whether a card number may stand in the JSON `text`: if not, nothing in it holds one."""
+    # The first look is much faster than a pattern, and every answer is looked at. An escape may be a part of a number.
+    if _ROW not in text.encode("utf-8", "surrogatepass").translate(_KINDS, b" .-"):
+        return False
+    return "\\u" in text or any(True for _ in _found(text))
 
 
 def card_numbers(value: Any, pointer: str = "") -> Iterator[Problem]:
@@ -60,7 +65,7 @@ def without_card_numbers(value: Any) -> Any:
         return {without_card_numbers(key): without_card_numbers(part) for key, part in value.items()}
     if isinstance(value, list):
         return [without_card_numbers(part) for part in value]
-    return _DIGITS.sub(_masked, value) if isinstance(value, str) and not value.isdigit() else value
+    return _masked(value) if isinstance(value, str) and not value.isdigit() else value
 
 
 def holds_card_number(value: Any) -> bool:
@@ -71,11 +76,45 @@ def holds_card_number(value: Any) -> bool:
 def _is_card(value: Any) -> bool:
     if isinstance(value, bool) or not isinstance(value, str | int):
         return False
-    return any(map(_is_number_of_card, _DIGITS.findall(str(value))))
+    return any(True for _ in _found(str(value)))
 
 
-def _masked(found: re.Match[str]) -> str:
-    return MASK if _is_number_of_card(found[0]) else found[0]
+def _masked(text: str) -> str:
+    shown, end = "", 0
+    for start, stop in _found(text):
+        shown += text[end:start] + MASK
+        end = stop
+    return shown + text[end:] if end else text
+
+
+def _found(text: str) -> Iterator[tuple[int, int]]:
+    """Where the card numbers in `text` begin and end, from left to right."""
+    for run in _RUN.finditer(text):
+        groups = [group.span() for group in _GROUP.finditer(text, *run.span())]
+        if _is_number_of_card(run[0]):
+            yield run.span()
+            continue
+        end = 0
+        for first, (start, _) in enumerate(groups):
+            stop = _printed_from(text, groups[first : first + _LONGEST]) if start >= end else None
+            if stop is not None:
+                yield start, stop
+                end = stop
+
+
+def _printed_from(text: str, groups: Sequence[tuple[int, int]]) -> int | None:
+    """Where the card number that begins with the first of these groups of digits ends; None where there is none.
+
+    A date or a telephone number may stand beside it, so it is one group, or several as they are printed on cards.
+    """
+    digits = ""
+    for start, stop in groups:
+        digits += text[start:stop]
+        if _SHORTEST <= len(digits) <= _LONGEST and _is_number_of_card(digits):
+            return stop
+        if stop - start not in _PRINTED:
+            return None
+    return None
 
 
 def _is_number_of_card(written: str) -> bool:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 
-from engine.card_numbers import card_numbers, without_card_numbers
+from engine.card_numbers import card_numbers, may_hold_card_number, without_card_numbers
 
 
 @pytest.mark.parametrize(
@@ -53,9 +56,27 @@ def test_other_numbers_pass(text: str) -> None:
             {"id": "4242424242424242", "number": 4242424242424242},
         ),
         ("order 4242424242424241", "order 4242424242424241"),
+        ("4242 4242 4242 4242 12 30", "*** 12 30"),
+        ("2026-11-05 4242424242424242 05.11.2026", "2026-11-05 *** 05.11.2026"),
+        ("4242-4242-4242-4242 5555 5555 5555 4444", "*** ***"),
         (None, None),
     ],
 )
 def test_what_comes_from_outside_is_kept_without_card_numbers(value: object, shown: object) -> None:
     """In a text one is masked; what is nothing but digits may be an id, which must not be lost."""
     assert without_card_numbers(value) == shown
+
+
+@pytest.mark.parametrize(
+    "text", ["4242424242424242", "é4242424242424242", "a\n4242 4242 4242 4242", "3782-822463-10005"]
+)
+@pytest.mark.parametrize("place", [lambda text: text, lambda text: [{"note": text}], lambda text: {f"x {text}": 1}])
+def test_a_quick_look_at_json_misses_none(place: Any, text: str) -> None:
+    """However JSON writes it."""
+    for in_ascii in (True, False):
+        assert may_hold_card_number(json.dumps(place(text), ensure_ascii=in_ascii))
+
+
+def test_a_quick_look_at_json_passes_over_other_numbers() -> None:
+    """An id is none, however many digits it has."""
+    assert not may_hold_card_number(json.dumps({"id": "ch_000000000000000000000042", "at": [1767225600, 1767225600]}))
