@@ -189,20 +189,52 @@ class _Reader:
         _demand(isinstance(properties, dict) and isinstance(required, list))
         _demand(all(isinstance(name, str) for name in [*properties, *required]) and len(set(required)) == len(required))
         known = {name: self.schema(part, depth + 1) for name, part in properties.items()}
-        other = self.schema(schema.get("additionalProperties", True), depth + 1)
+        additional = schema.get("additionalProperties", True)
+        return (
+            _open(known, required)
+            if additional is True
+            else _closed(known, required, self.schema(additional, depth + 1))
+        )
 
-        def accepts(value: Any) -> bool:
-            if not isinstance(value, dict):
-                return True
-            for name in required:
-                if name not in value:
-                    return False
-            for name, part in value.items():  # noqa: SIM110 - a generator would take twice as long
-                if not known.get(name, other)(part):
-                    return False
+
+def _open(known: Mapping[str, Accepts], required: list[str]) -> Accepts:
+    """Of objects that may hold anything else: an answer has more properties than its schema names."""
+    checks = [(name, check, name in required) for name, check in known.items()]
+    checks += [(name, _anything, True) for name in required if name not in known]
+
+    def accepts(value: Any) -> bool:
+        if not isinstance(value, dict):
             return True
+        for name, check, needed in checks:
+            if name in value:
+                if not check(value[name]):
+                    return False
+            elif needed:
+                return False
+        return True
 
-        return accepts
+    return accepts
+
+
+def _closed(known: Mapping[str, Accepts], required: list[str], other: Accepts) -> Accepts:
+    """Of objects that may hold only what `other` accepts beside the `known` properties."""
+
+    def accepts(value: Any) -> bool:
+        if not isinstance(value, dict):
+            return True
+        for name in required:
+            if name not in value:
+                return False
+        for name, part in value.items():  # noqa: SIM110 - a generator would take twice as long
+            if not known.get(name, other)(part):
+                return False
+        return True
+
+    return accepts
+
+
+def _anything(_: Any) -> bool:
+    return True
 
 
 _KEYWORDS = {"type", "enum", "const", "pattern", "format", "items", "propertyNames"}

@@ -135,14 +135,16 @@ def parse_json(body: bytes) -> Any:
     """
     try:
         text = body.decode("utf-8")
-        value = json.loads(text, object_pairs_hook=unique_pairs, parse_constant=_refuse_constant, parse_float=_finite)
+        if text.startswith("\ufeff"):
+            raise ValueError("it begins with a byte order mark")
+        value = _DECODER.decode(text)
     except UnicodeDecodeError:
         raise ValueError("the body is not UTF-8") from None
     except RecursionError:
         raise ValueError("the body is nested too deep") from None
     except ValueError as error:
         raise ValueError(f"the body is not JSON: {error}") from None
-    if _depth(value) > MAX_DEPTH:
+    if text.count("{") + text.count("[") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
         raise ValueError("the body is nested too deep")
     return value
 
@@ -174,6 +176,9 @@ def _finite(text: str) -> float:
     if math.isinf(number):
         raise ValueError(f"{text} is too large")
     return number
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=unique_pairs, parse_constant=_refuse_constant, parse_float=_finite)
 
 
 def _depth(value: Any) -> int:

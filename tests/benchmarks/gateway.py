@@ -46,10 +46,10 @@ class _Exchange(asyncio.Protocol):
                 self._transport.write(self._answer())
 
     def _answer(self) -> bytes:
-        number = b"ch_%024d" % next(_NUMBERS)
-        body = self._body.replace(CHARGE_ID.encode(), number)
+        id = CHARGE_ID[:-8].encode() + b"%08x" % next(_NUMBERS)
+        body = self._body.replace(CHARGE_ID.encode(), id)
         head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nRequest-Id: req_%s\r\nContent-Length: %d\r\n\r\n"
-        return head % (number, len(body)) + body
+        return head % (id, len(body)) + body
 
 
 async def _serve(seconds: float) -> None:

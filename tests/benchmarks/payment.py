@@ -15,7 +15,7 @@ from engine.request_types import Request
 
 NAME = "stripe/create_payment"
 SECRET = "sk_test_benchmark"
-CHARGE_ID = "ch_000000000000000000000000"
+CHARGE_ID = "ch_3MmlLrLkdIwHu7ixaBcDeFgH"
 CALL_ID = "0198c0de-0000-7000-8000-000000000000"
 KEY = "k" * 52
 NOW = "2026-01-01T00:00:00.000Z"
