@@ -23,6 +23,21 @@ class Write:
     old: Record | None
     new: Record | None
 
+    @property
+    def moves_keys(self) -> bool:
+        """Whether the record gets, loses or changes a unique key."""
+        return self.old is None or self.new is None or not self.type.has_same_keys(self.old, self.new)
+
+    @property
+    def old_keys(self) -> Mapping[str, str]:
+        """The unique keys that it has, as `RecordType.keys` has them."""
+        return self.type.keys(self.old) if self.old else {}
+
+    @property
+    def new_keys(self) -> Mapping[str, str]:
+        """The unique keys that it is to have."""
+        return self.type.keys(self.new) if self.new else {}
+
     def __str__(self) -> str:
         record = self.new or self.old
         names = (name for key in self.type.unique for name in key)
@@ -64,13 +79,17 @@ class Draft:
         return [record for _, record in made]
 
     def _put(self, type: RecordType, id: str, current: Record | None, new: Record | None) -> None:
-        self._stored.setdefault((type.name, id), (type, current))
-        self._held.pop((type.name, id), None)
-        for text in type.keys(current) if current else ():
-            self._keys.pop(text, None)
-        if new is not None:
-            self._held[type.name, id] = new
-            self._keys |= dict.fromkeys(type.keys(new), id)
+        place = (type.name, id)
+        self._stored.setdefault(place, (type, current))
+        if new is None:
+            self._held.pop(place, None)
+        else:
+            self._held[place] = new
+        step = Write(type, current, new)
+        if step.moves_keys:
+            for text in step.old_keys:
+                self._keys.pop(text, None)
+            self._keys |= dict.fromkeys(step.new_keys, id)
 
     def writes(self) -> list[Write]:
         """What there is to write since this was last asked, in the order in which the records were first changed."""

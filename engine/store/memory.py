@@ -67,8 +67,9 @@ class MemoryStore:
 
     def _keep(self, writes: Sequence[Write]) -> None:
         """All of them, or none: whatever can fail does so before the first is kept."""
-        gone = {text for write in writes if write.old for text in write.type.keys(write.old)}
-        come = [(text, write) for write in writes if write.new for text in write.type.keys(write.new)]
+        moving = [write for write in writes if write.moves_keys]
+        gone = {text for write in moving for text in write.old_keys}
+        come = [(text, write) for write in moving for text in write.new_keys]
         given = set[str]()
         for text, write in come:
             if text in given or (text in self._keys and text not in gone):
