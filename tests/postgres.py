@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -53,6 +54,19 @@ class Server:
         self.stop()
         self.start()
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Inside the `with` the server neither answers nor ends, as on a machine that is suspended."""
+        first = int((self._folder / "data" / "postmaster.pid").read_text().split()[0])
+        all_of_it = [first, *_children(first)]
+        for number in all_of_it:
+            os.kill(number, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for number in all_of_it:
+                os.kill(number, signal.SIGCONT)
+
     def guard(self) -> subprocess.Popen[bytes]:
         """A process that stops the server and removes its folder as soon as our end of its input closes."""
         return subprocess.Popen(
@@ -94,6 +108,11 @@ def running_server() -> Iterator[Server]:
         yield server
     finally:
         guardian.communicate()
+
+
+def _children(of: int) -> list[int]:
+    told = subprocess.run(["ps", "-o", "pid=", "--ppid", str(of)], stdout=subprocess.PIPE, text=True, check=True)
+    return [int(number) for number in told.stdout.split()]
 
 
 def _usable(folder: Path) -> tuple[Path, str | None]:

@@ -28,7 +28,7 @@ from engine import workers
 from engine.calls import ANYWHERE, CALL, instant
 from engine.core import Engine
 from engine.errors import StoreError
-from engine.queues import procrastinating, work
+from engine.queues import ending, procrastinating, work
 from engine.records import Change
 from engine.signatures import SHIPPED, sign
 from engine.web import Callsheet
@@ -108,14 +108,14 @@ def jobs(url: str) -> int:
 
 
 @contextmanager
-def working(shop: Path, url: str, gateway: Gateway, *options: str) -> Iterator[subprocess.Popen[str]]:
+def working(shop: Path, url: str, gateway: Gateway, *options: str, code: str = CODE) -> Iterator[subprocess.Popen[str]]:
     """A worker in a process group of its own, that has begun."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("STRIPE", "CALLSHEET"))}
     told = {"CALLSHEET_STORE": url, "CALLSHEET_SHOP_BASE_URL": gateway.url, "PYTHONPATH": str(CHECKOUT)}
     log = shop / f"worker-{time.monotonic_ns()}.log"
     with log.open("w") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-u", "-c", CODE, "--root", str(shop), "worker", *options],
+            [sys.executable, "-P", "-u", "-c", code, "--root", str(shop), "worker", *options],
             env={**inherited, **told},
             text=True,
             stdin=subprocess.DEVNULL,
@@ -216,6 +216,7 @@ def test_a_worker_begins_anew_whatever_ends_it(
 
     monkeypatch.setattr(procrastinating._Worker, "_listen", listen)
     monkeypatch.setattr(procrastinating, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(ending, "IDLE", 60.0)  # it is this process that would be ended
     assert work(engine_of(shop, postgres_url, gateway), 1) == 0
     said = [record.getMessage().partition(" was lost ")[2] for record in caplog.records if record.name == "engine"]
     assert said == [

@@ -29,7 +29,8 @@ def worker(here: Opening, once: bool, concurrency: int, health: bool, as_json: b
     """Send queued calls, take up open ones, process waiting events and tell the host's functions, until stopped.
 
     Any number of workers may run on one store, and on PostgreSQL on any number of machines. The functions are those of
-    app.py in the host's folder, where there is one. SIGTERM and Ctrl-C end a worker after what it is at.
+    app.py in the host's folder, where there is one. SIGTERM and Ctrl-C end a worker after what it is at; told a second
+    time, it ends at once, and what it was at is taken up by others.
     """
     if health:
         return _show(here.engine.workers.health(), as_json=as_json)

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
@@ -25,6 +24,7 @@ from engine.calls import instant
 from engine.core import Engine
 from engine.errors import StoreError
 from engine.queues.claiming import attempt
+from engine.queues.ending import told_to_stop
 from engine.store.jobs import TASK, Jobs, queue_of
 from engine.store.sql import SqlStore
 
@@ -39,12 +39,13 @@ def work(engine: Engine, store: SqlStore, threads: int, *, once: bool, begun: Ca
     """As `engine.queues.work`."""
     worker = _Worker(engine, store, threads)
     store.write(worker.jobs.set_up)
-    try:
-        asyncio.run(worker.run(once=once, begun=begun))
-    except (ConnectorException, psycopg.Error) as error:
-        raise StoreError(f"the queue in {store} cannot be reached: {_reason(error)}") from None
-    with suppress(StoreError):
-        worker.pulse.end()
+    with told_to_stop(lambda: worker.told.set_result(None), lambda: worker.under_way):
+        try:
+            asyncio.run(worker.run(once=once, begun=begun))
+        except (ConnectorException, psycopg.Error) as error:
+            raise StoreError(f"the queue in {store} cannot be reached: {_reason(error)}") from None
+        with suppress(StoreError):
+            worker.pulse.end()
     return worker.done
 
 
@@ -54,15 +55,17 @@ class _Worker:
     def __init__(self, engine: Engine, store: SqlStore, threads: int) -> None:
         self._engine, self._store, self._threads = engine, store, threads
         self.jobs, self.pulse = Jobs(engine.due_by), engine.workers.pulse(threads)
-        self.done = 0
+        self.told = Future[None]()
+        self.done = self.under_way = 0
 
     async def run(self, *, once: bool, begun: Callable[[], object]) -> None:
         """Work until told to stop, or until nothing is due."""
-        asyncio.get_running_loop().set_exception_handler(_note)
+        loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+        loop.set_exception_handler(_note)
+        self.told.add_done_callback(lambda _: loop.call_soon_threadsafe(stopped.set))
         with ThreadPoolExecutor(self._threads, "callsheet worker") as pool:  # asyncio's own is small, and not for this
-            async with _told_to_stop() as stopped:
-                begun()
-                await (self._once(pool, stopped) if once else self._always(pool, stopped))
+            begun()
+            await (self._once(pool, stopped) if once else self._always(pool, stopped))
 
     async def _once(self, pool: ThreadPoolExecutor, stopped: asyncio.Event) -> None:
         before = -1
@@ -95,7 +98,9 @@ class _Worker:
 
         @app.task(name=TASK)
         async def look(type: str, id: str) -> None:
+            self.under_way += 1
             did = await loop.run_in_executor(pool, attempt, partial(self._engine.run_row, type, id))
+            self.under_way -= 1
             self.done += bool(did)
 
         async with app.open_async(), _beside(_for_ever(partial(_put_back, app), workers.SILENT)):
@@ -169,19 +174,6 @@ async def _beside(*duties: Awaitable[None]) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-@asynccontextmanager
-async def _told_to_stop() -> AsyncIterator[asyncio.Event]:
-    """An event that SIGTERM and Ctrl-C set."""
-    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
-    try:
-        yield stopped
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
 
 
 def _note(_: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
