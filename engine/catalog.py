@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,8 +21,7 @@ from engine.changes import Mapper, check_changes
 from engine.confined import documents, structures
 from engine.definitions import Look, Shared, read_gateway, read_record_type, read_request_type
 from engine.errors import DefinitionError, Fault, UnknownNameError, did_you_mean
-from engine.forms import results, translations
-from engine.forms.markup import Around, check_form, check_frame, check_result
+from engine.forms import RESULT, translations
 from engine.forms.translations import Translations
 from engine.known_files import KnownFiles, digest
 from engine.records import RecordType, iter_documents
@@ -50,8 +48,9 @@ _NAME = re.compile(r"[a-z0-9_]+/[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
 
 def shipped() -> Path:
     """The folder that holds the four shipped folders: inside a wheel, or the checkout of an editable install."""
-    inside = Path(str(files("engine"))) / "_shipped"
-    return inside if inside.is_dir() else Path(str(files("engine"))).parent
+    package = Path(__file__).parent
+    inside = package / "_shipped"
+    return inside if inside.is_dir() else package.parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,28 +321,40 @@ class _Loading:
         schemas: Mapping[str, Mapping[str, Any]],
         record_types: Mapping[str, RecordType],
     ) -> dict[str, Source]:
-        self._faults += self._look(self._form_frame)(partial(check_frame, self._form_frame))
+        self._faults += self._look(self._form_frame)(self._frame_faults)
         found = dict(self._files("forms", ".html"))
         readers = [name for name, type in request_types.items() if not type.journaled]
-        texts = self._texts.keys if self._texts else None
         for name, source in found.items():
-            wanted = name.removesuffix(results.SUFFIX)
+            wanted = name.removesuffix(RESULT)
             if wanted not in schemas:
                 guess = did_you_mean(wanted, schemas)
                 message = f"there is no request type {wanted!r} for this form{guess}"
                 self._faults.append(Fault(source.file, 1, 1, message))
             elif type := request_types.get(wanted):
-                around = Around(
-                    schemas[wanted],
-                    type.gateway.settings,
-                    record_types,
-                    readers,
-                    texts,
-                    f"{wanted}{results.SUFFIX}" in found,
-                )
-                check = check_form if wanted == name else check_result
-                self._faults += self._look(source, self._around)(partial(check, source, around))
+                find = partial(self._form_faults, name, found, type, record_types, readers)
+                self._faults += self._look(source, self._around)(find)
         return {FRAME: self._form_frame, **found}
+
+    def _frame_faults(self) -> list[Fault]:
+        from engine.forms.markup import check_frame
+
+        return check_frame(self._form_frame)
+
+    def _form_faults(
+        self,
+        name: str,
+        found: Mapping[str, Source],
+        type: RequestType,
+        record_types: Mapping[str, RecordType],
+        readers: Sequence[str],
+    ) -> list[Fault]:
+        from engine.forms.markup import Around, check_form, check_result
+
+        texts = self._texts.keys if self._texts else None
+        has_result = f"{type.name}{RESULT}" in found
+        around = Around(type.schema.document, type.gateway.settings, record_types, readers, texts, has_result)
+        check = check_form if name == type.name else check_result
+        return check(found[name], around)
 
     def _with_fragments(self, source: Source) -> Iterator[Source]:
         yield source

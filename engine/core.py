@@ -1,6 +1,6 @@
 """The engine: files, settings and a store, put together; `send` and `receive`.
 
-Hides: how the parts find each other, and when files are read again.
+Hides: how the parts find each other, and when files are read again. What only some hosts use is imported when it is.
 """
 
 from __future__ import annotations
@@ -15,16 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from engine.budgets import RATE_BUDGET
-from engine.bulk import Bulk, RowOutcome
 from engine.calls import ANYWHERE, CALL, INSTALLATION, Plan, operation_key
 from engine.catalog import Catalog
 from engine.context import Backlog, Clock, Context, KeyMaker, Task
 from engine.credentials import hide_secrets
 from engine.dispatcher import Dispatcher, Sender
 from engine.errors import DataError, Fault, Problem, SettingError
-from engine.forms import results
-from engine.forms.results import Shown
-from engine.forms.submitting import Fields, Form, Forms, Submission
 from engine.gates import Gates
 from engine.inbox import EVENT, Inbox, check_secrets
 from engine.observing import Observer, Watch
@@ -45,6 +41,9 @@ from engine.store.opening import open_store
 from engine.workers import WORKER, Workers
 
 if TYPE_CHECKING:
+    from engine.bulk import RowOutcome
+    from engine.forms.results import Shown
+    from engine.forms.submitting import Fields, Form, Forms, Submission
     from engine.metrics import Metrics
     from engine.spans import Spans
 
@@ -146,7 +145,6 @@ class Engine:
         }
         self._turns = count()
         self.workers = Workers(self.store, self.clock.now, DUE)
-        self._forms = Forms(self)
         self._due = threading.local()
         self.wake: Callable[[], object] | None = None  # a host's worker; without one, follow-ups are sent at once
         check_secrets(self.catalog.gateways, self.settings)
@@ -201,6 +199,8 @@ class Engine:
         DataError for the rows as one list before any is sent; later TransportError where row after row cannot be sent,
         SettingError and StoreError.
         """
+        from engine.bulk import Bulk
+
         bulk = Bulk(self, name, key=key, run=run, concurrency=concurrency)
         faults = [
             Problem(f"/{number}{problem.pointer}", problem.message)
@@ -307,7 +307,15 @@ class Engine:
 
     def form_result(self, token: str, *, session: str) -> Shown:
         """What came of a form, where there is more to see than its success. Raises as `submit` does."""
+        from engine.forms import results
+
         return results.show(self, token, session)
+
+    @cached_property
+    def _forms(self) -> Forms:
+        from engine.forms.submitting import Forms
+
+        return Forms(self)
 
     # Looking up -------------------------------------------------------------------------------------------------------
 

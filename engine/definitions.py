@@ -12,7 +12,7 @@ from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -36,7 +36,7 @@ _EVENT = ("id", "type", "time", "live", "account", "key", "version", "reference"
 @cache
 def file_schema(kind: str) -> Schema:
     """The JSON Schema of a kind of file: one of KINDS. Editors use the same."""
-    folder = files("engine") / "file_schemas"
+    folder = Path(__file__).parent / "file_schemas"
     documents = {name: json.loads((folder / f"{name}.schema.json").read_text("utf-8")) for name in KINDS}
     return Schema(documents[kind], references=documents.values())
 

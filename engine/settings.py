@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from weakref import WeakSet
 
-from dotenv import dotenv_values
-
 from engine.card_numbers import without_card_numbers
 from engine.errors import SettingError, did_you_mean
 from engine.redaction import redacted
@@ -36,7 +34,7 @@ class Settings:
 
     def __init__(self, root: Path | None, environment: Mapping[str, str] | None = None) -> None:
         file = root / ".env" if root else None
-        kept = dotenv_values(file) if file and file.is_file() else {}
+        kept = _read(file) if file and file.is_file() else {}
         given = os.environ if environment is None else environment
         self._values = {name: value for name, value in {**kept, **given}.items() if value is not None}
         self.mode = self._values.get("CALLSHEET_MODE", "test")
@@ -106,6 +104,12 @@ class Settings:
         found = tuple(part.strip() for part in (self._values.get(name) or "").split(",") if part.strip())
         self.hide(*found)
         return found
+
+
+def _read(file: Path) -> Mapping[str, str | None]:
+    from dotenv import dotenv_values
+
+    return dotenv_values(file)
 
 
 def cleaned(text: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -93,3 +95,23 @@ def test_files_are_small() -> None:
         text = path.read_text("utf-8")
         assert text.count("\n") <= 400, path
         assert ast.get_docstring(ast.parse(text)), path
+
+
+STARTED = """
+import sys
+from engine import Engine
+from engine.store.memory import MemoryStore
+
+Engine(sys.argv[1], store=MemoryStore(), environment={})
+print(*sys.modules)
+"""
+
+
+def test_a_start_imports_what_every_host_needs(tmp_path: Path) -> None:
+    """What is used later, or by some hosts only, is imported then: most of a start is imports."""
+    command = [sys.executable, "-c", STARTED, str(tmp_path)]
+    subprocess.run(command, check=True, capture_output=True)  # finds the files sound, and remembers it
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    later = {"httpx", "ssl", "h11", "flask", "click", "sqlalchemy", "alembic", "jsonschema", "yaml", "cryptography"}
+    later |= {"dotenv", "sqlite3", "concurrent.futures", "importlib.metadata", "engine.forms.markup", "engine.bulk"}
+    assert later & set(done.stdout.split()) == set()

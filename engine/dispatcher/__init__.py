@@ -1,6 +1,7 @@
 """Send a request; bring back a whole answer, or say what failed and whether the request may have arrived.
 
 Hides: httpx, and everything a network can do. Nothing it does is raised; one deadline holds for everything together.
+httpx and TLS take 50 ms to import, so they are when the first request is sent.
 
     outcomes    what can come of it
     addresses   where a host is
@@ -12,21 +13,20 @@ Hides: httpx, and everything a network can do. Nothing it does is raised; one de
 from __future__ import annotations
 
 import os
-import ssl
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
-
-import certifi
-import httpx
+from typing import TYPE_CHECKING, Protocol
 
 from engine.dispatcher.addresses import Addresses, LookUp, system_look_up
-from engine.dispatcher.line import Line
 from engine.dispatcher.outcomes import HELD_BACK, Answer, Failure, Kind, Trouble
-from engine.dispatcher.outgoing import host_and_port, outgoing
 from engine.dispatcher.pool import Pool
 from engine.request_types import Request
+
+if TYPE_CHECKING:
+    import ssl
+
+    import httpx
 
 __all__ = ["HELD_BACK", "Answer", "Dispatcher", "Failure", "Kind", "Sender"]
 
@@ -79,6 +79,8 @@ class Dispatcher:
         self, request: Request, *, credentials: Mapping[str, str], deadline: float, answer_limit: int | None = None
     ) -> Answer | Failure:
         """As Sender says. `credentials` are headers; they go nowhere but onto the wire."""
+        from engine.dispatcher.outgoing import host_and_port, outgoing
+
         started, line, pool = time.monotonic(), None, None
         try:
             message = outgoing(request, credentials)
@@ -109,6 +111,8 @@ class Dispatcher:
         return self._pools.get(origin) or self._pools.setdefault(origin, self._new_pool(url.scheme))
 
     def _new_pool(self, scheme: str) -> Pool:
+        from engine.dispatcher.line import Line
+
         if scheme == "http":
             return Pool(self._connections, lambda: Line(self._addresses, None))
         self._tls = tls = self._tls or _tls_context(self._ca_file)
@@ -122,6 +126,10 @@ class Dispatcher:
 
 def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
     """What all lines share, for it costs some 25 ms to make."""
+    import ssl
+
+    import certifi
+
     # Not ssl.create_default_context: it writes every connection's keys to the file that SSLKEYLOGFILE names.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-import httpx
-
 Kind = Literal[
     "invalid_request",  # our own mistake; it would fail again
     "pool_timeout",  # too many requests to this gateway are under way here
@@ -68,7 +66,7 @@ class Failure:
     seconds: float
 
 
-class Trouble(httpx.TransportError):
+class Trouble(Exception):
     """An exchange that cannot go on. `predicate` goes on from the host's name, as in "could not be reached"."""
 
     def __init__(self, kind: Kind, predicate: str) -> None:

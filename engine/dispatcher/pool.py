@@ -10,9 +10,12 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from engine.dispatcher.line import Line
 from engine.dispatcher.outcomes import Trouble
+
+if TYPE_CHECKING:
+    from engine.dispatcher.line import Line
 
 
 class Pool:

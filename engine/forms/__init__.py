@@ -15,3 +15,5 @@
 No web framework is known here: a host gives the session's id and gets HTML, and gets a `Submission` for what was
 posted. The modules are imported by name, so that the catalog can check a form file before there is an engine.
 """
+
+RESULT = ".result"  # ends the name of the file of what is shown after a form

@@ -26,7 +26,7 @@ from engine.errors import (
     TransportError,
     UnknownNameError,
 )
-from engine.forms import slips
+from engine.forms import RESULT, slips
 from engine.forms.markup import compiled, offered
 from engine.forms.options import LONGEST
 from engine.forms.reach import Reach, public_settings
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from engine.forms.slips import Slip
     from engine.records import Record
     from engine.request_types import RequestType
-
-SUFFIX = ".result"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +53,7 @@ class Shown:
 
 def has_result(engine: Engine, type: RequestType) -> bool:
     """Whether something is shown after the form of `type`."""
-    return f"{type.name}{SUFFIX}" in engine.catalog.forms
+    return f"{type.name}{RESULT}" in engine.catalog.forms
 
 
 def path(engine: Engine, slip: Slip) -> str:
@@ -96,7 +94,7 @@ def show(engine: Engine, token: str, session: str) -> Shown:
         raise SignatureError("the result belongs to another session")
     type, config = engine.catalog.request_type(told["type"]), told["config"]
     if not has_result(engine, type):
-        raise UnknownNameError("form", f"{type.name}{SUFFIX}", engine.catalog.forms)
+        raise UnknownNameError("form", f"{type.name}{RESULT}", engine.catalog.forms)
     reach = Reach(engine, type, config["language"], told["at"])
     call = known_call(engine, type.name, told["operation"], told["account"])
     if call is None:
@@ -120,7 +118,7 @@ def _refused(reach: Reach, told: Mapping[str, Any], message: str) -> Shown:
 
 def _rendered(reach: Reach, told: Mapping[str, Any], values: Mapping[str, Any]) -> Shown:
     config, ending = told["config"], _Ending()
-    source = reach.engine.catalog.forms[f"{reach.type.name}{SUFFIX}"]
+    source = reach.engine.catalog.forms[f"{reach.type.name}{RESULT}"]
     names = {**reach.names, **values, "done": ending.done, "refused": ending.refused}
     html = Markup(compiled(source).render(names))  # noqa: S704 - every value in it was escaped by the template
     if ending.state == "waiting":

@@ -1,23 +1,17 @@
-"""YAML that knows where each value stands, and that means what it looks like.
-
-Hides: the parser, and the surprises of YAML 1.1. A plain scalar is null, true, false or a decimal number where it is
-written so (YAML 1.2 core); everything else, `no`, `010`, `12:30` and `2019-08-14` among it, is text. Duplicate keys,
-aliases, tags, merge keys, files over 64 KiB and nesting over 20 are refused.
-"""
+"""A YAML file's text → its value, and a mark for every part of it. Hides: the parser and its events."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 import yaml
 
 from engine.errors import DefinitionError, Fault
+from engine.yaml_files import MAX_DEPTH, Mark, YamlFile
 
 MAX_BYTES = 64 * 1024
-MAX_DEPTH = 20
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,18})")
@@ -25,39 +19,8 @@ _FLOAT = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 
 
-class Mark(NamedTuple):
-    """Where a value stands, counted from 1: of its key (if it has one), and the place where its text begins.
-
-    `indent` counts the blanks before each further line of the text.
-    """
-
-    file: str
-    line: int
-    column: int
-    text_line: int
-    text_column: int = 1
-    indent: int = 0
-    folded: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class YamlFile:
-    """A parsed file: `name` for messages, its `value`, and a mark for every JSON pointer in it."""
-
-    name: str
-    value: Any
-    marks: Mapping[str, Mark]
-
-    def fault(self, pointer: str, message: str) -> Fault:
-        """A fault at `pointer`, or at the nearest value around it that exists."""
-        while pointer not in self.marks and pointer:
-            pointer = pointer.rpartition("/")[0]
-        mark = self.marks.get(pointer) or Mark(self.name, 1, 1, 1)
-        return Fault(mark.file, mark.line, mark.column, message)
-
-
-def parse(text: str, name: str) -> YamlFile:
-    """Parse `text`. Raises DefinitionError with one fault, at the place where the file goes wrong."""
+def read(text: str, name: str) -> YamlFile:
+    """As `parse` says. Raises DefinitionError with one fault, at the place where the file goes wrong."""
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         raise _refused(name, None, f"the file is larger than {MAX_BYTES // 1024} KiB; split it")
     try:
