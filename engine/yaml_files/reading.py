@@ -13,6 +13,7 @@ from engine.yaml_files import MAX_DEPTH, Mark, YamlFile
 
 MAX_BYTES = 64 * 1024
 
+_TOO_DEEP = f"nested deeper than {MAX_DEPTH}; flatten it"
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,18})")
 _FLOAT = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
@@ -27,7 +28,9 @@ def read(text: str, name: str) -> YamlFile:
         reader = _Reader(name, yaml.parse(text, Loader=_Loader), text.split("\n"))
         return YamlFile(name, reader.document(), reader.marks)
     except yaml.MarkedYAMLError as error:
-        raise _refused(name, error.problem_mark, f"not YAML: {error.problem}") from None
+        # A newer libyaml looks far ahead of what it tells, and has a limit of its own.
+        too_deep = "nesting depth" in (error.problem or "")
+        raise _refused(name, error.problem_mark, _TOO_DEEP if too_deep else f"not YAML: {error.problem}") from None
     except yaml.YAMLError as error:
         raise _refused(name, None, f"not YAML: {error}") from None
 
@@ -52,7 +55,7 @@ class _Reader:
 
     def _value(self, event: Any, pointer: str, key: Any, depth: int) -> Any:
         if depth > MAX_DEPTH:
-            raise _refused(self.name, event.start_mark, f"nested deeper than {MAX_DEPTH}; flatten it")
+            raise _refused(self.name, event.start_mark, _TOO_DEEP)
         if isinstance(event, yaml.AliasEvent):
             raise _refused(self.name, event.start_mark, f"the alias *{event.anchor} is refused; write the value again")
         if event.tag is not None:
