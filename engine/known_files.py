@@ -6,6 +6,7 @@ damaged, it is found out again.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -55,7 +56,8 @@ class KnownFiles:
             new.write_text(json.dumps([self._files, sorted(self._sound)], separators=(",", ":")), "ascii")
             new.replace(self._path)
         except OSError:
-            new.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                new.unlink()
 
 
 class _Marks(Mapping[str, Mark]):

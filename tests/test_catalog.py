@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import time
@@ -580,6 +581,48 @@ def test_no_cache_where_nothing_can_be_written(tmp_path: Path) -> None:
     """An engine starts in a folder that is not there to write into."""
     assert code_cache(None) is None
     assert code_cache(tmp_path / "nowhere") is None
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_cache_that_others_can_write_is_left_alone(tmp_path: Path) -> None:
+    """Whoever can write generated code has it run here."""
+    found = code_cache(tmp_path)
+    assert found
+    folder = Path(found.directory)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    for mode in (0o770, 0o702):
+        folder.chmod(mode)
+        assert code_cache(tmp_path) is None
+    folder.chmod(0o755)
+    assert code_cache(tmp_path)
+
+
+def test_a_cache_of_another_user_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What root has made may be read; what anybody else has made may not, nor what a link leads to."""
+    found = code_cache(tmp_path)
+    assert found
+    folder, owner = Path(found.directory), os.geteuid()
+    monkeypatch.setattr("os.geteuid", lambda: owner + 1)
+    assert bool(code_cache(tmp_path)) is (owner == 0)
+    monkeypatch.undo()
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    assert code_cache(tmp_path) is None
+
+
+def test_what_cannot_be_kept_is_rendered_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk keeps nobody from rendering."""
+    write(tmp_path, SHOP)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", full)
+    monkeypatch.setattr(Path, "write_text", full)
+    first = _rendered(tmp_path)
+    assert not list((tmp_path / ".callsheet").glob("*/*"))
+    monkeypatch.undo()
+    assert _rendered(tmp_path) == first
 
 
 def test_the_kinds_of_files() -> None:
