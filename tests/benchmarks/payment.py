@@ -16,7 +16,7 @@ from engine.request_types import Request
 NAME = "stripe/create_payment"
 SECRET = "sk_test_benchmark"
 CHARGE_ID = "ch_3MmlLrLkdIwHu7ixaBcDeFgH"
-CALL_ID = "0198c0de-0000-7000-8000-000000000000"
+CALL_ID = "0198c0de-5b1a-7c3e-9f0d-3ab2c4d5e6f7"
 KEY = "k" * 52
 NOW = "2026-01-01T00:00:00.000Z"
 
