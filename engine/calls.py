@@ -99,6 +99,8 @@ INSTALLATION = RecordType(
 
 ANYWHERE = Scope("")
 
+_sorted_json = json.JSONEncoder(sort_keys=True).encode
+
 
 def instant(moment: datetime) -> str:
     """ISO 8601 in UTC with milliseconds: such texts sort as the instants do."""
@@ -150,7 +152,7 @@ class Plan:
     def digest(self) -> str:
         """What tells the data from other data, as far as it may be read: a short number could be guessed from it."""
         seen = self._with_write_only(lambda _: MASK) if self.sealer else self.data
-        return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(_sorted_json(seen).encode()).hexdigest()
 
     def demand_same(self, call: Record) -> None:
         """Raise DataError where the operation was begun with other data. Raises SignatureError where a key is gone."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.errors import DefinitionError, Fault, did_you_mean
@@ -17,6 +17,9 @@ from engine.template_checks import Source
 from engine.yaml_files import YamlFile, parse
 
 _VERBS = {"upsert", "update", "delete"}
+_SCALARS = (str, int, float)
+_OBJECTS = ("where", "set", "when", "data")
+_TEXTS = ("as_of", "as", "missing")
 _KEYS = {
     "upsert": {"where", "set", "when", "as_of"},
     "update": {"where", "set", "when", "as_of", "missing"},
@@ -61,7 +64,7 @@ class Mapper:
         labels = [change.label for change in changes if isinstance(change, FollowUp)]
         if len(labels) != len(set(labels)):
             raise ValueError(f'{self.file}: several calls are sent under one name; give each its own "as"')
-        return changes
+        return _merged(changes)
 
     def _change(self, document: Any, scope: Scope, waits: bool) -> Change | FollowUp:
         if not isinstance(document, dict):
@@ -75,7 +78,7 @@ class Mapper:
         if type is None:
             raise ValueError(f"there is no record type {subject!r}{did_you_mean(subject, self.types)}")
         where, when = document.get("where"), document.get("when") or {}
-        if not where or any(value is None or isinstance(value, dict | list) for value in where.values()):
+        if not where or not all(isinstance(value, _SCALARS) for value in where.values()):
             raise ValueError(f'{verb} {subject}: "where" must name one record, not {json.dumps(where)}')
         _demand_key(type, where)
         return Change(
@@ -88,6 +91,27 @@ class Mapper:
             document.get("as_of"),
             (document.get("missing") or "wait") if waits and verb == "update" else "skip",
         )
+
+
+def _merged(changes: list[Change | FollowUp]) -> list[Change | FollowUp]:
+    """`changes` with those made one that follow each other and change the same record on no condition."""
+    merged: list[Change | FollowUp] = []
+    for change in changes:
+        last = merged[-1] if merged else None
+        if isinstance(change, Change) and isinstance(last, Change) and _goes_on(change, last):
+            merged[-1] = replace(last, set={**last.set, **change.set})
+        else:
+            merged.append(change)
+    return merged
+
+
+def _goes_on(change: Change, last: Change) -> bool:
+    return (
+        change.verb == last.verb == "update"
+        and not (change.when or last.when or change.as_of or last.as_of)
+        and change.type is last.type
+        and (change.where, change.missing) == (last.where, last.missing)
+    )
 
 
 def _verb(document: dict[str, Any]) -> tuple[str, str]:
@@ -106,14 +130,16 @@ def _verb(document: dict[str, Any]) -> tuple[str, str]:
 def _demand_kinds(document: Mapping[str, Any]) -> None:
     """Raise ValueError where a part of a change is not what it must be; null is absent."""
     for part, value in document.items():
-        if part in {"where", "set", "when", "data"} and not isinstance(value, dict | None):
+        if value is None:
+            continue
+        if part in _OBJECTS and not isinstance(value, dict):
             raise ValueError(f'"{part}" must be an object, not {json.dumps(value)[:60]}')
-        if part in {"as_of", "as", "missing"} and not isinstance(value, str | None):
+        if part in _TEXTS and not isinstance(value, str):
             raise ValueError(f'"{part}" must be text, not {json.dumps(value)[:60]}')
 
 
 def _demand_key(type: RecordType, where: Mapping[str, Any]) -> None:
-    if set(where) != {"id"} and not any(set(where) == set(key) for key in type.unique):
+    if frozenset(where) not in type.names_of_one:
         keys = " or ".join(["id", *(" with ".join(key) for key in type.unique)])
         raise ValueError(f'"where" of {type.name} must be {keys}, not {" with ".join(where)}')
 

@@ -5,6 +5,7 @@ Hides: that a reaction is a row of its own, written in the commit that changes t
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -64,9 +65,12 @@ class Reactions:
         return bool(self._handlers)
 
     def rows(self, changes: Sequence[Change]) -> list[Change]:
-        """The rows to be committed with `changes`."""
+        """The rows to be committed with `changes`: one for each record, however many changes it gets."""
+        if not self._handlers:
+            return []
         due = instant(self._now())
         heard = [change for change in changes if change.type.name in self._handlers and change.verb != "delete"]
+        heard = list({(one.type.name, one.scope, json.dumps(one.where)): one for one in heard}.values())
         return [
             Change(
                 "insert",

@@ -123,6 +123,11 @@ class RecordType:
                 found[_key_text(self.name, name, inside, values)] = name
         return found
 
+    @cached_property
+    def names_of_one(self) -> frozenset[frozenset[str]]:
+        """The sets of names that name one record: its id, or a unique key."""
+        return frozenset([frozenset(["id"]), *map(frozenset, self.unique)])
+
     def has_same_keys(self, one: Record, other: Record) -> bool:
         """Whether two states of one record have the same unique keys."""
         return all(one.properties.get(name) == other.properties.get(name) for name in self._in_keys)

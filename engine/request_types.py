@@ -143,6 +143,11 @@ class RequestType:
         return None if self.redirected else self.gateway.rate
 
     @property
+    def leads_on(self) -> bool:
+        """Whether the file names a hosted page that the browser is sent to."""
+        return "redirect" in self.written
+
+    @property
     def journaled(self) -> bool:
         """Whether a call is kept: all but reading is."""
         return self.method not in READS
