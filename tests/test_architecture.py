@@ -18,7 +18,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 ORDER = re.findall(r"^\| `(\w+)/?` \|", README.partition("## How it is built")[2], re.MULTILINE)
 ONLY = {  # who may import what of others
     "httpx": {"dispatcher"},
-    "h11": {"dispatcher"},
+    "httptools": {"dispatcher"},
     "flask": {"web", "cli"},
     "click": {"cli"},
     "sqlalchemy": {"store"},

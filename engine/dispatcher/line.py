@@ -15,13 +15,13 @@ import ssl
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Literal
 
-import h11
 import httpx
 
 from engine.dispatcher.addresses import Addresses
 from engine.dispatcher.outcomes import Kind, Trouble
+from engine.dispatcher.reading import Reading, closed
 
 HEAD_LIMIT = 64 * 1024  # bytes of status line and headers
 KEPT = 4.0  # seconds: below the 5 s after which common servers close an idle connection
@@ -58,7 +58,6 @@ class Line(httpx.BaseTransport):
         self._tls = tls
         self._socket: socket.socket | None = None
         self._poll = select.poll()
-        self._http = h11.Connection(h11.CLIENT)
         self._idle_since = _NEVER
         self._deadline = 0.0
 
@@ -69,10 +68,11 @@ class Line(httpx.BaseTransport):
         limits: Mapping[str, float] = request.extensions["timeout"]
         wire = self._usable() or self._open(request.url, limits["connect"])
         self._idle_since = _NEVER
-        self._write(wire, self._wire_form(request), limits["write"])
-        head = self._head(wire, limits["read"])
-        body = _Body(self._body(wire, limits["read"]))
-        return httpx.Response(head.status_code, headers=head.headers.raw_items(), stream=body)
+        self._write(wire, _wire_form(request), limits["write"])
+        reading = Reading(head_only=request.method == "HEAD")
+        self._head(wire, reading, limits["read"])
+        body = _Body(self._body(wire, reading, limits["read"]))
+        return httpx.Response(reading.status, headers=reading.headers, stream=body)
 
     def close(self) -> None:
         """Close the connection; the next request opens another."""
@@ -116,7 +116,6 @@ class Line(httpx.BaseTransport):
             self._socket = wire
         self._poll = select.poll()
         self._poll.register(wire, select.POLLIN)
-        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_LIMIT)
         return wire
 
     def _connect(self, addresses: list[str], port: int, until: float) -> socket.socket:
@@ -135,14 +134,6 @@ class Line(httpx.BaseTransport):
 
     # One exchange -----------------------------------------------------------------------------------------------------
 
-    def _wire_form(self, request: httpx.Request) -> bytes:
-        head = h11.Request(method=request.method, target=request.url.raw_path, headers=request.headers.raw)
-        parts = [self._http.send(head)]
-        if request.content:
-            parts.append(self._http.send(h11.Data(data=request.content)))
-        parts.append(self._http.send(h11.EndOfMessage()))
-        return b"".join(parts)
-
     def _write(self, wire: socket.socket, message: bytes, seconds: float) -> None:
         rest = memoryview(message)
         with self._step("write"):
@@ -154,50 +145,39 @@ class Line(httpx.BaseTransport):
                 self.wrote = True
                 rest = rest[gone:]
 
-    def _head(self, wire: socket.socket, seconds: float) -> h11.Response:
+    def _head(self, wire: socket.socket, reading: Reading, seconds: float) -> None:
+        """Read on until the headers are here."""
         room = HEAD_LIMIT
-        while True:
-            event = self._next_event()
-            if isinstance(event, h11.Response):
-                return event
-            if event is h11.NEED_DATA:
-                if not room:
-                    raise Trouble("too_large", f"sent more than {HEAD_LIMIT} bytes of headers")
-                room -= self._receive(wire, room, seconds)
+        while not reading.begun:
+            if not room:
+                raise _too_large()
+            room -= self._receive(wire, reading, room, seconds)
 
-    def _body(self, wire: socket.socket, seconds: float) -> Iterator[bytes]:
+    def _body(self, wire: socket.socket, reading: Reading, seconds: float) -> Iterator[bytes]:
         """The body, piece by piece; at its end the connection is idle again, or closed."""
-        while not isinstance(event := self._next_event(), h11.EndOfMessage):
-            if isinstance(event, h11.Data):
-                yield bytes(event.data)
-            elif event is h11.NEED_DATA:
-                self._receive(wire, _CHUNK, seconds)
-        left_over, _ = self._http.trailing_data
-        if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE and not left_over:
-            self._http.start_next_cycle()
+        silent = 0  # bytes since the last of the body: sizes of chunks, what is said beside them, trailers
+        while True:
+            pieces = reading.pieces()
+            silent = 0 if pieces else silent
+            yield from pieces
+            if reading.complete:
+                break
+            if silent > HEAD_LIMIT:
+                raise _too_large()
+            silent += self._receive(wire, reading, _CHUNK, seconds)
+        if reading.reusable:
             self._idle_since = time.monotonic()
         else:
             self.close()
 
-    def _next_event(self) -> Any:
-        try:
-            return self._http.next_event()
-        except h11.RemoteProtocolError as error:
-            if self._http.trailing_data[1]:
-                raise _closed() from None
-            if error.error_status_hint == 431:
-                raise Trouble("too_large", f"sent more than {HEAD_LIMIT} bytes of headers") from None
-            # The error's own text quotes what was received, which may be an echo of our secrets.
-            raise Trouble("protocol", "answered something that is not HTTP/1.1") from None
-
-    def _receive(self, wire: socket.socket, most: int, seconds: float) -> int:
+    def _receive(self, wire: socket.socket, reading: Reading, most: int, seconds: float) -> int:
         with self._step("read"):
             wire.settimeout(self._left(time.monotonic() + seconds))
             try:
                 received = wire.recv(min(most, _CHUNK))
             except ssl.SSLEOFError:
-                raise _closed() from None
-        self._http.receive_data(received)
+                raise closed() from None
+        reading.feed(received)
         return len(received)
 
     # Time -------------------------------------------------------------------------------------------------------------
@@ -232,8 +212,15 @@ class _Body(httpx.SyncByteStream):
         return self._pieces
 
 
-def _closed() -> Trouble:
-    return Trouble("closed", "closed the connection before its answer was complete")
+def _wire_form(request: httpx.Request) -> bytes:
+    """The message (RFC 9112, 2.1). `outgoing` has seen to it that no part of it can end early, or begin another."""
+    lines = [b"%b %b HTTP/1.1" % (request.method.encode("ascii"), request.url.raw_path)]
+    lines += [b"%b: %b" % header for header in request.headers.raw]
+    return b"\r\n".join([*lines, b"", request.content])
+
+
+def _too_large() -> Trouble:
+    return Trouble("too_large", f"sent more than {HEAD_LIMIT} bytes of headers")
 
 
 def _reason(error: OSError | UnicodeError) -> str:

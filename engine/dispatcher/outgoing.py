@@ -1,6 +1,6 @@
 """A request and its credentials made ready for the wire, or refused before anything is sent.
 
-Hides: how text could become another request. httpx resolves `..`, re-encodes and drops parts of a URL; h11 lets control
+Hides: how text could become another request. httpx resolves `..`, re-encodes and drops parts of a URL, and lets control
 characters and doubled headers pass. So the URL must survive httpx unchanged, and every header is one line of ASCII.
 """
 
