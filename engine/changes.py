@@ -7,8 +7,8 @@ start, when no value is known yet: with every expression as null, the document m
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import DefinitionError, Fault, did_you_mean
@@ -17,6 +17,7 @@ from engine.template_checks import Source
 from engine.yaml_files import YamlFile, parse
 
 _VERBS = {"upsert", "update", "delete"}
+_PLAIN_UPDATE = {"update", "where", "set"}
 _SCALARS = (str, int, float)
 _OBJECTS = ("where", "set", "when", "data")
 _TEXTS = ("as_of", "as", "missing")
@@ -56,7 +57,7 @@ class Mapper:
         `waits`: an update without its record waits for it, as an event can and a call cannot.
         """
         try:
-            documents = list(iter_documents(self.render(names)))
+            documents = _merged(iter_documents(self.render(names)))
             changes = [self._change(document, scope, waits) for document in documents]
         except ValueError as error:
             said = str(error)
@@ -64,7 +65,7 @@ class Mapper:
         labels = [change.label for change in changes if isinstance(change, FollowUp)]
         if len(labels) != len(set(labels)):
             raise ValueError(f'{self.file}: several calls are sent under one name; give each its own "as"')
-        return _merged(changes)
+        return changes
 
     def _change(self, document: Any, scope: Scope, waits: bool) -> Change | FollowUp:
         if not isinstance(document, dict):
@@ -93,25 +94,28 @@ class Mapper:
         )
 
 
-def _merged(changes: list[Change | FollowUp]) -> list[Change | FollowUp]:
-    """`changes` with those made one that follow each other and change the same record on no condition."""
-    merged: list[Change | FollowUp] = []
-    for change in changes:
-        last = merged[-1] if merged else None
-        if isinstance(change, Change) and isinstance(last, Change) and _goes_on(change, last):
-            merged[-1] = replace(last, set={**last.set, **change.set})
+def _merged(documents: Iterable[Any]) -> list[Any]:
+    """`documents` with those made one that follow each other and update the same record on no condition."""
+    merged: list[Any] = []
+    for document in documents:
+        if merged and _goes_on(document, merged[-1]):
+            merged[-1] = {**merged[-1], "set": {**merged[-1]["set"], **document["set"]}}
         else:
-            merged.append(change)
+            merged.append(document)
     return merged
 
 
-def _goes_on(change: Change, last: Change) -> bool:
+def _goes_on(document: Any, last: Any) -> bool:
     return (
-        change.verb == last.verb == "update"
-        and not (change.when or last.when or change.as_of or last.as_of)
-        and change.type is last.type
-        and (change.where, change.missing) == (last.where, last.missing)
+        _is_plain_update(document)
+        and _is_plain_update(last)
+        and document["update"] == last["update"]
+        and repr(document["where"]) == repr(last["where"])  # 1 and true are equal to Python, and not the same record
     )
+
+
+def _is_plain_update(document: Any) -> bool:
+    return isinstance(document, dict) and document.keys() == _PLAIN_UPDATE and isinstance(document["set"], dict)
 
 
 def _verb(document: dict[str, Any]) -> tuple[str, str]:

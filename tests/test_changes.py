@@ -45,6 +45,19 @@ def test_changes_stand_one_after_the_other() -> None:
     assert len(changes(json.dumps(upsert) + json.dumps(upsert))) == 2
 
 
+def test_updates_of_one_record_that_follow_each_other_are_one() -> None:
+    """The later word on a property counts; what has a condition, or another record between, stands by itself."""
+    a, b = ({"update": "payment", "where": {"gateway_id": name}} for name in "ab")
+    plain = changes({**a, "set": {"state": "paid", "amount": 1}}, {**a, "set": {"amount": 2}})
+    assert plain == [Change("update", PAYMENT, SCOPE, {"gateway_id": "a"}, {"state": "paid", "amount": 2})]
+    when, later = {"when": {"state": "paid"}}, {"as_of": "2026-01-01T00:00:00Z"}
+    for second in ({**a, "set": {}, **when}, {**a, "set": {}, **later}, {**b, "set": {}}, {**a, "missing": "skip"}):
+        assert len(changes({**a, "set": {"amount": 1}}, second)) == 2
+    assert len(changes({**a, "set": {}}, {**b, "set": {}}, {**a, "set": {}})) == 3
+    one, true = ({"update": "payment", "where": {"order": value, "shop": 2}, "set": {}} for value in (1, True))
+    assert len(changes(one, true)) == 2
+
+
 def test_a_compound_key_names_a_record() -> None:
     """`where` may be any unique key of the type, compound ones too."""
     (change,) = changes({"update": "payment", "where": {"order": 1, "shop": 2}, "set": {}})
