@@ -15,7 +15,7 @@ from typing import Any
 from engine.errors import Problem
 from engine.redaction import MASK
 
-_RUN = re.compile(r"[0-9](?:[ .-]?[0-9]){13,}")
+_RUN = re.compile("[0-9][0-9 .-]{12,}[0-9]")
 _GROUP = re.compile("[0-9]+")
 _ISSUED = re.compile(
     r"""
