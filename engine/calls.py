@@ -1,16 +1,22 @@
 """The journal of calls: what is about to be sent is durable before the first byte leaves, and what came of it after.
 
-    prepared ──▶ sending ──┬─▶ succeeded   the answer was mapped, its records are in the same commit
-       │                   ├─▶ declined    the gateway refused
-       │                   ├─▶ not_done    provably not carried out; the same operation may take it up again
-       │                   ├─▶ unknown     perhaps carried out: sent again with its key, looked up, settled by an event,
-       │                   │               or resolved by a person
-       │                   └─▶ unmapped    carried out; the answer is kept, and is mapped again when a file is mended
-       └─▶ cancelled                       nothing was sent, nothing will be
-    unknown, unmapped ──▶ resolved         a person's word, with a reason
+    prepared   waits to be sent            ▶ sending, cancelled
+    sending    a process holds its lease   ▶ succeeded, declined, not_done, unknown, unmapped, prepared
+    succeeded  answered and recorded
+    declined   refused by the gateway
+    not_done   provably not carried out    ▶ sending, prepared
+    unknown    perhaps carried out         ▶ sending, resolved
+    unmapped   answered, and not recorded  ▶ succeeded, declined, resolved
+    resolved   a person said what it was   ▶ sending, prepared
+    cancelled  nothing was sent, nothing will be
 
-A state changes only by an update that names the state expected, and while a process sends, the lease it holds: who
-lost the lease changes nothing. Hides: how a call is written down and read back.
+Who waits for a call begins it in `sending`; what a worker is to send begins in `prepared`, and goes back there while it
+provably was not carried out. An unknown call is held again to be sent with its key and bytes, to be looked up, or to be
+settled by an event; a sending one, when the lease of a dead process ended. Where nothing was done, or a person says so,
+the same operation may begin anew.
+
+A state changes only along this drawing, by an update that names the state expected and, while a process sends, the
+lease it holds: who lost the lease changes nothing. Hides: how a call is written down and read back.
 """
 
 from __future__ import annotations
@@ -25,7 +31,7 @@ from typing import Any
 
 from engine.changes import FollowUp
 from engine.dispatcher import Answer, Failure
-from engine.errors import DataError, Problem
+from engine.errors import Conflict, DataError, Problem
 from engine.records import Change, Record, RecordType, Scope
 from engine.redaction import MASK
 from engine.request_types import Request, RequestType
@@ -34,17 +40,18 @@ from engine.seals import Sealer
 LEASE = 60  # seconds; longer than any deadline, so that a lease never ends while its holder still waits
 MAX_CHAIN = 5
 
-STATES = (
-    "prepared",
-    "sending",
-    "succeeded",
-    "declined",
-    "not_done",
-    "unknown",
-    "unmapped",
-    "resolved",
-    "cancelled",
-)
+NEXT: Mapping[str, frozenset[str]] = {
+    "prepared": frozenset({"sending", "cancelled"}),
+    "sending": frozenset({"succeeded", "declined", "not_done", "unknown", "unmapped", "prepared"}),
+    "succeeded": frozenset(),
+    "declined": frozenset(),
+    "not_done": frozenset({"sending", "prepared"}),
+    "unknown": frozenset({"sending", "resolved"}),
+    "unmapped": frozenset({"succeeded", "declined", "resolved"}),
+    "resolved": frozenset({"sending", "prepared"}),
+    "cancelled": frozenset(),
+}
+"""The drawing above: the states of a call, and those that may follow each."""
 
 OPEN = frozenset({"prepared", "sending", "unknown", "unmapped"})
 """The states of calls of which more is to come."""
@@ -60,7 +67,7 @@ CALL = RecordType(
         "request_type": _TEXT,
         "operation": {**_TEXT, "description": "The caller's key of what is to be done once."},
         "key": {**_TEXT, "description": "Derived from the operation; the idempotency key where the gateway takes one."},
-        "state": {"enum": list(STATES)},
+        "state": {"enum": list(NEXT)},
         "due": {**_TEXT, "description": "When a worker takes it next; absent where a person has to."},
         "lease": {**_TEXT, "description": "Until when its holder is presumed alive."},
         "queued": {"type": "boolean", "description": "Nobody waits for it: a worker sends it."},
@@ -173,7 +180,13 @@ def _held(now: datetime) -> dict[str, Any]:
 
 
 def moved(call: Record, **properties: Any) -> Change:
-    """The change that moves a call on from the state it is seen in, under the lease it is held by."""
+    """The change that moves a call on from the state it is seen in, under the lease it is held by.
+
+    Raises Conflict where that state does not lead to the one in `properties`.
+    """
+    before, after = call["state"], properties.get("state", call["state"])
+    if after != before and after not in NEXT[before]:
+        raise Conflict(f"the call {call.id} is {before}, which does not lead to {after}")
     seen = {"state": [call["state"]], **({"lease": call.get("lease")} if call["state"] == "sending" else {})}
     released = {"lease": None, "due": None}
     return Change("update", CALL, call.scope, {"id": call.id}, {**released, **properties}, seen, must=True)

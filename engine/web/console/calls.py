@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from flask import Response, abort, url_for
 
-from engine.calls import STATES
+from engine.calls import NEXT
 from engine.core import Engine
 from engine.descriptions import repeats
 from engine.errors import Conflict, EngineError, UnknownNameError
@@ -45,9 +45,9 @@ def calls() -> Response:
     """The journal, newest first."""
     engine = engine_of()
     types = sorted(engine.catalog.request_types)
-    state, type = chosen("state", STATES), chosen("type", types)
+    state, type = chosen("state", tuple(NEXT)), chosen("type", types)
     page = filtered(engine, "call", {"state": state, "request_type": type}, RESTING)
-    return render("calls.html", page=page, states=STATES, types=types, state=state, type=type)
+    return render("calls.html", page=page, states=tuple(NEXT), types=types, state=state, type=type)
 
 
 def call(id: str) -> Response:

@@ -1,0 +1,38 @@
+"""The states of a call: one table, drawn where it stands, and nothing moves a call beside it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from engine import calls
+from engine.calls import CALL, NEXT, OPEN, moved
+from engine.errors import Conflict
+from engine.records import Record, Scope
+
+DRAWN = re.findall(r"^    (\w+) .*?(?: ▶ (.+))?$", calls.__doc__ or "", re.MULTILINE)
+
+
+def test_the_drawing_is_the_table() -> None:
+    """What stands in the docstring is what holds."""
+    assert {state: frozenset(filter(None, after.split(", "))) for state, after in DRAWN} == NEXT
+
+
+def test_every_state_can_be_reached_and_every_open_one_left() -> None:
+    assert set(NEXT) == {"prepared", "sending"}.union(*NEXT.values())
+    assert all(NEXT[state] for state in OPEN)
+
+
+@pytest.mark.parametrize("before", NEXT)
+@pytest.mark.parametrize("after", NEXT)
+def test_a_call_moves_only_along_the_drawing(before: str, after: str) -> None:
+    """A change names the state that it was seen in; to any other than the next ones there is no change."""
+    call = Record("call", "call-1", Scope("shop"), {"state": before, "lease": "then"})
+    if after == before or after in NEXT[before]:
+        change = moved(call, state=after)
+        assert (change.type, change.set["state"], change.must) == (CALL, after, True)
+        assert change.when == {"state": [before], **({"lease": "then"} if before == "sending" else {})}
+    else:
+        with pytest.raises(Conflict, match=f"call-1 is {before}, which does not lead to {after}"):
+            moved(call, state=after)
