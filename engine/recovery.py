@@ -18,11 +18,19 @@ from engine.answers import Verdict, judge
 from engine.calls import instant
 from engine.context import Context, Task
 from engine.dispatcher import Answer
-from engine.errors import Conflict, EngineError, SettingError, SignatureError, UnknownNameError
+from engine.errors import (
+    Conflict,
+    EngineError,
+    MappingError,
+    RejectedError,
+    SettingError,
+    SignatureError,
+    UnknownNameError,
+)
 from engine.records import Record
 from engine.request_types import RequestType
 from engine.sending import Sending, unattended
-from engine.settling import Exchange, Result
+from engine.settling import Exchange, Result, changed_by
 from engine.windows import LOOK_UPS, has_settled, may_resend
 
 log = logging.getLogger("engine")
@@ -164,7 +172,18 @@ class Recovery:
         type = self._with.catalog().request_type(call["request_type"])
         audit = self._audited(call, who, "mapped again", reason)
         call = self._with.commit([calls.moved(call, audit=audit)])[0]
-        return self._settling.settle(call, type, self._kept(type, call, call["answer"]))
+        exchange = self._kept(type, call, call["answer"])
+        if exchange.verdict.outcome not in calls.NEXT["unmapped"]:
+            said = f"the files of {type.name} take its kept answer for none any more: {exchange.verdict.message}"
+            raise MappingError(said, call)
+        try:
+            return self._settling.settle(call, type, exchange)
+        except RejectedError as error:
+            ended = error.call or call
+            if ended["state"] == "unmapped":
+                raise MappingError(str(error), ended) from None
+            records = changed_by(self._with.store, self._with.catalog().record_types, ended)
+            return Result(ended, error.response, records)
 
     def _kept(self, type: RequestType, call: Record, kept: Any) -> Exchange:
         answer = calls.given_answer(kept, self._with.sealer)

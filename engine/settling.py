@@ -133,11 +133,11 @@ class Settling:
         except Conflict as error:
             if not self._is_held(call):
                 raise
-            raise self._unmapped(call, type, facts, error) from None
+            raise self._unmapped(call, type, verdict, facts, error) from None
         except StoreError:
             raise
         except Exception as error:  # noqa: BLE001 - the answer is kept, whatever a mapper's author got wrong
-            raise self._unmapped(call, type, facts, error) from None
+            raise self._unmapped(call, type, verdict, facts, error) from None
         if verdict.outcome == "declined":
             raise error_of(type, ended, verdict)
         return self.result(ended, type, verdict.response, records)
@@ -195,9 +195,9 @@ class Settling:
         type, state = self._with.catalog().request_type(call["request_type"]), call["state"]
         if state == "resolved":
             raise UnknownOutcome(f"{type.name} was {call['message']}", call)
-        if state == "unmapped":
-            raise MappingError(call["message"], call)
         verdict = self._verdict(type, call)
+        if state == "unmapped":
+            raise _unmapped_error(call, verdict)
         if state == "succeeded":
             return self.result(
                 call, type, verdict.response, changed_by(self._with.store, self._with.catalog().record_types, call)
@@ -281,12 +281,23 @@ class Settling:
         due = self._with.clock.now() + timedelta(seconds=LATER[min(tries, len(LATER)) - 1])
         self._with.commit([calls.moved(call, state="prepared", due=instant(due), tries=tries, message=message)])
 
-    def _unmapped(self, call: Record, type: RequestType, facts: dict[str, Any], error: Exception) -> MappingError:
+    def _unmapped(
+        self, call: Record, type: RequestType, verdict: Verdict, facts: dict[str, Any], error: Exception
+    ) -> CallError:
         why = f"{error.subject}: {error.details}" if isinstance(error, DataError) else error
         why = self.hiding(type, call)(str(why))
-        said = f"{type.name} was carried out, but its answer could not be mapped: {why}; the answer is kept"
+        refused = verdict.outcome == "declined"
+        what = f"was refused ({verdict.message}), but the refusal" if refused else "was carried out, but its answer"
+        said = f"{type.name} {what} could not be mapped: {why}; the answer is kept"
         end = calls.moved(call, state="unmapped", **{**facts, "message": said})
-        return MappingError(said, self._with.commit([end])[0])
+        return _unmapped_error(self._with.commit([end])[0], verdict)
+
+
+def _unmapped_error(call: Record, verdict: Verdict) -> CallError:
+    """What the end of an unmapped call is to who waits for it: nobody is told of a refusal that it was carried out."""
+    if verdict.outcome == "declined":
+        return RejectedError(call["message"], call, verdict.response, call["attempts"][-1].get("status", 0))
+    return MappingError(call["message"], call)
 
 
 def changed_by(store: Store, types: Mapping[str, RecordType], row: Record) -> list[Record]:

@@ -26,7 +26,7 @@ MEANINGS: Mapping[str, str] = {
     "declined": "was refused, not carried out",
     "not_done": "was not carried out",
     "unknown": "was PERHAPS carried out",
-    "unmapped": "WAS CARRIED OUT; its answer is kept, no records could be made of it",
+    "unmapped": "WAS ANSWERED; no records could be made of the answer, which is kept",
     "resolved": "was settled by a person",
     "cancelled": "was never sent, and will not be",
     "received": "is kept and waits to be processed",

@@ -174,7 +174,7 @@ def test_nothing_is_counted_without_end(tmp_path: Path) -> None:
     for number in range(MANY + 5):
         call = shop.engine.plan("shop/pay", {"amount": number + 1}).born("sending", shop.hours.now)
         shop.store.apply([Change(call.verb, call.type, call.scope, call.where, {**call.set, "state": "unmapped"})])
-    assert found(shop)["problem", "calls"].said.startswith("100 or more calls were carried out")
+    assert found(shop)["problem", "calls"].said.startswith("100 or more calls were answered, but no records")
 
 
 # Keys -----------------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from engine import Engine, MappingError, TransportError, UnknownOutcome, calls
+from engine import Engine, MappingError, RejectedError, TransportError, UnknownOutcome, calls
 from engine.context import Clock
 from engine.dispatcher import Answer, Failure
 from engine.errors import Conflict
@@ -284,6 +284,46 @@ def test_an_unmapped_call_is_mapped_again_without_sending(root: Path, time: Time
     mended = engine_of(root, time, gateway, engine.store)  # type: ignore[arg-type]  # it is the MemoryStore from above
     mended.recovery.remap(the_call(mended))
     assert the_call(mended)["state"] == "succeeded"
+    assert len(gateway.sent) == 1
+
+
+def test_an_answer_that_the_files_take_for_none_any_more_stays_kept(root: Path, time: Time) -> None:
+    """Whoever mends a mapper may break another file: what was carried out is not taken for unknown, nor sent again."""
+    gateway = Gateway(ok(id="p_1", amount="five"))
+    engine = engine_of(root, time, gateway)
+    with pytest.raises(MappingError):
+        engine.send("acme/pay", {"amount": 5})
+    file = root / "request_types/acme/pay.yml"
+    file.write_text(file.read_text().replace("required: [id]", "required: [nothing]"))
+    broken = engine_of(root, time, gateway, engine.store)  # type: ignore[arg-type]  # it is the MemoryStore from above
+    with pytest.raises(MappingError, match="take its kept answer for none any more"):
+        broken.recovery.remap(the_call(broken))
+    time.moves(days=2)
+    assert broken.run_due() == 0
+    assert the_call(broken)["state"] == "unmapped"
+    assert len(gateway.sent) == 1
+
+
+def test_a_refusal_that_cannot_be_mapped_was_still_a_refusal(root: Path, time: Time) -> None:
+    """Nobody is told that it was carried out: not who waits, not who asks again; and it can be mapped again."""
+    mapper = root / "response_mappers/acme/pay.declined.json.j2"
+    mapper.write_text('{"upsert": "invoice", "where": {"gateway_id": {{ response.nothing }}}}')
+    refused = Answer(402, {"content-type": "application/json"}, b'{"error": "no funds"}', 0.0)
+    gateway = Gateway(refused)
+    engine = engine_of(root, time, gateway)
+    for _ in range(2):
+        with pytest.raises(
+            RejectedError, match=r"was refused \(no funds\), but the refusal could not be mapped"
+        ) as told:
+            engine.send("acme/pay", {"amount": 5}, operation="order-1")
+        assert told.value.status == 402
+    assert the_call(engine)["state"] == "unmapped"
+    with pytest.raises(MappingError, match="was refused"):
+        engine.recovery.remap(the_call(engine))
+    mapper.write_text('{"upsert": "invoice", "where": {"gateway_id": "none"}, "set": {"amount": {{ data.amount }}}}')
+    mended = engine_of(root, time, gateway, engine.store)  # type: ignore[arg-type]  # it is the MemoryStore from above
+    assert [one["gateway_id"] for one in mended.recovery.remap(the_call(mended)).records] == ["none"]
+    assert the_call(mended)["state"] == "declined"
     assert len(gateway.sent) == 1
 
 

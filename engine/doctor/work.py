@@ -39,7 +39,7 @@ def _calls(engine: Engine) -> Iterator[Finding]:
         said = "PERHAPS carried out; a worker comes back to find out"
         yield _told("warning", "calls", waiting, ("call was", "calls were"), said, "callsheet calls --state unknown")
     if unmapped := _some(engine, "call", state="unmapped"):
-        said = "carried out, but no records could be made of the answer"
+        said = "answered, but no records could be made of the answer"
         remedy = "callsheet calls --state unmapped, mend the mapper, then callsheet remap --all"
         yield _told("problem", "calls", unmapped, ("call was", "calls were"), said, remedy)
     since = instant(engine.clock.now() - RECENT)
