@@ -31,6 +31,7 @@ from engine.queues.embedded import Worker
 from engine.signatures import scheme_of, sign
 from engine.store.memory import MemoryStore
 from engine.web import Callsheet, engine_of
+from engine.web.console.gate import Login
 from engine.web.current import develops
 from engine.web.forms import LIMIT as FORM_LIMIT
 from engine.web.webhooks import LIMIT as EVENT_LIMIT
@@ -50,14 +51,19 @@ FILES = {
 }
 
 
+def nobody() -> tuple[str, str] | None:
+    """A host's own login, to which nobody is known."""
+    return None
+
+
 class Site:
     """A shop's web site: one page with a form, and a page that shows the flashes."""
 
-    def __init__(self, root: Path, *answers: Answer | Failure) -> None:
+    def __init__(self, root: Path, *answers: Answer | Failure, login: Login | None = None) -> None:
         self.host = host(root, *answers, files=FILES, CALLSHEET_SECRET_KEY=KEY)
         self.app = Flask("shop", root_path=str(root))
         self.app.testing = True
-        self.callsheet = Callsheet(self.app, engine=self.host.engine, worker=False)
+        self.callsheet = Callsheet(self.app, engine=self.host.engine, worker=False, login=login)
         self.config: dict[str, Any] = {}
         self.data: dict[str, Any] = {"amount": 5}
         self.name = "shop/pay"
@@ -137,6 +143,16 @@ def test_without_an_error_path_the_answer_is_a_page_of_its_own(
         already = len(site.host.gateway.requests)
         assert site.post(shown.token).status_code == 202
         assert len(site.host.gateway.requests) == already
+
+
+def test_a_developer_is_led_to_the_call_and_a_visitor_is_not(tmp_path: Path) -> None:
+    site = Site(tmp_path, refusal("Your card was declined."), refusal("Your card was declined."), login=nobody)
+    shown = site.post(site.form().token)
+    assert (shown.status_code, "/callsheet/console" in shown.text) == (402, False)
+    site.app.debug = True
+    shown = site.post(site.form().token)
+    (call, _) = site.host.engine.find("call")
+    assert f'href="/callsheet/console/calls/{call.id}"' in shown.text
 
 
 def test_what_does_not_fit_is_answered_422_and_sent_nowhere(site: Site) -> None:

@@ -22,10 +22,11 @@ from werkzeug.exceptions import HTTPException
 
 from engine.errors import SettingError, SignatureError, StoreError, UnknownNameError
 from engine.forms.submitting import State, Submission
-from engine.web.current import engine_of
+from engine.web.current import console, engine_of
 from engine.web.headers import comes_from_here
 from engine.web.intake import read_body
 from engine.web.sessions import returning_visitor
+from engine.web.shop import dress
 
 LIMIT = 64 * 1024  # bytes of a posted form
 MOST_FIELDS = 500
@@ -88,7 +89,8 @@ def result(token: str) -> Response:
         log.error("a result could not be shown: %s", error)
         return _refused(False, 503, UNAVAILABLE)
     if shown.redirect is None:
-        return make_response(render_template("callsheet/result.html", shown=shown, text=_texts(shown.language)))
+        text = _texts(shown.language)
+        return make_response(render_template("callsheet/result.html", shown=shown, text=text, **dress(shown.page)))
     flash(shown.message, "success" if shown.state == "done" else "error")
     response: Response = redirect(shown.redirect, 303)  # type: ignore[assignment]
     return response
@@ -143,8 +145,9 @@ def _as_page(submission: Submission, token: str) -> Response:
     status = STATUSES[submission.state]
     waiting = submission.state in {"in_progress", "unknown"}
     text, shown = _texts(submission.language), token if waiting else None
-    page = render_template("callsheet/submission.html", submission=submission, token=shown, text=text)
-    return make_response(page, status)
+    known = {"submission": submission, "token": shown, "text": text, **dress(submission.page)}
+    look = console("call", submission.call) if submission.call else None
+    return make_response(render_template("callsheet/submission.html", look=look, **known), status)
 
 
 def _refused(as_json: bool, status: int, message: str) -> Response:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from flask import abort, render_template, url_for
 
-from engine.web.current import develops, engine_of
-from engine.web.shop import console
+from engine.web.current import console, develops, engine_of
 
 
 def show() -> str:

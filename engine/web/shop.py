@@ -6,11 +6,12 @@ copied; every page shows its own.
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import Response, abort, current_app, make_response, render_template, url_for
 
 from engine.errors import EngineError
-from engine.records import Record
-from engine.web.current import develops
+from engine.web.current import console, develops
 
 STORIES = {
     "charge": "Charge a card",
@@ -35,10 +36,10 @@ def show(story: str = "") -> Response:
         return make_response(render_template("callsheet/shop/unable.html", **known, error=error), 503)
 
 
-def console(record: Record | None = None) -> str | None:
-    """Where the console shows a record, or its first page; None where there is no console."""
-    if "callsheet.console.record" not in current_app.view_functions:
-        return None
-    if record is None:
-        return url_for("callsheet.console.overview")
-    return url_for("callsheet.console.record", type=record.type, id=record.id)
+def dress(page: str) -> dict[str, Any]:
+    """What lays the shop around an answer to a form on `page`; nothing where that is no page of the shop."""
+    home = url_for("callsheet.shop")
+    if not develops() or not page.startswith(home):
+        return {}
+    story = page.removeprefix(home).partition("?")[0]
+    return {"layout": "callsheet/shop/_page.html", "stories": STORIES, "story": story, "console": console}
