@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 from console_host import DECLINED, LOST, STRANGE, ConsoleHost
-from hosts import SECRETS
+from hosts import SECRETS, write
 from html_pages import Page
 
 from engine.calls import NEXT
@@ -20,7 +20,7 @@ from engine.purging import purge
 from engine.records import Change, Record, Scope
 from engine.store.sql import SqlStore
 from engine.stories import steps
-from engine.web.console import charts, lists, overview, searching, shown
+from engine.web.console import charts, lists, overview, records, searching, shown
 
 CONSOLE = "/callsheet/console"
 LIVE_KEY = "live_4eC39HqLyjWDarjtT1zdp7dc"
@@ -139,6 +139,72 @@ def test_every_record_type_has_a_page(console: ConsoleHost) -> None:
 
 
 # Searching ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_record_leads_to_what_changed_it_and_what_names_it(console: ConsoleHost) -> None:
+    made = console.pay(5)
+    event = console.receive(7)
+    sales = {sale["gateway_id"]: sale for sale in console.engine.find("sale")}
+    paid = console.get(f"/records/sale/{sales['p1'].id}")
+    assert (links(paid, "/calls/"), links(paid, "/events/")) == ([f"{CONSOLE}/calls/{made.id}"], [])
+    noted = console.get(f"/records/sale/{sales['n7'].id}")
+    assert (links(noted, "/calls/"), links(noted, "/events/")) == ([], [f"{CONSOLE}/events/{event.id}"])
+    assert f"{CONSOLE}/search?q=n7" in links(noted, "/search")
+    assert "Not set: note." in said(noted)
+    charge = {"amount": 500, "currency": "usd", "source": "tok_visa"}
+    payment = console.engine.send("stripe/create_payment", charge).records[0]
+    refund = console.engine.send("stripe/create_refund", {"charge": payment["gateway_id"]}).records[0]
+    page = console.get(f"/records/payment/{payment.id}")
+    assert links(page, "/records/") == [f"{CONSOLE}/records/refund/{refund.id}"]
+    assert len(links(page, "/calls/")) == 2
+
+
+def test_a_record_that_nothing_recent_changed_says_how_far_was_looked(
+    console: ConsoleHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console.pay(5)
+    kept = {"gateway_id": "q1", "amount": 1, "state": "paid"}
+    console.engine.store.apply([Change("insert", console.engine.catalog.record_type("sale"), Scope("shop"), {}, kept)])
+    asked = limits_of(console, monkeypatch)
+    (sale,) = console.engine.find("sale", gateway_id="q1", limit=1)
+    page = said(console.get(f"/records/sale/{sale.id}"))
+    assert "Nothing among the newest 50 calls and events, and the 50 before it was made." in page
+    assert max(asked) == records.LOOK
+
+
+def test_a_record_offers_what_its_cases_show(console: ConsoleHost) -> None:
+    """In the state that it is in: what is paid can be given back, and what was given back cannot."""
+    charge = {"amount": 500, "currency": "usd", "source": "tok_visa"}
+    payment = console.engine.send("stripe/create_payment", charge).records[0]
+    path = f"/records/payment/{payment.id}"
+    tries = [link for link in links(console.get(path), "/types/") if "/try?" in link]
+    assert [link.rpartition("/try")[0].rpartition("/")[2] for link in tries] == ["create_refund", "get_payment"]
+    form = Page(console.client.get(tries[0]).text)
+    assert (form.input("charge")["value"], form.input("amount")["value"]) == (payment["gateway_id"], "")
+    console.engine.send("stripe/create_refund", {"charge": payment["gateway_id"]})
+    assert not any("create_refund" in link for link in links(console.get(path), "/types/"))
+    console.sign_in("bob")
+    page = console.get(path)
+    assert not any("/try" in link for link in links(page, "/types/"))
+    assert "stripe/get_payment: this takes the role operate." in said(page)
+
+
+def test_the_cases_of_a_host_say_what_its_own_records_are_good_for(console: ConsoleHost) -> None:
+    """A case that is not finished yet says nothing, and hides nothing."""
+    case = "before: {sale: [{gateway_id: p1, state: paid}]}\ndata: {id: p1}\nreceives: {status: 200}\n"
+    cases = {"erase/gone": f"claim: a payment can be removed\n{case}", "read/late": f"claim: x\n{case}"}
+    write(console.root, {f"tests/cases/request_types/shop/{name}.yml": text for name, text in cases.items()})
+    console.pay(5)
+    console.pay(DECLINED)
+    declined, paid = console.engine.find("sale")
+    assert f"{CONSOLE}/types/shop/erase/try?record=sale/{paid.id}" in links(
+        console.get(f"/records/sale/{paid.id}"), "/types/"
+    )
+    assert links(console.get(f"/records/sale/{declined.id}"), "/types/shop") == []
+    form = console.get("/types/shop/erase/try", record=f"sale/{paid.id}")
+    assert form.input("id")["value"] == paid["gateway_id"]
+    for odd in ("sale/none", "nothing/1", "call/1", "/", "sale"):
+        assert console.get("/types/shop/erase/try", record=odd).input("id")["value"] == ""
 
 
 def test_a_search_finds_by_any_id_and_leads_there(console: ConsoleHost) -> None:

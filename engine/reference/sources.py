@@ -39,12 +39,15 @@ class Sources:
         """Whether a file is not the host's own."""
         return not any((folder / file).is_file() for folder in self.folders[:-1])
 
-    def cases(self, kind: str, subject: str, file: str) -> list[Case]:
-        """The cases about a request type or an event that `file` defines. Raises DefinitionError."""
+    def cases(self, kind: str, subject: str, file: str, about: str = "") -> list[Case]:
+        """The cases about a request type or an event that `file` defines; with `about`, those whose text has it.
+
+        Raises DefinitionError.
+        """
         found: dict[str, Path] = {}
         for folder in self.folders:
             for path in sorted((folder / "tests" / "cases" / kind / subject).glob("*.yml")):
                 found.setdefault(path.name, path)
             if (folder / file).is_file():
                 break
-        return [read_case(path) for path in found.values()]
+        return [read_case(path) for path in found.values() if not about or about in path.read_text("utf-8")]

@@ -39,6 +39,7 @@ def console(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ConsoleH
 def enter(visit: Begin, address: str, name: str = "ann") -> Page:
     """Somebody signs in, by keyboard only."""
     page = visit().open(f"{address}/callsheet/console/")
+    expect(page.get_by_label("Name")).to_be_focused()
     page.keyboard.type(name)
     page.keyboard.press("Tab")
     page.keyboard.type(PASSWORD)

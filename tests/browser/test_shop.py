@@ -53,11 +53,6 @@ def test_a_payment_is_made_found_and_given_back(shop: ShopHost, visit: Begin) ->
     assert (payment["state"], payment["amount_cents"], payment["external_id"]) == ("paid", 500, "tea")
     look(page, "shop-charge-paid")
 
-    page.get_by_role("link", name="Look into it").click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text("Payment paid")
-    expect(page.locator("body")).to_contain_text(payment["gateway_id"])
-    page.go_back()
-
     page.get_by_role("button", name="Refund 5.00 USD").click()
     said(page, "The payment was refunded.")
     expect(ledger(page).first).to_contain_text("5.00 USD refunded")
@@ -67,6 +62,48 @@ def test_a_payment_is_made_found_and_given_back(shop: ShopHost, visit: Begin) ->
     (refund,) = shop.find("refund")
     assert (refund["state"], refund["amount_cents"], refund["payment_id"]) == ("succeeded", 500, payment.id)
     assert shop.find("payment")[0]["state"] == "refunded"
+
+
+def test_a_payment_is_looked_into_and_refunded_in_the_console(shop: ShopHost, visit: Begin) -> None:
+    """Every page leads on to the next: the record, the call that made it, what can be done, and what came of that."""
+    page = visit().open(f"{shop.address}/charge")
+    page.get_by_role("button", name="Pay 5.00 USD").click()
+    said(page, "You have paid.")
+    shop.settled()
+    page.get_by_role("link", name="See it in the console").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Payment paid")
+    look(page, "console-payment")
+    page.get_by_role("region", name="What changed it").get_by_role("link", name="stripe/create_payment").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("stripe/create_payment succeeded")
+    page.get_by_role("region", name="What it changed").get_by_role("link", name="payment").click()
+    page.get_by_role("region", name="What can be done with it").get_by_role("link", name="Give back a payment").click()
+    (payment,) = shop.find("payment")
+    expect(page.get_by_label(re.compile("^charge"))).to_have_value(payment["gateway_id"])
+    page.get_by_role("button", name="Send", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("stripe/create_refund succeeded")
+    page.get_by_role("region", name="What it changed").get_by_role("link", name="payment").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Payment refunded")
+    expect(page.get_by_role("region", name="Records that name it").get_by_role("link", name="refund")).to_be_visible()
+    expect(page.get_by_role("link", name="Give back a payment")).to_have_count(0)
+    page.goto(f"{shop.address}/charge")
+    expect(ledger(page).first).to_contain_text("5.00 USD refunded")
+
+
+def test_a_declined_payment_leads_to_its_call(shop: ShopHost, visit: Begin) -> None:
+    """From the form that says so, inside the shop still, to what was sent and answered."""
+    page = visit().open(f"{shop.address}/charge")
+    card(page, "Declined for insufficient funds")
+    page.get_by_role("button", name="Pay 5.00 USD").click()
+    expect(page.get_by_role("alert").first).to_have_text("Your card has insufficient funds.")
+    expect(page.get_by_role("navigation", name="Stories").get_by_role("link", name="Charge a card")).to_be_visible()
+    look(page, "shop-charge-declined")
+    page.get_by_role("link", name="See the call in the console").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("stripe/create_payment declined")
+    expect(page.get_by_role("region", name="Timeline")).to_contain_text("a refusal: Your card has insufficient funds.")
+    look(page, "console-call-declined")
+    page.go_back()
+    page.get_by_role("link", name="Back to the page").click()
+    expect(ledger(page).first).to_contain_text("5.00 USD failed")
 
 
 def test_a_payment_on_the_gateways_own_page_comes_by_its_event(shop: ShopHost, visit: Begin) -> None:

@@ -1,20 +1,26 @@
-"""Every record type, and the records of one by whatever has an index."""
+"""Every record type, the records of one by whatever has an index, and one record with all that has to do with it."""
 
 from __future__ import annotations
 
+from itertools import chain
+
 from flask import Response, abort, request
 
+from engine.core import OWN_TYPES, Engine
 from engine.errors import UnknownNameError
 from engine.reactions import REACTION
-from engine.records import RecordType
+from engine.records import Record, RecordType, matches
 from engine.schemas import from_text
 from engine.stories import born_at
 from engine.web.console.calls import one
 from engine.web.console.lists import page_of
 from engine.web.console.pages import render
+from engine.web.console.searching import look_for, meant
+from engine.web.console.uses import uses
 from engine.web.current import engine_of
 
 COLUMNS = 5  # properties beside the id that a list shows
+LOOK = 50  # calls and events that are looked through for those that changed a record; no index knows them
 
 
 def record_types() -> Response:
@@ -39,9 +45,43 @@ def records(type: str) -> Response:
 
 def record(type: str, id: str) -> Response:
     """One record with everything it says."""
-    known = _known(type)
-    found = one(engine_of(), type, id)
-    return render("record.html", type=known, record=found, born=born_at(found.id), columns=columns(known))
+    engine, known = engine_of(), _known(type)
+    found = one(engine, type, id)
+    return render(
+        "record.html",
+        type=known,
+        record=found,
+        born=born_at(found.id),
+        indexed={name for name in known.indexed if meant(known, name, str(found.get(name))) is not None},
+        unset=[name for name, value in found.properties.items() if value is None],
+        writers=writers(engine, found),
+        naming=naming(engine, known, found),
+        uses=uses(engine, found),
+        looked=LOOK,
+    )
+
+
+def writers(engine: Engine, record: Record) -> list[Record]:
+    """Calls and events that changed a record, newest first: among the newest, and those just before it was made."""
+    rows: dict[str, Record] = {}
+    for type in ("call", "event"):
+        near = [*engine.find(type, limit=LOOK), *engine.find(type, after=record.id, limit=LOOK)]
+        rows |= {row.id: row for row in near if _wrote(row, record)}
+    return sorted(rows.values(), key=lambda row: row.id, reverse=True)
+
+
+def _wrote(row: Record, record: Record) -> bool:
+    changed = row.get("changed") or ()
+    mine = row.scope.gateway == record.scope.gateway
+    return mine and any(one["type"] == record.type and matches(one["where"], record) for one in changed)
+
+
+def naming(engine: Engine, type: RecordType, record: Record) -> list[Record]:
+    """Other records that name this one, by its id or by what is unique about it."""
+    names = {record.id, *(record.get(name) for key in type.unique if len(key) == 1 for name in key)}
+    found = [hit for text in names if isinstance(text, str) for hit in chain(*look_for(engine, text)[0].values())]
+    others = {(hit.type, hit.id): hit for hit in found if hit.type not in OWN_TYPES and hit.id != record.id}
+    return list(others.values())
 
 
 def columns(type: RecordType) -> list[str]:

@@ -27,6 +27,7 @@ from engine.settling import Result
 from engine.web.console import gate, shown
 from engine.web.console.pages import go, render
 from engine.web.console.types import known
+from engine.web.console.uses import filled
 from engine.web.current import engine_of
 
 _OWN_FIELDS = ("csrf", "operation", "really")
@@ -34,7 +35,10 @@ NOT_MEANT = "This host runs in live mode. Tick the box if you mean to move real 
 
 
 def blank(gateway: str, name: str) -> Response:
-    """A form to try it: filled in as the call in `from` was or, with `example`, as a case is, if one is asked for."""
+    """A form to try it.
+
+    It is filled in as the call in `from` was, by the record in `record` or, with `example`, as a case is.
+    """
     engine = engine_of()
     type = known(engine, gateway, name)
     if not gate.person().operates:
@@ -46,6 +50,9 @@ def blank(gateway: str, name: str) -> Response:
     for call in engine.find("call", id=request.args.get("from", ""), limit=1):
         if call["request_type"] == type.name:
             texts = _texts(fields, call["data"])
+    kind, _, id = request.args.get("record", "").partition("/")
+    for record in engine.find(kind, id=id, limit=1) if kind in engine.catalog.record_types else ():
+        texts |= _texts(fields, filled(engine, type, record))
     return _form(type, fields, texts)
 
 
