@@ -1,5 +1,5 @@
-"""`python -m tests`: every test. The bulk on two processes; those that need a browser, which is installed where it is
-missing; then, one by one, those that watch a clock or kill.
+"""`python -m tests`: every test. The bulk on two processes, and so those that need a browser, which is installed where
+it is missing; then, one by one, those that watch a clock or kill.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 SERIAL = "deadline or chaos"
 PASSES = (
     ("the bulk, on two processes", ["-n", "2", "-m", f"not ({SERIAL} or browser)"]),
-    ("pages in a browser", ["-m", "browser"]),
+    ("pages in two browsers", ["-n", "2", "-m", "browser"]),
     ("what watches a clock, or kills, one after the other", ["-m", SERIAL]),
 )
 

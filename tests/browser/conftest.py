@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from .chromium import ARGUMENTS, found
 from .visits import Visit, served
 
 HERE = Path(__file__).parent
+PATIENCE = 15_000  # milliseconds, for machines that do more than this
+
+expect.set_options(timeout=PATIENCE)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -44,7 +47,7 @@ def visit(chromium: Browser, serve: Callable[[Any], str]) -> Iterator[Callable[.
 
     def begin(stubs: dict[str, str] | None = None, **options: Any) -> Visit:
         context = chromium.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(PATIENCE)
         visits.append(Visit(context, stubs or {}))
         return visits[-1]
 

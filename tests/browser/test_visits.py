@@ -9,10 +9,10 @@ import pytest
 from flask import Flask, Response
 
 from .chromium import SETTING, NoBrowserError, make_ready
-from .visits import PICTURES, Visit, look, violations
+from .visits import COLOURS, PICTURES, Visit, look, violations
 
 GOOD = "<!doctype html><html lang=en><title>Tea</title><main><h1>Tea</h1><p>Is it ready?</p></main>"
-BAD = "<!doctype html><html lang=en><title>Tea</title><main><h1>Tea</h1><input><p style='width:500px'>wide</p></main>"
+BAD = "<!doctype html><html lang=en><title>Tea</title><main><h1>Tea</h1><input><p style='width:500px;color:#ccc'>faint</p></main>"
 STRAY = GOOD + "<script src='https://elsewhere.example/a.js'></script><script src='/b.js'></script>"
 STUBBED = GOOD + "<script src='https://js.pay.example/v3'></script>"
 STRICT = {"Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'"}
@@ -50,6 +50,7 @@ def test_a_bad_page_is_found_out(
     monkeypatch.setenv(PICTURES, str(tmp_path))
     page = visit().open(f"{address}/bad")
     assert any("<input>" in line for line in violations(page))
+    assert any("faint" in line for line in violations(page, rules=COLOURS))
     with pytest.raises(AssertionError, match="pixels wide on a screen of 360"):
         look(page, "bad")
 
