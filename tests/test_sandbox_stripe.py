@@ -325,6 +325,30 @@ def test_an_account_is_opened_completed_and_paid(shop: Shop) -> None:
         shop.v1.accounts.retrieve(account.id)
 
 
+def test_no_more_can_be_sent_than_the_balance_holds(shop: Shop) -> None:
+    """In each currency: what was captured adds to it; what was given back, transferred or paid out is gone."""
+    account = shop.v1.accounts.create({"type": "express", "country": "US"}).id
+
+    def transfer(amount: int, currency: str = "chf") -> None:
+        shop.v1.transfers.create({"amount": amount, "currency": currency, "destination": account})
+
+    charge = shop.v1.charges.create({"amount": 700, "currency": "chf", "source": "tok_visa"})
+    shop.v1.charges.create({"amount": 9000, "currency": "chf", "source": "tok_visa", "capture": False})
+    with pytest.raises(stripe.InvalidRequestError, match="insufficient available funds") as refused:
+        transfer(1_000_701)
+    assert (refused.value.code, refused.value.http_status) == ("balance_insufficient", 400)
+    transfer(1_000_000)
+    with pytest.raises(stripe.InvalidRequestError, match="insufficient funds"):
+        shop.v1.payouts.create({"amount": 701, "currency": "chf"})
+    shop.v1.payouts.create({"amount": 100, "currency": "chf"})
+    shop.v1.refunds.create({"charge": charge.id, "amount": 400})
+    with pytest.raises(stripe.InvalidRequestError, match="insufficient available funds"):
+        transfer(201)
+    transfer(200)
+    transfer(1_000_000, "nzd")
+    assert [one.amount for one in shop.v1.transfers.list({"destination": account})] == [1_000_000, 200, 1_000_000]
+
+
 def test_a_registered_endpoint_hears_with_its_own_secret(shop: Shop) -> None:
     """Which is told once, and of the events that it asked for; it takes the place of the host's own address."""
     made = shop.v1.webhook_endpoints.create({"url": HOST, "enabled_events": ["charge.succeeded"]})

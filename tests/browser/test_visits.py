@@ -12,7 +12,7 @@ from .chromium import SETTING, NoBrowserError, make_ready
 from .visits import COLOURS, PICTURES, Visit, look, violations
 
 GOOD = "<!doctype html><html lang=en><title>Tea</title><main><h1>Tea</h1><p>Is it ready?</p></main>"
-BAD = "<!doctype html><html lang=en><title>Tea</title><main><h1>Tea</h1><input><p style='width:500px;color:#ccc'>faint</p></main>"
+BAD = GOOD.replace("<p>Is it ready?", "<input><p style='width:500px;color:#ccc'>faint")
 STRAY = GOOD + "<script src='https://elsewhere.example/a.js'></script><script src='/b.js'></script>"
 STUBBED = GOOD + "<script src='https://js.pay.example/v3'></script>"
 STRICT = {"Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'"}
