@@ -143,7 +143,7 @@ CLOSED: dict[int, tuple[str, ...]] = {
     48: (f"{EVENT}/account.updated/asks", f"{EVENT}/account.updated/unknown_account"),
     49: ("test_inbox.py::test_an_events_name_is_only_looked_up",),
     50: (
-        "test_event_orders.py::test_any_order_ends_the_same",
+        "test_event_orders.py::test_every_order_ends_the_same",
         "test_inbox.py::test_an_event_is_kept_before_it_is_processed",
         "test_inbox.py::test_an_event_is_given_up_at_last",
     ),
