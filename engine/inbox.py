@@ -106,12 +106,9 @@ class Inbox:
         properties = {
             "key": "|".join([scope.gateway, scope.account, "live" if scope.live else "test", identity]),
             "event_id": identity,
-            "event_type": _text(said.get("type")),
             "endpoint": endpoint,
             "received_at": instant(now),
-            "happened_at": _moment(said.get("time")),
-            "version": _text(said.get("version")) or None,
-            "cause": _text(said.get("key")) or None,
+            **_told(said),
             "body": as_text(body),
             "purged": None,
             "sha256": None,
@@ -161,13 +158,14 @@ class Inbox:
             raise Conflict(f"the body of the event {record.id} was purged at {record['purged']}; it is not read again")
         now = self._with.clock.now()
         gateway = self._with.catalog().gateways.get(record.scope.gateway)
-        wrong = self._wrong(gateway, *self._understood(gateway, as_bytes(record["body"]))) if gateway else None
+        event, said = self._understood(gateway, as_bytes(record["body"])) if gateway else (None, {})
+        wrong = self._wrong(gateway, event, said) if gateway else None
         why = self._with.settings.clean(reason)
         audit = [
             *(record.get("audit") or []),
             {"at": instant(now), "who": who, "what": "replayed", "why": why},
         ]
-        again = {**_ahead(wrong, now), "audit": audit}
+        again = {**_ahead(wrong, now), **(_told(said) if gateway else {}), "audit": audit}
         seen = {"state": [record["state"]]}
         return self._with.commit([Change("update", EVENT, record.scope, {"id": record.id}, again, seen, must=True)])[0]
 
@@ -304,6 +302,16 @@ def _webhook(gateway: Gateway, endpoint: str) -> Mapping[str, Any]:
     if endpoint and endpoint not in gateway.webhook.get("endpoints", {}):
         raise UnknownNameError(f"webhook endpoint of {gateway.name}", endpoint, gateway.webhook.get("endpoints", {}))
     return gateway.webhook
+
+
+def _told(said: Mapping[str, Any]) -> dict[str, Any]:
+    """What an event tells of itself beside its id, as the gateway's file reads it."""
+    return {
+        "event_type": _text(said.get("type")),
+        "happened_at": _moment(said.get("time")),
+        "version": _text(said.get("version")) or None,
+        "cause": _text(said.get("key")) or None,
+    }
 
 
 def _ahead(wrong: str | None, due: datetime) -> dict[str, Any]:

@@ -47,7 +47,7 @@ REPLAY = RecordType(
     within=(),
 )
 
-LEFT_ALONE = "left alone"  # quarantined, or changed by somebody else in the same moment
+LEFT_ALONE = "left alone"  # its body is purged, or somebody else changed it in the same moment
 
 
 class Replays:
@@ -115,8 +115,6 @@ class Replays:
         self._with.commit([Change("update", REPLAY, ANYWHERE, {"id": replay.id}, properties, held)])
 
     def _again(self, event: Record, replay: Record) -> str:
-        if event["state"] == "quarantined":
-            return LEFT_ALONE
         try:
             state: str = self._inbox.process(self._inbox.replay(event, replay["who"], replay["why"]))["state"]
         except Conflict:

@@ -467,7 +467,9 @@ def test_an_event_is_processed_again(console: ConsoleHost) -> None:
 def test_what_is_not_for_this_host_is_put_aside_again(console: ConsoleHost) -> None:
     event = console.receive(3, live=True)
     assert "it is quarantined" in follow(console, console.post(f"/events/{event.id}/replay", reason="now"))
-    assert console.post("/replays", state="quarantined", reason="now").status_code == 422
+    begun = console.post("/replays", state="quarantined", reason="now")
+    console.engine.run_due()
+    assert "quarantined 1" in said(Page(console.client.get(begun.location).text))
 
 
 def test_what_was_purged_says_so(console: ConsoleHost) -> None:

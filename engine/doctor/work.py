@@ -57,7 +57,8 @@ def _events(engine: Engine) -> Iterator[Finding]:
         yield _told("problem", "events", dead, ("event was", "events were"), said, remedy)
     aside = _some(engine, "event", state="quarantined", live=engine.settings.live)  # a gateway may send the others, too
     if aside:
-        remedy = "callsheet events --state quarantined says why"
+        again = "callsheet replay --state quarantined --reason …"
+        remedy = f"callsheet events --state quarantined says why; mend that, then {again}"
         yield _told("problem", "events", aside, ("event was", "events were"), "put aside", remedy)
 
 

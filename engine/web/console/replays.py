@@ -33,8 +33,8 @@ def begin() -> Response:
     if type := asked.get("type", "").strip():
         which["event_type"] = type
     if state := asked.get("state", ""):
-        if state not in STATES or state == "quarantined":
-            abort(422, f"Events that are {state} are not processed again.")
+        if state not in STATES:
+            abort(422, f"No event is ever {state}.")
         which["state"] = state
     if not which:
         abort(422, "Choose a type or a state; all events of all types are too many to be meant.")
