@@ -21,6 +21,7 @@ from engine.changes import Mapper, check_changes
 from engine.confined import documents, structures
 from engine.definitions import Look, Shared, read_gateway, read_record_type, read_request_type
 from engine.errors import DefinitionError, Fault, UnknownNameError, did_you_mean
+from engine.folders import below, text_of
 from engine.forms import RESULT, translations
 from engine.forms.translations import Translations
 from engine.known_files import KnownFiles, digest
@@ -127,6 +128,7 @@ class _Loading:
     ) -> None:
         self._base_urls, self._known = base_urls, known
         self._faults: list[Fault] = []
+        self._digests: dict[Source, str] = {}
         self._read: dict[str, YamlFile] = {}
         self._changes: dict[Source, list[Fault]] = {}
         self._found = {kind: self._find(folders, kind) for kind in KINDS}
@@ -138,22 +140,19 @@ class _Loading:
     def _find(self, folders: Sequence[Path], kind: str) -> dict[str, Source]:
         """Name → source of every file of a kind, the first folder winning."""
         suffix, found = KINDS[kind], dict[str, Source]()
-        for folder in folders:
-            for path in sorted((folder / kind).glob("*/*")):
-                name = f"{path.parent.name}/{path.name}"
-                if path.name.startswith(".") or not path.is_file() or name in found:
-                    continue
-                shown = f"{kind}/{name}"
-                right = ".yml" if (kind, path.parent.name) in _IN_YAML else suffix
-                if not _NAME.fullmatch(name):
-                    message = "a name holds letters, digits, _ and single dots; rename it"
-                    self._faults.append(Fault(shown, 1, 1, message))
-                    continue
-                if not path.name.endswith(right):
-                    self._faults.append(Fault(shown, 1, 1, f"a file of {kind} ends in {right}; rename it"))
-                    continue
+        for gateway, file in (pair for folder in folders for pair in below(folder / kind)):
+            name = f"{gateway}/{file.name}"
+            if file.name.startswith(".") or name in found or not file.is_file():
+                continue
+            shown = f"{kind}/{name}"
+            right = ".yml" if (kind, gateway) in _IN_YAML else suffix
+            if not _NAME.fullmatch(name):
+                self._faults.append(Fault(shown, 1, 1, "a name holds letters, digits, _ and single dots; rename it"))
+            elif not name.endswith(right):
+                self._faults.append(Fault(shown, 1, 1, f"a file of {kind} ends in {right}; rename it"))
+            else:
                 try:
-                    found[name] = Source(path.read_text("utf-8"), shown)
+                    found[name] = Source(text_of(file.path), shown)
                 except (OSError, UnicodeDecodeError) as error:
                     self._faults.append(Fault(shown, 1, 1, f"cannot be read: {error}"))
         return found
@@ -203,22 +202,24 @@ class _Loading:
     def _files(self, kind: str, suffix: str) -> Iterator[tuple[str, Source]]:
         """The files of a kind that stand for themselves, by the name that callers use."""
         for file, source in self._found[kind].items():
-            name = file.removesuffix(suffix)
-            if name == file or "/_" in file:
-                continue
-            if _NAME.fullmatch(name):
-                yield name, source
+            if file.endswith(suffix) and "/_" not in file:
+                yield file.removesuffix(suffix), source
 
     def _parsed(self, source: Source) -> YamlFile | None:
         try:
-            return self._known.parsed(source.text, source.file)
+            return self._known.parsed(self._digest(source), source.text, source.file)
         except DefinitionError as error:
             self._faults += error.faults
             return None
 
     def _look(self, *sources: Source) -> Look:
         """Look for faults, unless it is known that there are none in these files as they are."""
-        return partial(self._known.faults, digest(*(text for source in sources for text in (source.file, source.text))))
+        return partial(self._known.faults, digest(*map(self._digest, sources)))
+
+    def _digest(self, source: Source) -> str:
+        if source not in self._digests:
+            self._digests[source] = digest(source.file, source.text)
+        return self._digests[source]
 
     @cached_property
     def _around(self) -> Source:
@@ -226,7 +227,7 @@ class _Loading:
         found = [*self._found["request_types"].values(), *self._found["response_mappers"].values(), self._form_frame]
         found += self._found["forms"].values()
         shared = [source for source in found if source.file.endswith(".yml") or "/_" in source.file]
-        return Source(digest(*(text for source in shared for text in (source.file, source.text))), "")
+        return Source("", digest(*map(self._digest, shared)))
 
     def _kept(self, read: _Definition | list[Fault]) -> _Definition | None:
         if isinstance(read, list):

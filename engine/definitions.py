@@ -191,6 +191,36 @@ def _merged(below: Any, above: Any) -> Any:
     return above
 
 
+@dataclass(frozen=True, slots=True)
+class _Moved(Mapping[str, Mark]):
+    """`marks` under other pointers: `/KEY/...` is what stands at `places[KEY]/...`."""
+
+    marks: Mapping[str, Mark]
+    places: Mapping[str, str]
+
+    def __getitem__(self, pointer: str) -> Mark:
+        key, slash, rest = pointer[1:].partition("/")
+        return self.marks[f"{self.places[key]}{slash}{rest}"]
+
+    def __iter__(self) -> Iterator[str]:
+        for key, place in self.places.items():
+            for one in self.marks:
+                if f"{one}/".startswith(f"{place}/"):
+                    yield f"/{key}{one.removeprefix(place)}"
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+_READING = {
+    "error": "/error",
+    "mismatch": "/idempotency/mismatch",
+    "redirect": "/redirect",
+    "more": "/pages/more",
+    "next": "/pages/next",
+}
+
+
 @dataclass(frozen=True)
 class _Reader:
     """Checks and builds one request type from its merged file."""
@@ -232,19 +262,10 @@ class _Reader:
             del parts["body"]
         return {key: part for key, part in parts.items() if part is not None}
 
-    def _reading(self) -> tuple[dict[str, Any], dict[str, Mark]]:
+    def _reading(self) -> tuple[dict[str, Any], Mapping[str, Mark]]:
         """The leaves that are rendered with the answer, and where they stand."""
-        value = self.file.value
-        at = {"error": "/error", "mismatch": "/idempotency/mismatch", "redirect": "/redirect"}
-        at |= {"more": "/pages/more", "next": "/pages/next"}
-        found = {key: _at(value, pointer) for key, pointer in at.items()}
-        leaves = {key: part for key, part in found.items() if part is not None}
-        marks: dict[str, Mark] = {}
-        for key, leaf in leaves.items():
-            top, known = at[key], self.file.marks
-            places = [top] if isinstance(leaf, str) else [one for one in known if f"{one}/".startswith(f"{top}/")]
-            marks |= {f"/{key}{place.removeprefix(top)}": known[place] for place in places}
-        return leaves, marks
+        found = {key: _at(self.file.value, pointer) for key, pointer in _READING.items()}
+        return {key: part for key, part in found.items() if part is not None}, _Moved(self.file.marks, _READING)
 
     def faults(self) -> Iterator[Fault]:
         """Everything that is wrong with the merged file."""

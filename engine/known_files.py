@@ -1,16 +1,18 @@
 """What earlier starts found out about files as they still are: what a YAML file holds, and that one has no faults.
 
 Hides: where that is kept. All of it goes by the whole text of the files concerned, so it cannot be out of date; gone or
-damaged, it is found out again.
+damaged, it is found out again. It is kept beside generated code, in a folder that nobody else can write, for whoever
+could change it would decide what is sent where.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
+import marshal
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +26,16 @@ class KnownFiles:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._before_files, self._before_sound = _kept(path)
-        self._files: dict[str, Any] = {}
+        self._files: dict[str, tuple[Any, bytes]] = {}
         self._sound: set[str] = set()
 
-    def parsed(self, text: str, name: str) -> YamlFile:
-        """As `yaml_files.parse`."""
-        key = digest(name, text)
+    def parsed(self, key: str, text: str, name: str) -> YamlFile:
+        """As `yaml_files.parse`; `key` is the digest of name and text."""
         kept = self._before_files.get(key)
         if kept is None:
             file = parse(text, name)
-            self._files[key] = [file.value, {pointer: mark[1:] for pointer, mark in file.marks.items()}]
+            places = marshal.dumps({pointer: tuple(mark[1:]) for pointer, mark in file.marks.items()})
+            self._files[key] = (file.value, places)
             return file
         self._files[key] = kept
         value, places = kept
@@ -52,8 +54,9 @@ class KnownFiles:
         if self._path is None or not changed:
             return
         new = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+        content = marshal.dumps((self._files, self._sound))
         try:
-            new.write_text(json.dumps([self._files, sorted(self._sound)], separators=(",", ":")), "ascii")
+            new.write_bytes(hashlib.sha256(content).digest() + content)
             new.replace(self._path)
         except OSError:
             with contextlib.suppress(OSError):
@@ -61,10 +64,15 @@ class KnownFiles:
 
 
 class _Marks(Mapping[str, Mark]):
-    """The marks of a file. Hardly any is looked at while nothing is wrong, so each is made when it is."""
+    """The marks of a file. Hardly any is looked at while nothing is wrong, so they are unpacked when one is."""
 
-    def __init__(self, file: str, places: Mapping[str, Any]) -> None:
-        self._file, self._places = file, places
+    def __init__(self, file: str, packed: bytes) -> None:
+        self._file, self._packed = file, packed
+
+    @cached_property
+    def _places(self) -> Mapping[str, tuple[Any, ...]]:
+        places: Mapping[str, tuple[Any, ...]] = marshal.loads(self._packed)  # noqa: S302 - as below
+        return places
 
     def __getitem__(self, pointer: str) -> Mark:
         return Mark(self._file, *self._places[pointer])
@@ -78,17 +86,18 @@ class _Marks(Mapping[str, Mark]):
 
 def digest(*texts: str) -> str:
     """What tells these texts from all others."""
-    made = hashlib.sha256()
-    for text in texts:
-        part = text.encode("utf-8", "surrogatepass")
-        made.update(b"%d " % len(part))
-        made.update(part)
-    return made.hexdigest()
+    told = "".join(f"{len(text)} {text}" for text in texts)
+    return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _kept(path: Path | None) -> tuple[dict[str, Any], set[str]]:
+def _kept(path: Path | None) -> tuple[dict[str, tuple[Any, bytes]], set[str]]:
+    """What is kept, where it is whole: marshal must not be given anything else."""
     try:
-        files, sound = json.loads(path.read_bytes()) if path else ({}, [])
-        return dict(files), set(sound)
-    except (OSError, ValueError, TypeError):
+        whole = path.read_bytes() if path else b""
+    except OSError:
+        whole = b""
+    seal, content = whole[:32], whole[32:]
+    if not content or hashlib.sha256(content).digest() != seal:
         return {}, set()
+    files, sound = marshal.loads(content)  # noqa: S302 - see above who can have written it
+    return files, sound

@@ -58,7 +58,7 @@ class Files:
             log.error("the files before the last change stay in force:\n%s", error)
 
     def _read(self) -> Catalog:
-        known = Path(self._cache.directory) / "files.json" if self._cache else None
+        known = Path(self._cache.directory) / "files" if self._cache else None
         return load(self._folders, base_urls=self._base_urls, cache=self._cache, known=known)
 
     def _look(self) -> Seen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ PAY = "request_types/shop/pay.yml"
 
 
 def _load(root: Path) -> Catalog:
-    return load([root], known=root / "known.json")
+    return load([root], known=root / "known")
 
 
 @pytest.fixture
@@ -41,10 +42,10 @@ def test_a_second_start_parses_and_checks_nothing(root: Path, monkeypatch: pytes
 
 def test_marks_and_values_come_back_as_they_were(tmp_path: Path) -> None:
     text = 'a: [1, 2.50, "x", null, true]\nb/~:\n  c: |\n    block\n  d: >\n    folded\n'
-    first = KnownFiles(tmp_path / "known.json")
-    fresh = first.parsed(text, "a.yml")
+    first = KnownFiles(tmp_path / "known")
+    fresh = first.parsed("key", text, "a.yml")
     first.keep()
-    again = KnownFiles(tmp_path / "known.json").parsed(text, "a.yml")
+    again = KnownFiles(tmp_path / "known").parsed("key", text, "a.yml")
     assert again == fresh
     assert list(again.value) == list(fresh.value)
 
@@ -67,27 +68,28 @@ def test_a_mapper_is_looked_at_again_when_its_record_type_changes(root: Path) ->
         _load(root)
 
 
-@pytest.mark.parametrize("damage", [b"", b"[", b"null", b"[1, 2]", b"\xff", b"[[], {}, 3]"])
-def test_damage_is_as_good_as_nothing(root: Path, damage: bytes) -> None:
+@pytest.mark.parametrize("damage", [lambda _: b"", lambda whole: whole[:40], lambda whole: whole[:-1] + b"\0"])
+def test_damage_is_as_good_as_nothing(root: Path, damage: Callable[[bytes], bytes]) -> None:
     whole = _load(root)
-    (root / "known.json").write_bytes(damage)
+    kept = (root / "known").read_bytes()
+    (root / "known").write_bytes(damage(kept))
     assert _load(root).request_types.keys() == whole.request_types.keys()
-    assert KnownFiles(root / "known.json").faults(digest("x"), list) == []
+    assert KnownFiles(root / "known").faults(digest("x"), list) == []
 
 
 def test_what_is_gone_is_forgotten(root: Path) -> None:
     _load(root)
-    before = (root / "known.json").stat().st_size
+    before = (root / "known").stat().st_size
     for kind in ("request_types", "response_mappers"):
         for file in (root / kind).glob("*/pay_once*"):
             file.unlink()
     _load(root)
-    assert (root / "known.json").stat().st_size < before
+    assert (root / "known").stat().st_size < before
 
 
 def test_a_folder_that_cannot_be_written_is_no_fault(tmp_path: Path) -> None:
-    known = KnownFiles(tmp_path / "nowhere" / "known.json")
-    known.parsed("a: 1", "a.yml")
+    known = KnownFiles(tmp_path / "nowhere" / "known")
+    known.parsed("key", "a: 1", "a.yml")
     known.keep()
     assert not (tmp_path / "nowhere").exists()
 

@@ -129,7 +129,7 @@ def read_files(folders: Sequence[Path], root: Path | None) -> dict[str, SandboxF
     What was found out about them is kept in `root` for the next start.
     """
     cache = code_cache(root)
-    known = KnownFiles(Path(cache.directory) / "sandbox.json" if cache else None)
+    known = KnownFiles(Path(cache.directory) / "sandbox" if cache else None)
     environment = structures(cache)
     templates = Templates(environment, environment, lambda _: None)
     found: dict[str, SandboxFile] = {}
@@ -140,9 +140,11 @@ def read_files(folders: Sequence[Path], root: Path | None) -> dict[str, SandboxF
             continue
         try:
             text = path.read_text("utf-8")
-            file = known.parsed(text, f"request_types/{gateway}/{FILE}")
+            name = f"request_types/{gateway}/{FILE}"
+            key = digest(name, text)
+            file = known.parsed(key, text, name)
             found[gateway] = SandboxFile(Part(file.value or {}, "", file, templates))
-            faults += known.faults(digest(file.name, text), partial(_faults, file, templates))
+            faults += known.faults(key, partial(_faults, file, templates))
         except DefinitionError as error:
             faults += error.faults
         except (OSError, UnicodeDecodeError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from sys import intern
 from typing import Any
 
 import yaml
@@ -17,6 +18,8 @@ _TOO_DEEP = f"nested deeper than {MAX_DEPTH}; flatten it"
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,18})")
 _FLOAT = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
+_OF_NUMBERS = frozenset("+-0123456789")
+_QUOTES, _BLOCKS = frozenset({"'", '"'}), frozenset({"|", ">"})
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 
 
@@ -25,7 +28,7 @@ def read(text: str, name: str) -> YamlFile:
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         raise _refused(name, None, f"the file is larger than {MAX_BYTES // 1024} KiB; split it")
     try:
-        reader = _Reader(name, yaml.parse(text, Loader=_Loader), text.split("\n"))
+        reader = _Reader(name, iter(_Loader(text).get_event, None), text.split("\n"))
         return YamlFile(name, reader.document(), reader.marks)
     except yaml.MarkedYAMLError as error:
         # A newer libyaml looks far ahead of what it tells, and has a limit of its own.
@@ -56,21 +59,22 @@ class _Reader:
     def _value(self, event: Any, pointer: str, key: Any, depth: int) -> Any:
         if depth > MAX_DEPTH:
             raise _refused(self.name, event.start_mark, _TOO_DEEP)
-        if isinstance(event, yaml.AliasEvent):
+        kind = type(event)
+        if kind is yaml.AliasEvent:
             raise _refused(self.name, event.start_mark, f"the alias *{event.anchor} is refused; write the value again")
         if event.tag is not None:
             raise _refused(self.name, event.start_mark, f"the tag {event.tag} is refused; remove it")
         self.marks[pointer] = self._mark(event, key or event.start_mark)
-        if isinstance(event, yaml.ScalarEvent):
+        if kind is yaml.ScalarEvent:
             return _scalar(event)
-        if isinstance(event, yaml.SequenceStartEvent):
+        if kind is yaml.SequenceStartEvent:
             return self._sequence(pointer, depth)
         return self._mapping(pointer, depth)
 
     def _mark(self, event: Any, place: Any) -> Mark:
         start, style = event.start_mark, getattr(event, "style", None)
-        line, column = start.line + 1, start.column + (2 if style in {"'", '"'} else 1)
-        if style not in {"|", ">"}:
+        line, column = start.line + 1, start.column + (2 if style in _QUOTES else 1)
+        if style not in _BLOCKS:
             return Mark(self.name, place.line + 1, place.column + 1, line, column)
         indents = (len(text) - len(text.lstrip(" ")) for text in self._lines[line:] if text.strip())
         indent = next(indents, 0)
@@ -93,8 +97,9 @@ class _Reader:
                 raise _refused(self.name, event.start_mark, "the merge key << is refused; write the keys again")
             if event.value in result:
                 raise _refused(self.name, event.start_mark, f"duplicate key {event.value!r}; remove one")
-            inside = f"{pointer}/{event.value.replace('~', '~0').replace('/', '~1')}"
-            result[event.value] = self._value(next(self._events), inside, event.start_mark, depth + 1)
+            key = intern(event.value)
+            inside = f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}"
+            result[key] = self._value(next(self._events), inside, event.start_mark, depth + 1)
         return result
 
 
@@ -104,6 +109,8 @@ def _scalar(event: Any) -> Any:
         return text
     if text in _WORDS:
         return _WORDS[text]
+    if text[0] not in _OF_NUMBERS:
+        return text
     if _INTEGER.fullmatch(text):
         return int(text)
     return float(text) if _FLOAT.fullmatch(text) else text
