@@ -6,10 +6,10 @@ Hides: how a template's tree is walked. Everything is found at start, with its f
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 from jinja2 import nodes
 
@@ -47,17 +47,31 @@ class Source:
 
 
 _VALUE = "}}"
-
+_ALWAYS = ("dict", "loop")
+_GLUED = re.compile(r"[\w\"'.+-]")
 
 _FORBIDDEN = (nodes.Macro, nodes.CallBlock, nodes.FilterBlock, nodes.AssignBlock, nodes.Extends, nodes.Block)
 _FORBIDDEN += (nodes.Import, nodes.FromImport, nodes.With, nodes.ScopedEvalContextModifier)  # type: ignore[assignment]
-_WORTH_A_LOOK = (*_FORBIDDEN, nodes.Name, nodes.Filter, nodes.Test, nodes.Call, nodes.Getattr, nodes.Getitem)
-_WORTH_A_LOOK += (nodes.Include,)  # type: ignore[assignment]
 
 
 def worth_a_look(tree: nodes.Node) -> list[nodes.Node]:
     """The nodes of a tree that `Check` has something to say about, and the includes."""
-    return [node for node in (tree, *tree.find_all(nodes.Node)) if isinstance(node, _WORTH_A_LOOK)]
+    found: list[nodes.Node] = []
+    _gather(tree, found)
+    return found
+
+
+def _gather(node: nodes.Node, found: list[nodes.Node]) -> None:
+    if type(node) in Check.LOOKS:
+        found.append(node)
+    for name in node.fields:
+        part = getattr(node, name)
+        if isinstance(part, nodes.Node):
+            _gather(part, found)
+        elif isinstance(part, list):
+            for one in part:
+                if isinstance(one, nodes.Node):
+                    _gather(one, found)
 
 
 class Check:
@@ -69,36 +83,54 @@ class Check:
 
     def faults(self, tree: Sequence[nodes.Node]) -> list[Fault]:
         """All faults of a tree, given those of its nodes that are `worth_a_look`."""
-        self.assigned |= {node.name for node in tree if isinstance(node, nodes.Name) and node.ctx == "store"}
-        return [fault for node in tree for fault in self._one(node)]
+        self.assigned |= {node.name for node in tree if type(node) is nodes.Name and node.ctx == "store"}
+        return [fault for node in tree for fault in self.LOOKS[type(node)](self, node)]
 
-    def _one(self, node: nodes.Node) -> Iterator[Fault]:
-        line, fault = node.lineno, self._source.fault
-        if isinstance(node, _FORBIDDEN):
-            word = type(node).__name__.lower()
-            yield fault(line, word, f"{word} is not offered in a template; if, for, set and include are")
-        elif isinstance(node, nodes.Name) and node.ctx == "load":
-            known = {*self._names, *self.assigned, "dict", "loop"}
-            if node.name not in known:
-                guess = did_you_mean(node.name, known)
-                yield fault(line, node.name, f"the name {node.name!r} is not known here{guess}")
-        elif isinstance(node, nodes.Filter | nodes.Test):
-            kind = "filter" if isinstance(node, nodes.Filter) else "test"
-            offered = _offered(kind)
-            if node.name not in offered:
-                yield fault(line, node.name, f"there is no {kind} {node.name!r}{did_you_mean(node.name, offered)}")
-        elif isinstance(node, nodes.Call) and not (isinstance(node.node, nodes.Name) and node.node.name == "dict"):
-            yield fault(line, "", "only dict(...) can be called in a template")
-        elif isinstance(node, nodes.Getattr | nodes.Getitem):
-            yield from self._path(node)
+    def _forbidden(self, node: nodes.Node) -> Iterable[Fault]:
+        word = type(node).__name__.lower()
+        yield self._source.fault(
+            node.lineno, word, f"{word} is not offered in a template; if, for, set and include are"
+        )
 
-    def _path(self, node: nodes.Getattr | nodes.Getitem) -> Iterator[Fault]:
-        schema, name = self._schema(node.node), _constant_key(node)
+    def _name(self, node: nodes.Name) -> Iterable[Fault]:
+        name = node.name
+        if name in self._names or name in self.assigned or name in _ALWAYS or node.ctx != "load":
+            return ()
+        guess = did_you_mean(name, {*self._names, *self.assigned, *_ALWAYS})
+        return [self._source.fault(node.lineno, name, f"the name {name!r} is not known here{guess}")]
+
+    def _word(self, node: nodes.Filter | nodes.Test) -> Iterable[Fault]:
+        kind = type(node).__name__.lower()
+        offered = _offered(kind)
+        if node.name not in offered:
+            guess = did_you_mean(node.name, offered)
+            yield self._source.fault(node.lineno, node.name, f"there is no {kind} {node.name!r}{guess}")
+
+    def _call(self, node: nodes.Call) -> Iterable[Fault]:
+        if not (isinstance(node.node, nodes.Name) and node.node.name == "dict"):
+            yield self._source.fault(node.lineno, "", "only dict(...) can be called in a template")
+
+    def _path(self, node: nodes.Getattr | nodes.Getitem) -> Iterable[Fault]:
+        schema = self._schema(node.node)
+        name = _constant_key(node) if schema is not None else None
         if schema is None or name is None or "properties" not in schema:
-            return
-        if name not in schema["properties"] and not schema.get("additionalProperties", False):
-            known = schema["properties"]
-            yield self._source.fault(node.lineno, name, f"{name!r} is not declared here{did_you_mean(name, known)}")
+            return ()
+        if name in schema["properties"] or schema.get("additionalProperties", False):
+            return ()
+        known = schema["properties"]
+        return [self._source.fault(node.lineno, name, f"{name!r} is not declared here{did_you_mean(name, known)}")]
+
+    LOOKS: ClassVar[Mapping[type[nodes.Node], Callable[[Check, Any], Iterable[Fault]]]] = {
+        **dict.fromkeys(_FORBIDDEN, _forbidden),
+        nodes.Name: _name,
+        nodes.Filter: _word,
+        nodes.Test: _word,
+        nodes.Call: _call,
+        nodes.Getattr: _path,
+        nodes.Getitem: _path,
+        nodes.Include: lambda *_: (),
+    }
+    """What there is to say about a node, by its kind."""
 
     def shows(self, tree: Sequence[nodes.Node]) -> Iterator[Fault]:
         """A fault for every value in a tree that holds a part which its schema marks `writeOnly`."""
@@ -121,7 +153,7 @@ class Check:
         """The JSON Schema of what `node` yields, where a path of constant names leads to one."""
         if isinstance(node, nodes.Name):
             return None if node.name in self.assigned else self._names.get(node.name)
-        if not isinstance(node, nodes.Getattr | nodes.Getitem):
+        if not isinstance(node, (nodes.Getattr, nodes.Getitem)):
             return None
         schema, name = self._schema(node.node), _constant_key(node)
         part = schema.get("properties", {}).get(name) if schema and name else None
@@ -146,11 +178,9 @@ def outside_strings(  # noqa: C901 - one pass over the tokens, read from top to 
     """A fault for every tag that stands inside a JSON string, or that would be glued to another token of JSON."""
     inside, escaped, last = False, False, ""
     for line, kind, text in tokens:
-        at = line + source.line - 1
-        glued = re.match(r"[\w\"'.+-]", text[:1] if last == _VALUE else last)
         if kind == "data":
-            if last == _VALUE and glued:
-                yield source.fault(at, "", f"an expression is a whole JSON value; {text[:1]!r} cannot follow it")
+            if last == _VALUE and _GLUED.match(text):
+                yield source.fault(line, "", f"an expression is a whole JSON value; {text[:1]!r} cannot follow it")
             for character in text:
                 if inside and not escaped and character == "\\":
                     escaped = True
@@ -161,10 +191,10 @@ def outside_strings(  # noqa: C901 - one pass over the tokens, read from top to 
         elif kind in {"variable_begin", "block_begin"} and inside:
             what = "an expression" if kind == "variable_begin" else "a block"
             hint = 'write {{ "text " ~ value }} in place of the whole string'
-            yield source.fault(at, text.strip("-+ \n"), f"{what} cannot stand inside a JSON string; {hint}")
+            yield source.fault(line, text.strip("-+ \n"), f"{what} cannot stand inside a JSON string; {hint}")
             return
-        elif kind == "variable_begin" and (last == _VALUE or glued):
-            yield source.fault(at, "", "an expression is a whole JSON value; it cannot be glued to another")
+        elif kind == "variable_begin" and (last == _VALUE or _GLUED.match(last)):
+            yield source.fault(line, "", "an expression is a whole JSON value; it cannot be glued to another")
         elif kind == "variable_end":
             last = _VALUE
         elif kind == "block_end":

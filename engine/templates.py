@@ -19,9 +19,12 @@ from typing import Any
 
 import jinja2
 from jinja2 import nodes
+from jinja2.lexer import TokenStream
+from jinja2.parser import Parser
 
 from engine.confined import ABSENT, Absent, Environment, join
 from engine.errors import Fault
+from engine.plain_leaves import plain_tree
 from engine.template_checks import Check, Names, Source, outside_strings, worth_a_look
 from engine.yaml_files import Mark
 
@@ -44,7 +47,7 @@ class Templates:
         shared = functools.lru_cache(maxsize=64)  # a fragment is checked with every file that includes it
         self._leaf = shared(self._leaf_nodes)
         self._document = shared(lambda source: worth_a_look(self._parse(documents, source)))
-        self._tokens = shared(lambda source: list(documents.lex(source.text)))
+        self._tokens = shared(self._lexed)
         self._outside_strings = shared(lambda source: list(outside_strings(self._tokens(source), source)))
         self.skeleton = shared(self._skeleton)
 
@@ -114,17 +117,30 @@ class Templates:
         return "".join(kept)
 
     def _leaf_nodes(self, source: Source) -> list[nodes.Node]:
-        tree = self._parse(self._structures, source)
+        tree = self._leaf_tree(source)
         _expression(tree, source, "value")
         return worth_a_look(tree)
 
+    def _leaf_tree(self, source: Source) -> nodes.Template:
+        return plain_tree(source.text, source.line) or self._parse(self._structures, source)
+
     def _parse(self, environment: Environment, source: Source) -> nodes.Template:
-        # A comment of empty lines in front makes Jinja count lines as the file does.
-        padding = "{#" + "\n" * (source.line - 1) + "#}" if source.line > 1 else ""
         try:
-            return environment.parse(padding + source.text, filename=source.file)
+            tokens = self._tokens(source)
+            parser = Parser(environment, "", filename=source.file)
+            parser.stream = TokenStream(environment.lexer.wrap(tokens, None, source.file), None, source.file)
+            return nodes.Template(parser.subparse(), lineno=1)
         except jinja2.TemplateSyntaxError as error:
             raise _Refused(Fault(source.file, error.lineno, 1, f"{error.message}; mend the template")) from None
+
+    def _lexed(self, source: Source) -> list[tuple[int, str, str]]:
+        """The tokens, with the lines of the file. Once for all who look at them."""
+        before = source.line - 1
+        try:
+            return [(line + before, kind, text) for line, kind, text in self._documents.lex(source.text)]
+        except jinja2.TemplateSyntaxError as error:
+            error.lineno += before
+            raise
 
     # Compilation ------------------------------------------------------------------------------------------------------
 
@@ -192,7 +208,7 @@ class Templates:
             return nodes.Const(value, lineno=1)
         mark = marks.get(pointer)
         source = Source.at(value, mark) if mark else Source(value, file)
-        return _expression(self._parse(self._structures, source), source, _place(pointer))
+        return _expression(self._leaf_tree(source), source, _place(pointer))
 
     def body(self, source: Source) -> Callable[[Names], str]:
         """A function that renders the JSON template which is a request's body."""
@@ -305,7 +321,7 @@ class _Refused(Exception):
 
 
 def _blank(text: str) -> str:
-    return re.sub(r"[^\n]", " ", text)
+    return re.sub(r"[^\n]", " ", text) if "\n" in text else " " * len(text)
 
 
 def _expression(tree: nodes.Template, source: Source, place: str) -> nodes.Expr:
