@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, Protocol
 
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 
 from engine.store.sql import SqlStore
 
@@ -68,13 +68,14 @@ class Paged:
         self._is_full = False
 
     def hold(self, store: SqlStore) -> None:
-        """Have every connection of `store` keep to it."""
+        """Have every transaction of `store` keep to it."""
 
-        def limit(connection: Any, *_: Any) -> None:
-            (pages,) = connection.execute("PRAGMA page_count").fetchone()
-            connection.execute(f"PRAGMA max_page_count = {pages if self._is_full else 1 << 30}").close()
+        def limit(connection: Connection) -> None:
+            driver: Any = connection.connection.driver_connection
+            (pages,) = driver.execute("PRAGMA page_count").fetchone()
+            driver.execute(f"PRAGMA max_page_count = {pages if self._is_full else 1 << 30}").close()
 
-        event.listen(store._opened().engine, "checkout", limit)
+        event.listen(store._opened().engine, "begin", limit)
 
 
 class Mounted:

@@ -22,7 +22,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from postgres import running_server
-from sqlalchemy import Connection, event, make_url, text
+from sqlalchemy import Connection, event, insert, make_url, select, text
 from store_contract import (
     CALL,
     HERE,
@@ -49,12 +49,13 @@ from engine.store import Durability, migrations
 from engine.store.group import Group, Job
 from engine.store.migrations import VERSION_TABLE
 from engine.store.mounts import network_file_system
-from engine.store.postgres import DURABLE
-from engine.store.searches import by_id, by_key, page
+from engine.store.postgres import DURABLE, PostgresDatabase
+from engine.store.searches import by_id, by_id_or_key, by_key, page
 from engine.store.searches import claim as claim_statement
 from engine.store.sql import SqlStore
-from engine.store.sqlite import journal_for
-from engine.store.tables import COLUMNS, METADATA, SCHEMA
+from engine.store.sqlite import SqliteDatabase, journal_for
+from engine.store.statements import Session
+from engine.store.tables import COLUMNS, INDEXED, KEY, METADATA, SCHEMA, UNIQUE, shelf
 
 
 class TestSchema:
@@ -73,6 +74,26 @@ class TestSchema:
             assert compare_metadata(MigrationContext.configure(connection, opts=options), METADATA) == []
         folder = Path(migrations.__file__).parent
         assert ScriptDirectory(str(folder)).get_current_head() == SCHEMA
+
+    def test_what_an_older_version_kept_is_there_after_the_upgrade(self, empty_store_url: str) -> None:
+        of_kind = PostgresDatabase if empty_store_url.startswith("postgresql") else SqliteDatabase
+        database = of_kind(make_url(empty_store_url))
+        migrations.upgrade(database, "0001")
+        call = {"id": "call-1", "gateway": "stripe", "account": "", "live": False, "key": "k", "state": "unknown"}
+        properties = '{"key":"k","state":"unknown"}'
+        older = (
+            insert(shelf("call").table).values(**call, properties=properties),
+            insert(KEY).values(text='["call","key","k"]', type="call", name="key", record_id="call-1"),
+            insert(INDEXED).values(type="call", name="unique key within "),
+        )
+        database.write(lambda session: [session.connection.execute(statement) for statement in older])
+        database.close()
+        store = SqlStore(empty_store_url)
+        assert store.apply([Change("insert", CALL, HERE, {}, {"key": "k", "state": "prepared"})]) == []
+        (found,) = store.find("call", where={"key": "k"})
+        assert (found.id, found["state"]) == ("call-1", "unknown")
+        with store._opened().engine.connect() as connection:
+            assert connection.execute(select(KEY)).all() == []
 
     def test_texts_sort_by_code_point_whatever_the_server_prefers(self, postgres_store_url: str) -> None:
         other = "SELECT table_name, column_name FROM information_schema.columns WHERE table_name LIKE 'callsheet%' "
@@ -165,6 +186,8 @@ class TestOwnTypes:
     def test_what_the_engine_searches_its_own_records_by_has_columns(self) -> None:
         for type in (engine.calls.CALL, engine.inbox.EVENT, engine.reactions.REACTION):
             assert type.indexed <= set(COLUMNS[type.name])
+            assert type.unique == (((UNIQUE[type.name],),) if type.name in UNIQUE else ())
+            assert type.within == ()
 
     def test_columns_follow_the_record(self, store_url: str) -> None:
         store = SqlStore(store_url)
@@ -189,7 +212,7 @@ class TestOwnTypes:
             page("payment", {"id": ["a", "b"]}, "-id", 10, None),
             by_id("payment", ["a", "b"]),
             by_key("payment", ["a", "b"]),
-            by_key("call", ["a", "b"]),
+            by_id_or_key("call", ["a", "b"], ["c"]),
             page("call", {"due": {"lte": "9"}}, "id", 10, None),
         ]
         plans: list[str] = []
@@ -200,8 +223,8 @@ class TestOwnTypes:
 
         with store._opened().engine.connect() as connection:
             event.listen(connection, "before_cursor_execute", explain)
-            for statement, parameters in statements:
-                connection.execute(statement, parameters)
+            for build, shape, values in statements:
+                connection.execute(build(*shape), values)
         assert len(plans) == len(statements)
         assert [plan for plan in plans if "SCAN callsheet" in plan] == []
         assert [plan for plan in plans[:-4] if "TEMP B-TREE" in plan] == []
@@ -253,8 +276,8 @@ class TestGroupCommit:
         assert kept == {"first", "ch_0", "ch_2", "ch_4"}
 
     def test_one_who_ruins_the_transaction_is_tried_alone(self, sqlite_store_url: str) -> None:
-        def ruin(connection: Connection) -> None:
-            connection.exec_driver_sql("ROLLBACK")
+        def ruin(session: Session) -> None:
+            session.say("ROLLBACK")
             raise OSError("disk")
 
         def work(store: SqlStore, number: int) -> Any:
@@ -270,7 +293,7 @@ class TestGroupCommit:
     def test_whoever_is_interrupted_leaves_the_others_to_their_work(self) -> None:
         group, entered, go_on = Group(commit_all), threading.Event(), threading.Event()
 
-        def interrupted(_: Connection) -> None:
+        def interrupted(_: Session) -> None:
             entered.set()
             assert go_on.wait(30)
             raise KeyboardInterrupt
@@ -326,7 +349,7 @@ class TestGroupCommit:
 def commit_all(jobs: Sequence[Job]) -> None:
     """A transaction without a database: a job is handed what it asks nothing of."""
     for job in jobs:
-        job.run(cast(Connection, None))
+        job.run(cast(Session, None))
         job.error = None
 
 
@@ -370,7 +393,7 @@ class TestSqliteFile:
             "connect",
             lambda connection, _: connection.execute("PRAGMA synchronous = NORMAL").close(),
         )
-        store._opened().engine.dispose()
+        store._opened().close()
         assert store.durability().weak == ("synchronous is NORMAL, so a power cut can undo commits",)
 
     def test_live_money_needs_a_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -419,7 +442,7 @@ class TestSqliteFile:
             connection.execute("PRAGMA max_page_count = 60").close()
 
         event.listen(store._opened().engine, "connect", fill)
-        store._opened().engine.dispose()
+        store._opened().close()
         with pytest.raises(StoreError, match="full"):
             store.apply([upsert("ch_2"), upsert("ch_1", note="x" * 1_000_000)])
         assert [one["note"] for one in contents(store)] == ["x"]

@@ -12,9 +12,8 @@ from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import Connection
-
 from engine.errors import StoreError
+from engine.store.statements import Session
 
 T = TypeVar("T")
 
@@ -22,16 +21,18 @@ T = TypeVar("T")
 class Job:
     """One thread's work. `error` is None once its result is committed."""
 
-    def __init__(self, work: Callable[[Connection], Any]) -> None:
+    __slots__ = ("_context", "_work", "error", "result", "woken")
+
+    def __init__(self, work: Callable[[Session], Any]) -> None:
         self._work, self._context = work, copy_context()
         self.result: Any = None
         message = "the write was interrupted; whether it was stored is not known"
         self.error: BaseException | None = StoreError(message, in_doubt=True)
-        self.woken = threading.Event()
+        self.woken: threading.Event | None = None  # there is none while there is nobody to wait for
 
-    def run(self, connection: Connection) -> None:
+    def run(self, session: Session) -> None:
         """Do the work, in its own thread's context whichever thread this is."""
-        self.result = self._context.run(self._work, connection)
+        self.result = self._context.run(self._work, session)
 
 
 class Group:
@@ -48,7 +49,7 @@ class Group:
         self._leader: Job | None = None
         self._writing: int | None = None  # the thread
 
-    def run(self, work: Callable[[Connection], T]) -> T:
+    def run(self, work: Callable[[Session], T]) -> T:
         """What `work` returns, once it is committed. Raises what it raises, and then nothing of it is committed."""
         if self._writing == threading.get_ident():
             raise StoreError("a write cannot begin inside another one, for it would wait for itself")
@@ -56,9 +57,12 @@ class Group:
         with self._lock:
             self._waiting.append(job)
             if self._leader is None:
-                self._lead_next()
+                self._leader = job
+            else:
+                job.woken = threading.Event()
         try:
-            job.woken.wait()  # either the work is done, or it is this thread's turn to do it for all
+            if job.woken is not None:
+                job.woken.wait()  # either the work is done, or it is this thread's turn to do it for all
             if self._leader is job:
                 self._carry_out()
         finally:
@@ -73,7 +77,7 @@ class Group:
 
     def _lead_next(self) -> None:
         self._leader = self._waiting[0] if self._waiting else None
-        if self._leader is not None:
+        if self._leader is not None and self._leader.woken is not None:
             self._leader.woken.set()
 
     def _carry_out(self) -> None:
@@ -85,7 +89,8 @@ class Group:
         finally:
             self._writing = None
             for job in jobs:
-                job.woken.set()
+                if job.woken is not None:
+                    job.woken.set()
 
     def _attempt(self, jobs: list[Job]) -> None:
         try:

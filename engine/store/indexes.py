@@ -7,32 +7,29 @@ until `fill` has visited the older records; `callsheet_indexed` says what is com
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from functools import partial
+from collections.abc import Callable, Collection, Iterator, Sequence, Set
+from functools import cache, partial
+from itertools import chain
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Connection, Table, bindparam, delete, insert, select
+from sqlalchemy import Delete, Insert, Select, Table, and_, bindparam, delete, insert, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from engine.errors import Conflict, StoreError
 from engine.records import Record, RecordType
-from engine.store.statements import run
-from engine.store.tables import INDEX, INDEXED, KEY, shelf
+from engine.store.statements import Session, Values
+from engine.store.tables import INDEX, INDEXED, KEY, UNIQUE, shelf
 
 T = TypeVar("T")
 SideRow = tuple[str, ...]  # the values of a row, in the order of its table's columns
 
-_STATEMENTS = {
-    table: (insert(table), delete(table).where(*(column == bindparam(f"this_{column.name}") for column in table.c)))
-    for table in (KEY, INDEX, INDEXED)
-}
-_COMPLETE = select(INDEXED.c.name).where(INDEXED.c.type == bindparam("type"))
-_BATCH = 500
+_BATCH = 500  # records
+_AT_ONCE = 50  # rows of one statement
 
 
 def keys(type: RecordType, record: Record | None) -> set[SideRow]:
-    """The rows of KEY that belong to `record`."""
-    if record is None:
+    """The rows of KEY that belong to `record`; a key that is a column needs none."""
+    if record is None or type.name in UNIQUE:
         return set()
     return {(text, type.name, name, record.id) for text, name in type.keys(record).items()}
 
@@ -47,14 +44,48 @@ def entries(type: RecordType, record: Record | None) -> set[SideRow]:
     return {(type.name, name, text, record.id) for name, text in type.entries(record.properties) if name not in columns}
 
 
-def exchange(connection: Connection, table: Table, old: set[SideRow], new: set[SideRow]) -> None:
+def exchange(session: Session, table: Table, old: set[SideRow], new: set[SideRow]) -> None:
     """Replace the rows `old` by the rows `new`. Raises IntegrityError where a unique key belongs to another record."""
-    add, drop = _STATEMENTS[table]
-    names = table.c.keys()
-    if gone := old - new:
-        run(connection, drop, [{f"this_{name}": row[place] for place, name in enumerate(names)} for row in gone])
-    if come := new - old:
-        run(connection, add, [{name: row[place] for place, name in enumerate(names)} for row in sorted(come)])
+    if old:
+        for part in _parts(sorted(old - new)):
+            session.run(_delete_rows, (table, len(part)), _values(table, part))
+    for part in _parts(sorted(new - old)):
+        session.run(_insert_rows, (table, len(part)), _values(table, part))
+
+
+def _parts(rows: Sequence[SideRow]) -> Iterator[Sequence[SideRow]]:
+    """The rows in such numbers as one statement takes."""
+    return (rows[start : start + _AT_ONCE] for start in range(0, len(rows), _AT_ONCE))
+
+
+def _values(table: Table, rows: Sequence[SideRow]) -> Values:
+    names = _names(table, len(rows))
+    return dict(zip(names, chain.from_iterable(rows), strict=True))
+
+
+@cache
+def _names(table: Table, number: int) -> list[str]:
+    """What the values of so many rows are called in a statement."""
+    return [f"{column}_{place}" for place in range(number) for column in table.c.keys()]  # noqa: SIM118
+
+
+def _insert_rows(table: Table, number: int) -> Insert:
+    places, names = range(number), table.c.keys()
+    return insert(table).values([{name: bindparam(f"{name}_{place}") for name in names} for place in places])
+
+
+def _delete_rows(table: Table, number: int) -> Delete:
+    rows = (and_(*(column == bindparam(f"{column.name}_{place}") for column in table.c)) for place in range(number))
+    return delete(table).where(or_(*rows))
+
+
+def _of_type(type: str) -> Select[Any]:
+    return select(INDEXED.c.name).where(INDEXED.c.type == type)
+
+
+def _first_of(type: str) -> Select[Any]:
+    place = shelf(type)
+    return select(place.table.c.id).where(place.mine).limit(1)
 
 
 class Taken(Conflict):
@@ -64,9 +95,12 @@ class Taken(Conflict):
 class Writer(Protocol):
     """What is needed here of a database: a transaction."""
 
-    def write(self, work: Callable[[Connection], T]) -> T:
+    def write(self, work: Callable[[Session], T]) -> T:
         """Run `work` in a transaction and commit it. It may run again where the first try had to be undone."""
         ...
+
+
+_NONE = frozenset[str]()
 
 
 class Indexes:
@@ -74,7 +108,7 @@ class Indexes:
 
     def __init__(self) -> None:
         self._kept: set[Any] = set()
-        self._complete: dict[str, set[str]] = {}
+        self._complete: dict[str, frozenset[str]] = {}
 
     def keep(self, database: Writer, type: RecordType) -> None:
         """Before records of `type` are written: while it has none, all its indexes are complete.
@@ -87,13 +121,13 @@ class Indexes:
             self._complete.pop(type.name, None)
             self._kept.add(definition)
 
-    def demand(self, connection: Connection, type: str, names: Collection[str]) -> None:
+    def demand(self, session: Session, type: str, names: Collection[str]) -> None:
         """Raise StoreError where an index that is to be searched does not hold all records of `type` yet."""
-        if set(names) <= self._complete.get(type, set()):
+        if self._complete.get(type, _NONE).issuperset(names):
             return
-        self._complete[type] = _complete(connection, type)
+        self._complete[type] = _complete(session, type)
         missing = sorted(set(names) - self._complete[type])
-        if missing and not _is_empty(connection, type):
+        if missing and not _is_empty(session, type):
             raise _incomplete(type, missing[0])
 
     def fill(self, database: Writer, type: RecordType) -> None:
@@ -114,64 +148,64 @@ def _declared(type: RecordType) -> set[str]:
     """What `callsheet_indexed` must say of a type: its indexed properties, and its unique keys with their scope."""
     within = ",".join(type.within)
     properties = type.indexed - set(shelf(type.name).columns)
-    return {*properties, *(f"unique {','.join(key)} within {within}" for key in type.unique)}
+    unique = () if type.name in UNIQUE else type.unique
+    return {*properties, *(f"unique {','.join(key)} within {within}" for key in unique)}
 
 
 def _key_names(marks: set[str]) -> set[str]:
     return {mark.removeprefix("unique ").rpartition(" within ")[0] for mark in marks if mark.startswith("unique ")}
 
 
-def _complete(connection: Connection, type: str) -> set[str]:
-    return set(connection.scalars(_COMPLETE, {"type": type}))
+def _complete(session: Session, type: str) -> frozenset[str]:
+    return frozenset(name for (name,) in session.run(_of_type, (type,), {}))
 
 
-def _is_empty(connection: Connection, type: str) -> bool:
-    place = shelf(type)
-    return connection.scalar(select(place.table.c.id).where(place.mine).limit(1)) is None
+def _is_empty(session: Session, type: str) -> bool:
+    return not session.run(_first_of, (type,), {})
 
 
 def _incomplete(type: str, name: str) -> StoreError:
     return StoreError(f"the index of {type}.{name} does not hold all records yet; run `callsheet db upgrade`")
 
 
-def incomplete(type: RecordType, connection: Connection) -> list[str]:
+def incomplete(type: RecordType, session: Session) -> list[str]:
     """The indexes and unique keys of `type` that do not hold all of its records yet."""
-    names = _declared(type) - _complete(connection, type.name)
-    return sorted(names) if names and not _is_empty(connection, type.name) else []
+    names = _declared(type) - _complete(session, type.name)
+    return sorted(names) if names and not _is_empty(session, type.name) else []
 
 
-def _set_marks(type: RecordType, gone: set[str], come: set[str], connection: Connection) -> None:
+def _set_marks(type: RecordType, gone: Set[str], come: Set[str], session: Session) -> None:
     try:
-        exchange(connection, INDEXED, {(type.name, mark) for mark in gone}, {(type.name, mark) for mark in come})
+        exchange(session, INDEXED, {(type.name, mark) for mark in gone}, {(type.name, mark) for mark in come})
     except IntegrityError:  # another process has just said the same
         raise Taken(f"the indexes of {type.name}") from None
 
 
-def _mark(type: RecordType, connection: Connection) -> None:
-    declared, complete = _declared(type), _complete(connection, type.name)
+def _mark(type: RecordType, session: Session) -> None:
+    declared, complete = _declared(type), _complete(session, type.name)
     missing = declared - complete
-    if missing and not _is_empty(connection, type.name):
+    if missing and not _is_empty(session, type.name):
         for name in sorted(_key_names(missing)):
             raise _incomplete(type.name, name)
         missing = set()
-    _set_marks(type, complete - declared, missing, connection)
+    _set_marks(type, complete - declared, missing, session)
 
 
-def _clear(type: RecordType, connection: Connection) -> set[str]:
+def _clear(type: RecordType, session: Session) -> set[str]:
     """Remove what is out of date; returns what is missing then."""
-    declared, complete = _declared(type), _complete(connection, type.name)
+    declared, complete = _declared(type), _complete(session, type.name)
     changed = declared ^ complete
-    connection.execute(delete(INDEX).where(INDEX.c.type == type.name, INDEX.c.name.in_(changed)))
-    connection.execute(delete(KEY).where(KEY.c.type == type.name, KEY.c.name.in_(_key_names(changed))))
-    _set_marks(type, complete - declared, set(), connection)
+    session.connection.execute(delete(INDEX).where(INDEX.c.type == type.name, INDEX.c.name.in_(changed)))
+    session.connection.execute(delete(KEY).where(KEY.c.type == type.name, KEY.c.name.in_(_key_names(changed))))
+    _set_marks(type, complete - declared, set(), session)
     return declared - complete
 
 
-def _fill(type: RecordType, missing: set[str], after: str, connection: Connection) -> str | None:
+def _fill(type: RecordType, missing: set[str], after: str, session: Session) -> str | None:
     """Write what is missing for the next records after the id `after`; returns the last one's id, None at the end."""
     place = shelf(type.name)
     id, names = place.table.c.id, _key_names(missing)
-    rows = connection.execute(
+    rows = session.connection.execute(
         select(*place.kept).where(place.mine, id > after).order_by(id).limit(_BATCH).with_for_update()
     ).all()
     records = [place.record(row) for row in rows]
@@ -179,8 +213,8 @@ def _fill(type: RecordType, missing: set[str], after: str, connection: Connectio
     by_index = {row for record in records for row in entries(type, record) if row[1] in missing}
     try:
         for table, side_rows in ((KEY, by_key), (INDEX, by_index)):
-            exchange(connection, table, side_rows, set())  # what was written since the file changed
-            exchange(connection, table, set(), side_rows)
+            exchange(session, table, side_rows, set())  # what was written since the file changed
+            exchange(session, table, set(), side_rows)
     except IntegrityError:
         raise Conflict(f"two records of {type.name} have the same {' or '.join(sorted(names))}") from None
     return records[-1].id if records else None

@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, create_engine, event, func, select, text
+from sqlalchemy import URL, NullPool, create_engine, event, func, select, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from engine.errors import StoreError
 from engine.store import Durability
 from engine.store.indexes import Taken
+from engine.store.statements import Session, Sessions
 
 T = TypeVar("T")
 
@@ -29,6 +30,7 @@ _CONNECT = {
     "tcp_user_timeout": 30_000,
 }
 _PASSING = {"40001", "40P01"}  # serialization failure, deadlock
+_CONNECTIONS = 30
 _PATIENCE = 15  # seconds to learn what became of a commit while the server restarts
 
 _SETTINGS = text(
@@ -41,7 +43,7 @@ DURABLE = {
     "full_page_writes": "a power cut can corrupt the pages that were being written",
     "synchronous_commit": "a crash can undo commits",
 }
-_NUMBER = "SELECT pg_current_xact_id_if_assigned()::text"
+_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_current_xact_id()::text"
 _SHOWN = select(*(func.current_setting(name) for name in ("server_version", *DURABLE)))
 _STATUS = text("SELECT pg_xact_status(cast(:number AS xid8))")
 
@@ -55,23 +57,26 @@ class PostgresDatabase:
                 url.set(drivername="postgresql+psycopg"),
                 connect_args=_defaults(url),
                 hide_parameters=True,
-                isolation_level="READ COMMITTED",
-                max_overflow=0,  # what is over would be opened and closed again for every transaction
-                pool_size=30,
-                pool_timeout=10,
+                isolation_level="AUTOCOMMIT",  # a read needs no transaction, which would cost two round trips
+                poolclass=NullPool,
             )
         except ModuleNotFoundError:
             raise StoreError("PostgreSQL needs psycopg: pip install 'callsheet[postgres]'") from None
         event.listen(self.engine, "connect", _prepare)
-        self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._sessions = Sessions(self.engine, kept=_CONNECTIONS, most=_CONNECTIONS)
 
-    def read(self, work: Callable[[Connection], T]) -> T:
-        """What `work` finds. Without a transaction around it, which would cost two round trips."""
+    def close(self) -> None:
+        """Close all connections."""
+        self._sessions.close()
+
+    def read(self, work: Callable[[Session], T]) -> T:
+        """What `work` finds."""
         try:
             return self._read(work)
         except DBAPIError as error:
             if not error.connection_invalidated:
                 raise
+            self._sessions.clear()
             return self._read(work)  # the server was restarted since the connection was used last
 
     def connection_arguments(self) -> dict[str, Any]:
@@ -81,24 +86,26 @@ class PostgresDatabase:
 
     def durability(self) -> Durability:
         """How commits are kept, as the server is set up now."""
-        version, *values = self.read(lambda connection: connection.execute(_SHOWN).one())
+        version, *values = self.read(lambda session: session.connection.execute(_SHOWN).one())
         settings = dict(zip(DURABLE, values, strict=True))
         weak = tuple(f"{name} is off, so {DURABLE[name]}" for name, value in settings.items() if value == "off")
         return Durability(", ".join([f"PostgreSQL {version}", *map(" ".join, settings.items())]), weak)
 
     def scrub(self) -> None:
         """Give the room of what was removed free, so that it is overwritten."""
-        with self._autocommit.connect() as connection:
-            connection.detach()  # no other work is to have this connection's patience
+        with self.engine.connect() as connection:
             connection.exec_driver_sql("SET statement_timeout = 0")
             for table in ("callsheet_call", "callsheet_event"):
                 connection.exec_driver_sql(f"VACUUM {table}")
 
-    def _read(self, work: Callable[[Connection], T]) -> T:
-        with self._autocommit.connect() as connection:
-            return work(connection)
+    def _read(self, work: Callable[[Session], T]) -> T:
+        session = self._sessions.take()
+        try:
+            return work(session)
+        finally:
+            self._sessions.give(session)
 
-    def write(self, work: Callable[[Connection], T]) -> T:
+    def write(self, work: Callable[[Session], T]) -> T:
         """Run `work` in a transaction and commit it; again, where others were in the way or the connection was lost."""
         attempt = 1
         while True:
@@ -110,26 +117,32 @@ class PostgresDatabase:
             except DBAPIError as error:
                 if attempt == _TRIES or not _is_passing(error):
                     raise
+                if error.connection_invalidated:
+                    self._sessions.clear()
                 time.sleep(random.uniform(0, 0.005 * 2**attempt))  # noqa: S311  # spreads the tries, guards nothing
             attempt += 1
 
-    def _write(self, work: Callable[[Connection], T]) -> T:
-        with self.engine.connect() as connection:
-            result = work(connection)
-            number: str | None = connection.exec_driver_sql(_NUMBER).scalar()
+    def _write(self, work: Callable[[Session], T]) -> T:
+        session = self._sessions.take()
+        try:
+            session.connection.begin()
+            number = _begun(session)
+            result = work(session)
             try:
-                connection.commit()
+                session.connection.commit()
             except DBAPIError as error:
-                if not error.connection_invalidated or number is None or not self._was_committed(number):
+                if not error.connection_invalidated or not self._was_committed(number):
                     raise
             return result
+        finally:
+            self._sessions.give(session)
 
     def _was_committed(self, number: str) -> bool:
         """What became of the transaction `number`, whose commit was sent and never answered."""
         end = time.monotonic() + _PATIENCE
         while True:
             try:
-                status = self._read(lambda connection: connection.scalar(_STATUS, {"number": number}))
+                status = self._read(lambda session: session.connection.scalar(_STATUS, {"number": number}))
             except OperationalError:
                 status = "unknown"
             if status in {"committed", "aborted"}:
@@ -138,6 +151,14 @@ class PostgresDatabase:
                 message = "the database was lost during a commit; whether it was stored is not known"
                 raise StoreError(message, in_doubt=True)
             time.sleep(0.1)
+
+
+def _begun(session: Session) -> str:
+    """Begin a transaction; returns its number, by which one learns later what became of it."""
+    cursor = session.say(_BEGIN)
+    cursor.nextset()
+    number: str = cursor.fetchone()[0]
+    return number
 
 
 def _is_passing(error: DBAPIError) -> bool:

@@ -1,51 +1,78 @@
 """What `where` asks for, said in SQL. It must find what `engine.records.matches` finds.
 
-Hides: that building a statement costs ten times what running it does, so each shape of a question is built once.
+Hides: that questions of one shape are one statement, which is built once.
 """
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import lru_cache
 from typing import Any, Literal
 
-from sqlalchemy import Boolean, ColumnElement, FromClause, Select, Text, and_, bindparam, false, or_, select, true
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    FromClause,
+    Integer,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    false,
+    literal_column,
+    or_,
+    select,
+    true,
+)
 from sqlalchemy.types import TypeEngine
 
 from engine.comparison import RANGES, bounds, fits, sortable
 from engine.store import Order
+from engine.store.statements import Question
 from engine.store.tables import INDEX, KEY, Shelf, shelf
 
 _ONE = (str, int, float)
-_DIRECT = frozenset({"id", "gateway", "account", "live"})
 _SIGNS: dict[str, Callable[[Any, Any], ColumnElement[bool]]] = {"eq": operator.eq, **RANGES}
 
 Signs = tuple[tuple[str, int], ...]  # each with the number of values it is compared with
 Shape = tuple[tuple[str, tuple[Signs, ...]], ...]  # names, each with the signs of its alternatives
-Question = tuple[Select[Any], dict[str, Any]]
-"""A statement and its parameters. Its rows are for `Shelf.record`."""
+_LIMIT: ColumnElement[int] = literal_column("0") + bindparam("limit", type_=Integer)
+"""A sum, because SQLite 3.53 compiles a statement anew whenever a number is bound that is its limit alone."""
+
+_ONE_VALUE: tuple[Signs, ...] = ((("eq", 1),),)
 
 
 def through_index(place: Shelf, where: Mapping[str, Any]) -> set[str]:
     """The names in `where` that only the index table can find."""
-    return where.keys() - _DIRECT - set(place.columns)
+    return where.keys() - place.direct
 
 
 def by_id(type: str, ids: Collection[str]) -> Question:
-    """Lock the records with `ids`, in one order everywhere: so no two transactions wait for each other."""
-    return _by_id(type, len(ids)), _numbered("id", sorted(ids))
+    """Lock the records with `ids`, in one order everywhere: so no two transactions wait for each other.
+
+    The rows of this and every other question are for `Shelf.record`.
+    """
+    return _by_id, (type, len(ids)), _numbered("id", sorted(ids))
+
+
+def by_id_or_key(type: str, ids: Collection[str], keys: Collection[str]) -> Question:
+    """The same, and those with `keys`, of a type whose unique key is a column."""
+    values = _numbered("id", sorted(ids)) | _numbered("key", sorted(keys))
+    return _by_id_or_key, (type, len(ids), len(keys)), values
 
 
 def by_key(type: str, keys: Collection[str]) -> Question:
     """Lock the records that have the unique `keys`, in the same order; each row has the key as its last value."""
-    return _by_key(type, len(keys)), _numbered("key", sorted(keys))
+    return _by_key, (type, len(keys)), _numbered("key", sorted(keys))
 
 
 def page(type: str, where: Mapping[str, Any], order: Order, limit: int, after: str | None) -> Question:
     """One page of the records that `where` asks for."""
-    shape, parameters = _asked(where)
-    return _page(type, shape, order, after is not None), {**parameters, "limit": limit, "after": after}
+    shape, values = _asked(where)
+    values["limit"] = limit
+    if after is None:
+        return _page, (type, shape, order, False), values
+    return _page, (type, shape, order, True), {**values, "after": after}
 
 
 def claim(type: str, where: Mapping[str, Any], limit: int | None) -> Question:
@@ -53,22 +80,27 @@ def claim(type: str, where: Mapping[str, Any], limit: int | None) -> Question:
 
     With a `limit`, records that somebody else holds are passed over; without, the one record meant is waited for.
     """
-    shape, parameters = _asked(where)
-    return _claim(type, shape, limit is not None), {**parameters, "limit": limit or 1}
+    shape, values = _asked(where)
+    return _claim, (type, shape, limit is not None), {**values, "limit": limit or 1}
 
 
 def _asked(where: Mapping[str, Any]) -> tuple[Shape, dict[str, Any]]:
-    shape, parameters = [], dict[str, Any]()
+    shape: list[tuple[str, tuple[Signs, ...]]] = []
+    values: dict[str, Any] = {}
     for place, (name, wanted) in enumerate(where.items()):
+        if type(wanted) is str and name != "live":  # what is mostly asked for
+            shape.append((name, _ONE_VALUE))
+            values[f"eq_{place}_0_0"] = sortable(wanted)
+            continue
         alternatives = _truths(wanted) if name == "live" else _alternatives(wanted)
         signs = []
         for number, alternative in enumerate(alternatives):
             lists = {sign: value if sign == "in" else [value] for sign, value in alternative.items()}
             signs.append(tuple((sign, len(values)) for sign, values in lists.items()))
-            for sign, values in lists.items():
-                parameters |= _numbered(f"{sign}_{place}_{number}", values)
+            for sign, compared in lists.items():
+                values |= _numbered(f"{sign}_{place}_{number}", compared)
         shape.append((name, tuple(signs)))
-    return tuple(shape), parameters
+    return tuple(shape), values
 
 
 def _numbered(name: str, values: Sequence[Any]) -> dict[str, Any]:
@@ -96,14 +128,21 @@ def _truths(wanted: Any) -> list[dict[str, Any]]:
     return [{"in": [truth for truth in (False, True) if fits(wanted, truth)]}]
 
 
-@lru_cache(maxsize=1000)
 def _by_id(type: str, number: int) -> Select[Any]:
     place = shelf(type)
     id = place.table.c.id
     return select(*place.kept).where(place.mine, id.in_(_parameters("id", number))).order_by(id).with_for_update()
 
 
-@lru_cache(maxsize=1000)
+def _by_id_or_key(type: str, ids: int, keys: int) -> Select[Any]:
+    place = shelf(type)
+    id, key = place.table.c.id, place.key
+    named = [] if key is None or not keys else [key.in_(_parameters("key", keys))]
+    if ids:
+        named.append(id.in_(_parameters("id", ids)))
+    return select(*place.kept).where(or_(*named)).order_by(id).with_for_update()
+
+
 def _by_key(type: str, number: int) -> Select[Any]:
     place = shelf(type)
     id = place.table.c.id
@@ -113,7 +152,6 @@ def _by_key(type: str, number: int) -> Select[Any]:
     return rows.order_by(id).with_for_update(of=place.table)
 
 
-@lru_cache(maxsize=1000)
 def _page(type: str, shape: Shape, order: Literal["id", "-id"], paged: bool) -> Select[Any]:
     place = shelf(type)
     statement, id = _search(place, shape)
@@ -122,7 +160,7 @@ def _page(type: str, shape: Shape, order: Literal["id", "-id"], paged: bool) -> 
         statement = statement.where(id < after if order == "-id" else id > after)
     # SQLite would rather walk a whole table in the order of the ids than sort the few rows that a range finds.
     order_by = id.concat("") if _has_range(place, shape) else id
-    return statement.order_by(order_by.desc() if order == "-id" else order_by).limit(bindparam("limit"))
+    return statement.order_by(order_by.desc() if order == "-id" else order_by).limit(_LIMIT)
 
 
 def _has_range(place: Shelf, shape: Shape) -> bool:
@@ -130,14 +168,13 @@ def _has_range(place: Shelf, shape: Shape) -> bool:
     return not ranges.isdisjoint(place.columns)
 
 
-@lru_cache(maxsize=1000)
 def _claim(type: str, shape: Shape, passes_over: bool) -> Select[Any]:
     place = shelf(type)
     by_due = "due" in place.columns
     statement, id = _search(place, shape, walks="due" if by_due and "due" in dict(shape) else None)
     order = [place.table.c.due, id] if by_due else [id]
     locked = statement.with_for_update(of=place.table, skip_locked=passes_over)
-    return locked.order_by(*order).limit(bindparam("limit"))
+    return locked.order_by(*order).limit(_LIMIT)
 
 
 def _search(place: Shelf, shape: Shape, walks: str | None = None) -> tuple[Select[Any], ColumnElement[str]]:
@@ -154,7 +191,7 @@ def _search(place: Shelf, shape: Shape, walks: str | None = None) -> tuple[Selec
     ids, conditions = [], [place.mine]
     for number, (name, alternatives) in enumerate(shape):
         column = _column(place, name, walks)
-        if column is None and alternatives == ((("eq", 1),),):
+        if column is None and alternatives == _ONE_VALUE:
             entry = INDEX.alias()
             ids.append(entry.c.record_id)
             is_meant = and_(_entries(entry, place, name), _compared(entry.c.value, alternatives[0], f"{number}_0"))

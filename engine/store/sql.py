@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import TracebackType
 from typing import Any, TypeVar
 from weakref import WeakSet
 
@@ -25,7 +25,7 @@ from engine.store.postgres import PostgresDatabase
 from engine.store.rows import Work
 from engine.store.searches import page, through_index
 from engine.store.sqlite import SqliteDatabase
-from engine.store.statements import run
+from engine.store.statements import Session
 from engine.store.tables import shelf
 
 T = TypeVar("T")
@@ -49,6 +49,7 @@ class SqlStore:
 
     def __init__(self, url: str | Path, *, inside: Inside | None = None) -> None:
         self._url, self._inside = _parsed(url), inside
+        self._told = _Told(self._url)
         self.forget()
         _STORES.add(self)
 
@@ -56,17 +57,17 @@ class SqlStore:
         """As `Store.apply`."""
         if not changes:
             return []
-        with self._told():
+        with self._told:
             database = self._opened()
             for type in {change.type.name: change.type for change in changes}.values():
                 self._indexes.keep(database, type)
-            return database.write(lambda connection: self._work(connection, changes))
+            return database.write(lambda session: self._work(session, changes))
 
-    def _work(self, connection: Connection, changes: Sequence[Change]) -> list[Record]:
-        work = Work(connection, self._indexes)
+    def _work(self, session: Session, changes: Sequence[Change]) -> list[Record]:
+        work = Work(session, self._indexes)
         touched = work.make(changes)
         if self._inside is not None:
-            self._inside(connection, changes, list(work.written.values()))
+            self._inside(session.connection, changes, list(work.written.values()))
         return touched
 
     def find(
@@ -79,25 +80,24 @@ class SqlStore:
         after: str | None = None,
     ) -> list[Record]:
         """As `Store.find`."""
-        place = shelf(type)
-        wanted = where or {}
-        statement, parameters = page(type, wanted, order, limit, after)
+        place, wanted = shelf(type), where or {}
+        build, shape, values = page(type, wanted, order, limit, after)
 
-        def rows(connection: Connection) -> list[Record]:
-            self._indexes.demand(connection, type, through_index(place, wanted))
-            return [place.record(row) for row in run(connection, statement, parameters)]
+        def rows(session: Session) -> list[Record]:
+            self._indexes.demand(session, type, through_index(place, wanted))
+            return [place.record(row) for row in session.run(build, shape, values)]
 
-        with self._told():
+        with self._told:
             return self._opened().read(rows)
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """What `work` returns, in a transaction of its own: for tables that hold no records. It may run again."""
-        with self._told():
-            return self._opened().write(work)
+        with self._told:
+            return self._opened().write(lambda session: work(session.connection))
 
     def durability(self) -> Durability:
         """How the database keeps what is committed."""
-        with self._told():
+        with self._told:
             return self._opened().durability()
 
     def demand_durable(self) -> None:
@@ -107,7 +107,7 @@ class SqlStore:
 
     def connection_arguments(self) -> dict[str, Any]:
         """What psycopg connects to PostgreSQL with, for those who need connections of their own; nothing for SQLite."""
-        with self._told():
+        with self._told:
             database = self._opened()
         return database.connection_arguments() if isinstance(database, PostgresDatabase) else {}
 
@@ -127,19 +127,19 @@ class SqlStore:
 
     def scrub(self) -> None:
         """Leave as little as the database can of what was removed from it."""
-        with self._told():
+        with self._told:
             self._opened().scrub()
 
     def incomplete(self, types: Iterable[RecordType]) -> dict[str, list[str]]:
         """By record type, the indexes and unique keys that do not hold all records yet; `reindex` completes them."""
-        with self._told():
+        with self._told:
             known = self._opened()
             found = {type.name: known.read(partial(incomplete, type)) for type in types}
         return {name: names for name, names in found.items() if names}
 
     def upgrade(self) -> None:
         """Bring the tables up to date, as the first use does. Raises StoreError where they are newer than this code."""
-        with self._told():
+        with self._told:
             self._opened()
 
     def reindex(self, types: Iterable[RecordType]) -> None:
@@ -148,14 +148,14 @@ class SqlStore:
         Raises Conflict where two records have the same unique key. Processes that began before must be restarted first:
         they do not fill an index that they do not know.
         """
-        with self._told():
+        with self._told:
             for type in types:
                 self._indexes.fill(self._opened(), type)
 
     def close(self) -> None:
         """Close all connections. The next use opens new ones."""
         if self._database is not None:
-            self._database.engine.dispose()
+            self._database.close()
             self.forget()
 
     __del__ = close
@@ -178,17 +178,23 @@ class SqlStore:
                         raise StoreError(f"the store {self} is refused with CALLSHEET_MODE=live: {'; '.join(weak)}")
                     migrations.upgrade(database)
                 except BaseException:
-                    database.engine.dispose()
+                    database.close()
                     raise
                 self._database = database
             return self._database
 
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        """A database's own errors may quote what was written, so only their first line is passed on."""
-        try:
-            yield
-        except SQLAlchemyError as error:
+
+class _Told:
+    """A database's own errors may quote what was written, so only their first line is passed on."""
+
+    def __init__(self, url: URL) -> None:
+        self._url = url
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
+        if isinstance(error, SQLAlchemyError):
             reason = str(getattr(error, "orig", None) or error).partition("\n")[0]
             raise StoreError(f"the store {_safe(self._url)} did not work: {reason}") from None
 

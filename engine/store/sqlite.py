@@ -13,13 +13,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, QueuePool, create_engine, event
+from sqlalchemy import URL, NullPool, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from engine.errors import StoreError
 from engine.store import Durability
 from engine.store.group import Group, Job
 from engine.store.mounts import network_file_system
+from engine.store.statements import Session, Sessions
 
 T = TypeVar("T")
 
@@ -72,22 +73,29 @@ class SqliteDatabase:
             module=driver(url.drivername.partition("+")[2]),
             connect_args=options,
             hide_parameters=True,
-            max_overflow=-1,
-            poolclass=QueuePool,
+            poolclass=NullPool,
             paramstyle="named",
         )
         event.listen(self.engine, "connect", _prepare)
+        self._sessions = Sessions(self.engine, kept=5)
         self._group = Group(self._transact)
 
-    def read(self, work: Callable[[Connection], T]) -> T:
+    def close(self) -> None:
+        """Close all connections."""
+        self._sessions.close()
+
+    def read(self, work: Callable[[Session], T]) -> T:
         """What `work` finds."""
-        with self.engine.connect() as connection:
-            return work(connection)
+        session = self._sessions.take()
+        try:
+            return work(session)
+        finally:
+            self._sessions.give(session)
 
     def durability(self) -> Durability:
         """How commits are kept, as the file is set up now."""
-        journal: str = self.read(lambda connection: connection.exec_driver_sql("PRAGMA journal_mode").scalar_one())
-        level: int = self.read(lambda connection: connection.exec_driver_sql("PRAGMA synchronous").scalar_one())
+        asked = ("PRAGMA journal_mode", "PRAGMA synchronous", "SELECT sqlite_version()")
+        journal, level, version = self.read(lambda session: [session.say(text).fetchone()[0] for text in asked])
         weak = []
         if journal not in {"wal", "delete", "truncate", "persist"}:
             weak.append(f"its journal is {journal}, so a crash can undo commits or leave half of one")
@@ -96,55 +104,60 @@ class SqliteDatabase:
             weak.append(f"synchronous is {synchronous}, so a power cut can undo commits")
         if kind := network_file_system(self.file):
             weak.append(f"it lies on {kind}, a network file system, where locks and flushes cannot be trusted")
-        version: str = self.read(lambda connection: connection.exec_driver_sql("SELECT sqlite_version()").scalar_one())
         return Durability(f"SQLite {version}, journal {journal}, synchronous {synchronous}", tuple(weak))
 
     def scrub(self) -> None:
         """Leave nothing of what was removed in the journal beside the file; in the file it is overwritten at once."""
-        with self.engine.connect() as connection:
-            if connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal":
-                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-                return
-            connection.exec_driver_sql("PRAGMA journal_size_limit = 0")
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            connection.exec_driver_sql("UPDATE callsheet_schema_version SET version_num = version_num")
-            connection.commit()
-            connection.exec_driver_sql("PRAGMA journal_size_limit = -1")
+        self.read(_scrub)
 
-    def write(self, work: Callable[[Connection], T]) -> T:
+    def write(self, work: Callable[[Session], T]) -> T:
         """Run `work` in a transaction, perhaps together with other threads' work, and commit it."""
         return self._group.run(work)
 
     def _transact(self, jobs: Sequence[Job]) -> None:
-        with self.engine.connect() as connection:
+        session = self._sessions.take()
+        try:
+            session.connection.begin()
             try:
-                # a deferred one would fail at its first write, without waiting
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                session.say("BEGIN IMMEDIATE")  # a deferred one would fail at its first write, without waiting
             except DBAPIError as error:
                 for job in jobs:
                     job.error = error
                 return
             if len(jobs) == 1:
-                jobs[0].run(connection)
+                jobs[0].run(session)
                 done = list(jobs)
             else:
-                done = [job for job in jobs if _ran(job, connection)]
-            connection.commit()
+                done = [job for job in jobs if _ran(job, session)]
+            session.connection.commit()
             for job in done:
                 job.error = None
+        finally:
+            self._sessions.give(session)
 
 
-def _ran(job: Job, connection: Connection) -> bool:
+def _ran(job: Job, session: Session) -> bool:
     """Run one of several jobs; what it wrote is undone where it fails, and nothing else is."""
-    connection.exec_driver_sql("SAVEPOINT job")
+    session.say("SAVEPOINT job")
     try:
-        job.run(connection)
+        job.run(session)
     except Exception as error:  # noqa: BLE001  # whatever it is, the thread whose job it is gets it
         job.error = error
-        connection.exec_driver_sql("ROLLBACK TO job")
+        session.say("ROLLBACK TO job")
         return False
-    connection.exec_driver_sql("RELEASE job")
+    session.say("RELEASE job")
     return True
+
+
+def _scrub(session: Session) -> None:
+    if session.say("PRAGMA journal_mode").fetchone()[0] == "wal":
+        session.say("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return
+    session.say("PRAGMA journal_size_limit = 0").fetchone()
+    session.say("BEGIN IMMEDIATE")
+    session.say("UPDATE callsheet_schema_version SET version_num = version_num")
+    session.driver.commit()
+    session.say("PRAGMA journal_size_limit = -1").fetchone()
 
 
 def _prepare(connection: Any, _: Any) -> None:

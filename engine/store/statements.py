@@ -1,47 +1,154 @@
 """How a statement of SQLAlchemy's is run: its text is made once for a database, and given to the driver.
 
-Hides: that SQLAlchemy takes several times as long to execute a statement as SQLite does.
+Hides: that SQLAlchemy takes several times as long to hand out a connection and to execute a statement as a database
+takes to answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
+from threading import BoundedSemaphore
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Dialect
+from sqlalchemy import Connection, Dialect, Engine, Select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import Executable
 
+from engine.errors import StoreError
+
+Build = Callable[..., Executable]
+Shape = tuple[Any, ...]
 Values = Mapping[str, Any]
 Fetched = Sequence[Sequence[Any]]
+Question = tuple[Build, Shape, Values]
+"""What makes a statement, of what, and the values of its parameters. Building is dear: done once for every shape."""
 
 
-def run(connection: Connection, statement: Executable, values: Values | Sequence[Values]) -> Fetched:
-    """The rows that `statement` brings with `values` for its parameters; with several `values`, it runs once for each.
+class _Made(NamedTuple):
+    """A statement's text, and the parameters whose values stand in the statement itself."""
 
-    A list among the values is not understood. Raises SQLAlchemy's DBAPIError.
-    """
-    text, constants = _made(statement, connection.dialect)
-    if constants:
-        values = {**constants, **values} if isinstance(values, Mapping) else [{**constants, **each} for each in values]
-    if connection.dialect.name != "sqlite":  # on the network, what SQLAlchemy makes of a lost connection is worth it
-        result = connection.exec_driver_sql(text, values)
-        return result.all() if result.returns_rows else ()
-    driver = connection.dialect.loaded_dbapi
-    cursor = connection.connection.cursor()
-    try:
-        if isinstance(values, Mapping):
-            cursor.execute(text, values)
-        else:
-            cursor.executemany(text, values)
-        return cursor.fetchall() if cursor.description else ()
-    except driver.Error as error:
-        raise DBAPIError.instance(text, None, error, driver.Error, hide_parameters=True) from error
+    text: str
+    constants: dict[str, Any]
+    is_query: bool
 
 
-@lru_cache(maxsize=1000)
-def _made(statement: Executable, dialect: Dialect) -> tuple[str, dict[str, Any]]:
-    """The text, and the parameters whose values stand in the statement itself."""
+def _made(dialect: Dialect, build: Build, shape: Shape) -> _Made:
+    statement = build(*shape)
     compiled = statement.compile(dialect=dialect)  # type: ignore[attr-defined]
-    return str(compiled), {name: value for name, value in compiled.params.items() if value is not None}
+    constants = {name: value for name, value in compiled.params.items() if value is not None}
+    return _Made(str(compiled), constants, isinstance(statement, Select))
+
+
+class Session:
+    """One open connection; `connection` is SQLAlchemy's, for those who bring statements of their own."""
+
+    __slots__ = ("_error", "_made", "connection", "driver")
+
+    def __init__(self, connection: Connection, made: Callable[[Build, Shape], _Made]) -> None:
+        self.connection = connection
+        self.driver: Any = connection.connection.driver_connection
+        self._made, self._error = made, connection.dialect.loaded_dbapi.Error
+
+    def run(self, build: Build, shape: Shape, values: Values) -> Fetched:
+        """The rows that the statement brings; none where it is no query. Raises SQLAlchemy's DBAPIError."""
+        text, constants, is_query = self._made(build, shape)
+        if constants:
+            values = {**constants, **values}
+        try:
+            cursor = self.driver.execute(text, values)
+            return cursor.fetchall() if is_query else ()
+        except self._error as error:
+            raise self._as_sqlalchemy(text, error) from error
+
+    def say(self, text: str) -> Any:
+        """The driver's cursor after the statement `text`. Raises SQLAlchemy's DBAPIError."""
+        try:
+            return self.driver.execute(text)
+        except self._error as error:
+            raise self._as_sqlalchemy(text, error) from error
+
+    def _as_sqlalchemy(self, text: str, error: Exception) -> BaseException:
+        lost = bool(getattr(self.driver, "closed", False))
+        return DBAPIError.instance(text, None, error, self._error, hide_parameters=True, connection_invalidated=lost)
+
+    def settle(self) -> None:
+        """Undo what was begun and not committed, whether SQLAlchemy knows of it or not."""
+        if self.connection.get_transaction() is not None:
+            self.connection.rollback()
+        if _is_at_work(self.driver):
+            self.driver.rollback()
+
+    def close(self) -> None:
+        """Close the connection, whatever state it is in."""
+        self.connection.invalidate()
+        self.connection.close()
+
+
+def _is_at_work(driver: Any) -> bool:
+    if hasattr(driver, "in_transaction"):
+        return bool(driver.in_transaction)
+    return bool(driver.pgconn.transaction_status)  # 0 is idle; a lost connection is at work, and its rollback fails
+
+
+class Sessions:
+    """The connections to one database: opened when there is work, and up to `kept` of them kept for more.
+
+    With `most`, there are never more than so many, and who finds none free waits for one, up to 10 seconds.
+    """
+
+    def __init__(self, engine: Engine, kept: int, most: int | None = None) -> None:
+        self._engine, self._kept = engine, kept
+        self._room = BoundedSemaphore(most) if most else None
+        self._made = lru_cache(maxsize=500)(partial(_made, engine.dialect))
+        self._idle: list[Session] = []
+        self._closed = False
+
+    def take(self) -> Session:
+        """A connection for the caller alone, until it is given back. Raises StoreError where none becomes free."""
+        if self._room is not None and not self._room.acquire(timeout=_PATIENCE):
+            raise StoreError(f"no connection to the database became free within {_PATIENCE} seconds")
+        try:
+            return self._idle.pop()
+        except IndexError:
+            pass
+        try:
+            return Session(self._engine.connect(), self._made)
+        except BaseException:
+            if self._room is not None:
+                self._room.release()
+            raise
+
+    def give(self, session: Session) -> None:
+        """Give a connection back. What was begun on it and not committed is undone."""
+        try:
+            self._keep(session)
+        finally:
+            if self._room is not None:
+                self._room.release()
+
+    def _keep(self, session: Session) -> None:
+        try:
+            session.settle()
+        except Exception:  # noqa: BLE001  # the connection is lost, which whoever worked with it has been told
+            session.close()
+            return
+        if len(self._idle) >= self._kept:
+            session.close()
+            return
+        self._idle.append(session)
+        if self._closed:  # while somebody was at work
+            self.clear()
+
+    def clear(self) -> None:
+        """Close every connection that waits for work."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def close(self) -> None:
+        """Close all connections, those at work once it is done."""
+        self._closed = True
+        self.clear()
+
+
+_PATIENCE = 10

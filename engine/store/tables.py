@@ -10,31 +10,26 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 from sqlalchemy import (
     Boolean,
     Column,
     ColumnElement,
-    Delete,
     Index,
-    Insert,
     Integer,
     MetaData,
     PrimaryKeyConstraint,
     Table,
     Text,
-    bindparam,
-    delete,
-    insert,
     true,
 )
 
 from engine.comparison import texts
 from engine.records import SCOPE, Record, Scope
 
-SCHEMA = "0001"
+SCHEMA = "0002"
 """The newest version in `migrations/versions`."""
 
 COLUMNS = {
@@ -43,6 +38,9 @@ COLUMNS = {
     "reaction": ("state", "due"),
 }
 """The engine's own types, and which of their properties are columns."""
+
+UNIQUE = {"call": "key", "event": "key"}
+"""Which of these columns is its type's one unique key, which holds in every scope."""
 
 TEXT = Text().with_variant(Text(collation="C"), "postgresql")  # sorted by code point, as SQLite and Python do
 TRUTH = Boolean().with_variant(Integer(), "sqlite")  # a STRICT table knows no BOOLEAN
@@ -71,7 +69,10 @@ KEY = _table(
     PrimaryKeyConstraint("text"),
     rowid=False,
 )
-"""Unique keys: a name and text of RecordType.keys → the record that has it. The constraint decides every race."""
+"""Unique keys: a name and text of RecordType.keys → the record that has it. The constraint decides every race.
+
+A type's key that is a column of its own is not here: there the column's index decides.
+"""
 
 INDEX = _table(
     "record_index",
@@ -88,6 +89,9 @@ INDEXED = _table("indexed", _text("type"), _text("name"), PrimaryKeyConstraint("
 def _own(type: str, columns: tuple[str, ...]) -> Table:
     table = _table(type, *_common(), *(_text(name, null=True) for name in columns), PrimaryKeyConstraint("id"))
     for name in columns:
+        if name == UNIQUE.get(type):
+            Index(f"{table.name}_{name}", table.c[name], unique=True)
+            continue
         given = table.c[name].is_not(None)
         Index(f"{table.name}_{name}", table.c[name], table.c.id, postgresql_where=given, sqlite_where=given)
     return table
@@ -98,14 +102,16 @@ _OWN = {type: _own(type, columns) for type, columns in COLUMNS.items()}
 
 @dataclass(frozen=True)
 class Shelf:
-    """Where the records of one type stand: `table`, all of it or the rows that are `mine`.
-
-    Building a statement costs more than running it, so each is built once.
-    """
+    """Where the records of one type stand: `table`, all of it or the rows that are `mine`."""
 
     type: str
     table: Table
     columns: tuple[str, ...]
+
+    @property
+    def key(self) -> Column[Any] | None:
+        """The column that is the unique key; None where unique keys stand in KEY."""
+        return self.table.c[UNIQUE[self.type]] if self.type in UNIQUE else None
 
     @property
     def mine(self) -> ColumnElement[bool]:
@@ -117,25 +123,48 @@ class Shelf:
         return tuple(self.table.c[name] for name in ("id", *SCOPE, "as_of", "properties"))
 
     @cached_property
-    def insert(self) -> Insert:
-        return insert(self.table)
-
-    @cached_property
-    def delete(self) -> Delete:
-        return delete(self.table).where(self.mine, self.table.c.id == bindparam("this_id"))
+    def direct(self) -> frozenset[str]:
+        """What is found without the index table."""
+        return frozenset(("id", *SCOPE, *self.columns))
 
     def row(self, record: Record) -> dict[str, Any]:
         """The values of the row that keeps `record`."""
-        row: dict[str, Any] = {name: next(texts(record.properties.get(name)), None) for name in self.columns}
-        if "type" in self.table.c:
+        row = self._found_by(record)
+        if self.table is RECORD:
             row["type"] = record.type
-        scope = {name: getattr(record.scope, name) for name in SCOPE}
-        return {**row, **scope, "id": record.id, "as_of": record.as_of, "properties": record.to_json()}
+        scope = record.scope
+        row |= {"gateway": scope.gateway, "account": scope.account, "live": scope.live}
+        return row | {"id": record.id, "as_of": record.as_of, "properties": record.to_json()}
+
+    def changed(self, old: Record, new: Record) -> dict[str, Any]:
+        """The values that differ, where `new` takes the place of `old`."""
+        was = self._found_by(old)
+        row = {name: value for name, value in self._found_by(new).items() if value != was[name]}
+        if old.as_of != new.as_of:
+            row["as_of"] = new.as_of
+        if old.properties != new.properties:
+            row["properties"] = new.to_json()
+        return row
+
+    def _found_by(self, record: Record) -> dict[str, Any]:
+        values = map(record.properties.get, self.columns)
+        return {
+            name: None if value is None else next(texts(value), None)
+            for name, value in zip(self.columns, values, strict=True)
+        }
 
     def record(self, row: Sequence[Any]) -> Record:
         """The record that `row` keeps, which begins with the columns `kept`."""
         id, gateway, account, live, as_of, properties = row[:6]
-        return Record(self.type, id, Scope(gateway, account, bool(live)), json.loads(properties), as_of)
+        return Record(self.type, id, _scope(gateway, account, live), _parsed(properties)[0], as_of)
+
+
+_parsed = json.JSONDecoder().raw_decode
+
+
+@lru_cache(maxsize=1000)
+def _scope(gateway: str, account: str, live: bool | int) -> Scope:
+    return Scope(gateway, account, bool(live))
 
 
 @cache

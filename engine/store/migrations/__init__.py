@@ -23,13 +23,13 @@ _ALONE = (  # on SQLite every transaction is alone
 )
 
 
-def upgrade(database: SqliteDatabase | PostgresDatabase) -> None:
-    """Make or upgrade the tables; of several processes that start at once, one does.
+def upgrade(database: SqliteDatabase | PostgresDatabase, to: str = SCHEMA) -> None:
+    """Make the tables, or upgrade them `to` a version; of several processes that start at once, one does.
 
     Raises StoreError where the database is newer than this code.
     """
-    if database.read(_version) != SCHEMA:
-        database.write(_upgrade)
+    if database.read(lambda session: _version(session.connection)) != to:
+        database.write(lambda session: _upgrade(session.connection, to))
 
 
 def _version(connection: Connection) -> str | None:
@@ -41,7 +41,7 @@ def _version(connection: Connection) -> str | None:
     return version
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection, to: str) -> None:
     if connection.dialect.name == "postgresql":
         for statement in _ALONE:
             connection.exec_driver_sql(statement)
@@ -50,4 +50,4 @@ def _upgrade(connection: Connection) -> None:
 
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
-    command.upgrade(config, "head")
+    command.upgrade(config, to)
