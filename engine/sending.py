@@ -156,13 +156,16 @@ class Sending:
                 sent_at, result = gate.send(deadline, once) if gate else once()
                 result = self._masked(result, hide)
                 verdict = judge(type, result, first=first)
-                verdict = replace(verdict, message=hide(verdict.message))
+                if (message := hide(verdict.message)) != verdict.message:
+                    verdict = replace(verdict, message=message)
                 step.outcome = verdict.kind
             attempts.append(calls.attempt(result, verdict.kind, type.request_id, sent_at))
             log.info("%s %s attempt %s", type.name, call.id if call else "-", attempts[-1])
             first = first and verdict.outcome == "not_done"
+            if not _may_repeat(type, verdict) or tries == RETRIES:
+                break
             wait = self._wait(verdict, tries)
-            if not _may_repeat(type, verdict) or tries == RETRIES or time.monotonic() + wait >= deadline:
+            if time.monotonic() + wait >= deadline:
                 break
             clock.sleep(wait)
             if call and not first and not may_resend(type, call, clock.now()):

@@ -117,11 +117,13 @@ class Settling:
                 self._with.clock.sleep(pause)
 
     def _settle(self, call: Record, type: RequestType, exchange: Exchange) -> Result:
-        verdict = replace(exchange.verdict, response=self.sealed(type, exchange.verdict.response))
+        if type.sealed:
+            sealed = replace(exchange.verdict, response=self.sealed(type, exchange.verdict.response))
+            exchange = replace(exchange, verdict=sealed)
+        verdict = exchange.verdict
         facts = self._facts(type, call, exchange, verdict)
         if verdict.outcome not in {"succeeded", "declined"}:
             raise error_of(type, self.end_open(call, type, verdict, facts), verdict)
-        exchange = replace(exchange, verdict=verdict)
         if not (type.key_header or type.idempotent):
             call = self._keep_answer(call, facts)
         try:
