@@ -143,7 +143,7 @@ def _demand_kinds(document: Mapping[str, Any]) -> None:
 
 
 def _demand_key(type: RecordType, where: Mapping[str, Any]) -> None:
-    if frozenset(where) not in type.names_of_one:
+    if frozenset(where) not in type.ways_to_name:
         keys = " or ".join(["id", *(" with ".join(key) for key in type.unique)])
         raise ValueError(f'"where" of {type.name} must be {keys}, not {" with ".join(where)}')
 

@@ -23,6 +23,7 @@ from engine.errors import Conflict, DataError, Problem, UnknownNameError
 from engine.schemas import Schema
 
 SCOPE = ("gateway", "account", "live")
+_SCALARS = (str, int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +124,20 @@ class RecordType:
                 found[_key_text(self.name, name, inside, values)] = name
         return found
 
+    def key_text(self, scope: Scope, named: Mapping[str, Any]) -> str | None:
+        """The text of the unique key whose properties, and no others, are `named`; None where that is none."""
+        key = self.ways_to_name.get(frozenset(named))
+        if not key:
+            return None
+        values = [named[name] for name in key]
+        if not all(isinstance(value, _SCALARS) for value in values):
+            return None
+        return _key_text(self.name, ",".join(key), self._inside(scope), values)
+
     @cached_property
-    def names_of_one(self) -> frozenset[frozenset[str]]:
-        """The sets of names that name one record: its id, or a unique key."""
-        return frozenset([frozenset(["id"]), *map(frozenset, self.unique)])
+    def ways_to_name(self) -> dict[frozenset[str], tuple[str, ...]]:
+        """The sets of names that name one record: of its id, which is no key, and of each unique key, with the key."""
+        return {frozenset(["id"]): (), **{frozenset(key): key for key in self.unique}}
 
     def has_same_keys(self, one: Record, other: Record) -> bool:
         """Whether two states of one record have the same unique keys."""
@@ -169,6 +180,9 @@ class Lookup:
 
     id: str | None
     keys: tuple[str, ...]
+
+
+_SEARCH = Lookup(None, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,13 +241,14 @@ class Change:
 
 
 def _lookup(change: Change) -> Lookup:
-    single = {name: value for name, value in change.where.items() if not isinstance(value, dict | list | tuple)}
+    id = change.where.get("id")
+    named = None if isinstance(id, dict | list | tuple) else id
     if change.verb == "insert":
-        return Lookup(single.get("id"), tuple(change.type.keys_of(change.scope, change.new_properties)))
-    if "id" in single:
-        return Lookup(str(single["id"]), ())
-    keys = change.type.keys_of(change.scope, single)
-    return Lookup(None, tuple(text for text, name in keys.items() if set(name.split(",")) == change.where.keys()))
+        return Lookup(named, tuple(change.type.keys_of(change.scope, change.new_properties)))
+    if named is not None:
+        return Lookup(str(named), ())
+    text = change.type.key_text(change.scope, change.where)
+    return _SEARCH if text is None else Lookup(None, (text,))
 
 
 def outcomes(change: Change, candidates: Sequence[Record]) -> list[tuple[Record | None, Record]]:
