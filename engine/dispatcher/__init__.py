@@ -16,7 +16,7 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from engine.dispatcher.addresses import Addresses, LookUp, system_look_up
 from engine.dispatcher.outcomes import HELD_BACK, Answer, Failure, Kind, Trouble
@@ -140,11 +140,15 @@ def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
 
 def _read(response: httpx.Response, limit: int) -> tuple[int, dict[str, str], bytes]:
     """The whole answer. Stops at `limit` bytes, and before the first byte of a compressed body."""
-    headers = {name: value for name, value in response.headers.items() if name != "set-cookie"}
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in response.headers.raw:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        if name != "set-cookie":
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
     if headers.get("content-encoding", "identity").lower() not in {"", "identity"}:
         raise Trouble("encoding", "compressed its answer, though it was asked not to")
     pieces, size = [], 0
-    for piece in response.iter_raw():
+    for piece in cast("httpx.SyncByteStream", response.stream):
         size += len(piece)
         if size > limit:
             raise Trouble("too_large", f"sent more than {limit} bytes")

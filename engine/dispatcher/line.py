@@ -14,7 +14,6 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Literal
 
 import httpx
@@ -189,16 +188,28 @@ class Line(httpx.BaseTransport):
             raise TimeoutError
         return left
 
-    @contextmanager
-    def _step(self, step: _Step) -> Iterator[None]:
-        """Whatever goes wrong inside is the trouble of this step."""
-        try:
-            yield
-        except TimeoutError:
+    def _step(self, step: _Step) -> _Watched:
+        return _Watched(step, self._deadline)
+
+
+class _Watched:
+    """Whatever goes wrong inside is the trouble of this step."""
+
+    __slots__ = ("_deadline", "_step")
+
+    def __init__(self, step: _Step, deadline: float) -> None:
+        self._step, self._deadline = step, deadline
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        step = self._step
+        if isinstance(error, TimeoutError):
             if time.monotonic() >= self._deadline:
                 raise Trouble("deadline", f"{_DID_NOT[step]} before the deadline") from None
             raise Trouble(_TOO_LATE[step], f"{_DID_NOT[step]} in time") from None
-        except (OSError, UnicodeError) as error:
+        if isinstance(error, OSError | UnicodeError):
             raise Trouble(step, f"{_DID_NOT[step]}: {_reason(error)}") from None
 
 
