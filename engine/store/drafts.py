@@ -85,11 +85,10 @@ class Draft:
             self._held.pop(place, None)
         else:
             self._held[place] = new
-        step = Write(type, current, new)
-        if step.moves_keys:
-            for text in step.old_keys:
+        if current is None or new is None or not type.has_same_keys(current, new):
+            for text in type.keys(current) if current else ():
                 self._keys.pop(text, None)
-            self._keys |= dict.fromkeys(step.new_keys, id)
+            self._keys |= dict.fromkeys(type.keys(new) if new else (), id)
 
     def writes(self) -> list[Write]:
         """What there is to write since this was last asked, in the order in which the records were first changed."""
