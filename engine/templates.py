@@ -175,7 +175,7 @@ class Templates:
 
     @staticmethod
     def _result(compiled: jinja2.Template, names: Names) -> Any:
-        context = compiled.new_context(dict(names), shared=False)
+        context = compiled.new_context({**compiled.globals, **names}, shared=True)
         deque(compiled.root_render_func(context), maxlen=0)
         return context.vars["result"]
 
@@ -231,7 +231,7 @@ class Templates:
         def render(names: Names) -> str:
             compiled = template()
             with _located(compiled, file):
-                return "".join(compiled.root_render_func(compiled.new_context(dict(names), shared=False)))
+                return "".join(compiled.root_render_func(compiled.new_context({**compiled.globals, **names}, shared=True)))
 
         return render
 
