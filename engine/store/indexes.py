@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 
 from engine.errors import Conflict, StoreError
 from engine.records import Record, RecordType
-from engine.store.statements import Session, Values
+from engine.store.statements import Question, Session, Values
 from engine.store.tables import INDEX, INDEXED, KEY, UNIQUE, shelf
 
 T = TypeVar("T")
@@ -44,13 +44,19 @@ def entries(type: RecordType, record: Record | None) -> set[SideRow]:
     return {(type.name, name, text, record.id) for name, text in type.entries(record.properties) if name not in columns}
 
 
+def exchanging(table: Table, old: set[SideRow], new: set[SideRow]) -> list[Question]:
+    """What replaces the rows `old` by the rows `new`. Fails where a unique key belongs to another record."""
+    gone = _parts(sorted(old - new)) if old else ()
+    come = _parts(sorted(new - old)) if new else ()
+    return [(_delete_rows, (table, len(part)), _values(table, part)) for part in gone] + [
+        (_insert_rows, (table, len(part)), _values(table, part)) for part in come
+    ]
+
+
 def exchange(session: Session, table: Table, old: set[SideRow], new: set[SideRow]) -> None:
     """Replace the rows `old` by the rows `new`. Raises IntegrityError where a unique key belongs to another record."""
-    if old:
-        for part in _parts(sorted(old - new)):
-            session.run(_delete_rows, (table, len(part)), _values(table, part))
-    for part in _parts(sorted(new - old)):
-        session.run(_insert_rows, (table, len(part)), _values(table, part))
+    for question in exchanging(table, old, new):
+        session.run(*question)
 
 
 def _parts(rows: Sequence[SideRow]) -> Iterator[Sequence[SideRow]]:
@@ -59,8 +65,7 @@ def _parts(rows: Sequence[SideRow]) -> Iterator[Sequence[SideRow]]:
 
 
 def _values(table: Table, rows: Sequence[SideRow]) -> Values:
-    names = _names(table, len(rows))
-    return dict(zip(names, chain.from_iterable(rows), strict=True))
+    return dict(zip(_names(table, len(rows)), chain.from_iterable(rows), strict=True))
 
 
 @cache
@@ -69,13 +74,15 @@ def _names(table: Table, number: int) -> list[str]:
     return [f"{column}_{place}" for place in range(number) for column in table.c.keys()]  # noqa: SIM118
 
 
-def _insert_rows(table: Table, number: int) -> Insert:
+def _insert_rows(table: Table, number: int, mark: str = "") -> Insert:
     places, names = range(number), table.c.keys()
-    return insert(table).values([{name: bindparam(f"{name}_{place}") for name in names} for place in places])
+    return insert(table).values([{name: bindparam(f"{mark}{name}_{place}") for name in names} for place in places])
 
 
-def _delete_rows(table: Table, number: int) -> Delete:
-    rows = (and_(*(column == bindparam(f"{column.name}_{place}") for column in table.c)) for place in range(number))
+def _delete_rows(table: Table, number: int, mark: str = "") -> Delete:
+    rows = (
+        and_(*(column == bindparam(f"{mark}{column.name}_{place}") for column in table.c)) for place in range(number)
+    )
     return delete(table).where(or_(*rows))
 
 

@@ -7,16 +7,30 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, NullPool, create_engine, event, func, select, text
+from sqlalchemy import (
+    URL,
+    Delete,
+    Insert,
+    NullPool,
+    Select,
+    Text,
+    Update,
+    cast,
+    create_engine,
+    event,
+    func,
+    select,
+    text,
+)
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from engine.errors import StoreError
 from engine.store import Durability
 from engine.store.indexes import Taken
-from engine.store.statements import Session, Sessions
+from engine.store.statements import Question, Session, Sessions, Shape
 
 T = TypeVar("T")
 
@@ -43,9 +57,43 @@ DURABLE = {
     "full_page_writes": "a power cut can corrupt the pages that were being written",
     "synchronous_commit": "a crash can undo commits",
 }
-_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_current_xact_id()::text"
+_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
+_NUMBER = "SELECT pg_current_xact_id_if_assigned()::text"
+_AT_ONCE = 20  # statements in one
 _SHOWN = select(*(func.current_setting(name) for name in ("server_version", *DURABLE)))
 _STATUS = text("SELECT pg_xact_status(cast(:number AS xid8))")
+
+
+class PostgresSession(Session):
+    """Writes in as few statements as can be: each one costs a round trip, and more time than it takes the server."""
+
+    __slots__ = ("_number",)
+
+    def begin(self) -> None:
+        """Begin a transaction."""
+        self._number: str | None = None
+        self.connection.begin()
+        self.say(_BEGIN)
+
+    def write(self, questions: Sequence[Question]) -> None:
+        """As `Session.write`."""
+        for start in range(0, len(questions), _AT_ONCE):
+            some = [(f"w{place}_", *one) for place, one in enumerate(questions[start : start + _AT_ONCE])]
+            values = {mark + name: value for mark, _, _, given in some for name, value in given.items()}
+            shape = tuple((mark, build, of) for mark, build, of, _ in some)
+            ((self._number,),) = self.run(_together, shape, values)
+
+    def number(self) -> str | None:
+        """The number of the transaction, by which one learns later what became of it; None where it wrote nothing."""
+        if self._number is None:
+            self._number = self.say(_NUMBER).fetchone()[0]
+        return self._number
+
+
+def _together(*parts: tuple[str, Callable[..., Delete | Insert | Update], Shape]) -> Select[Any]:
+    """One statement for several that write."""
+    number = select(cast(func.pg_current_xact_id(), Text))
+    return number.add_cte(*(build(*shape, mark).cte(f"{mark}part") for mark, build, shape in parts))
 
 
 class PostgresDatabase:
@@ -63,7 +111,7 @@ class PostgresDatabase:
         except ModuleNotFoundError:
             raise StoreError("PostgreSQL needs psycopg: pip install 'callsheet[postgres]'") from None
         event.listen(self.engine, "connect", _prepare)
-        self._sessions = Sessions(self.engine, kept=_CONNECTIONS, most=_CONNECTIONS)
+        self._sessions = Sessions(PostgresSession, self.engine, kept=_CONNECTIONS, most=_CONNECTIONS)
 
     def close(self) -> None:
         """Close all connections."""
@@ -125,13 +173,13 @@ class PostgresDatabase:
     def _write(self, work: Callable[[Session], T]) -> T:
         session = self._sessions.take()
         try:
-            session.connection.begin()
-            number = _begun(session)
+            session.begin()
             result = work(session)
+            number = session.number()
             try:
                 session.connection.commit()
             except DBAPIError as error:
-                if not error.connection_invalidated or not self._was_committed(number):
+                if not error.connection_invalidated or number is None or not self._was_committed(number):
                     raise
             return result
         finally:
@@ -151,14 +199,6 @@ class PostgresDatabase:
                 message = "the database was lost during a commit; whether it was stored is not known"
                 raise StoreError(message, in_doubt=True)
             time.sleep(0.1)
-
-
-def _begun(session: Session) -> str:
-    """Begin a transaction; returns its number, by which one learns later what became of it."""
-    cursor = session.say(_BEGIN)
-    cursor.nextset()
-    number: str = cursor.fetchone()[0]
-    return number
 
 
 def _is_passing(error: DBAPIError) -> bool:

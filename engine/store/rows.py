@@ -6,17 +6,17 @@ again. Every condition is tested on the locked record itself; indexes only find 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from sqlalchemy import Delete, Insert, Table, Update, bindparam, delete, insert, update
+from sqlalchemy import Delete, Insert, Update, bindparam, delete, insert, update
 from sqlalchemy.exc import IntegrityError
 
 from engine.comparison import texts
-from engine.records import Change, Record
+from engine.records import Change, Record, RecordType
 from engine.store.drafts import Draft, Write
-from engine.store.indexes import Indexes, SideRow, Taken, entries, exchange, keys
+from engine.store.indexes import Indexes, SideRow, Taken, entries, exchange, exchanging, keys
 from engine.store.searches import by_id, by_id_or_key, by_key, claim, through_index
-from engine.store.statements import Session
+from engine.store.statements import Question, Session
 from engine.store.tables import INDEX, KEY, UNIQUE, shelf
 
 
@@ -73,52 +73,56 @@ class Work:
         return [place.record(row) for row in self._session.run(*claim(type, change.where, change.limit))]
 
     def _write(self, writes: Sequence[Write]) -> None:
-        """Keys first: of two who create one record, the second waits here and then finds the first's."""
-        gone, come = _side_rows(KEY, writes)
+        """Keys first: of two who create one record, the second waits there and then finds the first's."""
+        if not writes:
+            return
+        gone, come = _side_rows(keys, writes)
+        rows = [_row(write) for write in writes]
+        entered = exchanging(INDEX, *_side_rows(entries, writes))
         try:
-            exchange(self._session, KEY, gone, come)
-            for write in writes:
-                self._write_row(write)
+            exchange(self._session, KEY, gone - come, set())  # what is given up can be taken in the same breath
+            self._session.write([*exchanging(KEY, set(), come - gone), *rows, *entered])
         except IntegrityError:
             said = " or ".join(map(str, writes))
             raise Taken(f"{said}: its id or one of its unique keys belongs to another record") from None
-        exchange(self._session, INDEX, *_side_rows(INDEX, writes))
-
-    def _write_row(self, write: Write) -> None:
-        old, new = write.old, write.new
-        if new is None and old is not None:
-            self._session.run(_delete, (old.type,), {"this_id": old.id})
-            self.written.pop((old.type, old.id), None)
-        elif new is not None and old is None:
-            self._session.run(_insert, (new.type,), shelf(new.type).row(new))
-        elif new is not None and old is not None:
-            row = shelf(new.type).changed(old, new)
-            self._session.run(_set, (new.type, tuple(row)), {**row, "this_id": new.id})
-        if new is not None:
-            self.written[new.type, new.id] = new
+        for write in writes:
+            if write.new is not None:
+                self.written[write.new.type, write.new.id] = write.new
+            elif write.old is not None:
+                self.written.pop((write.old.type, write.old.id), None)
 
 
-def _side_rows(table: Table, writes: Sequence[Write]) -> tuple[set[SideRow], set[SideRow]]:
-    """The rows of `table` that belong to records as they were, and as they become."""
-    rows = keys if table is KEY else entries
-    old = {row for write in writes for row in rows(write.type, write.old)}
-    return old, {row for write in writes for row in rows(write.type, write.new)}
+def _side_rows(
+    of: Callable[[RecordType, Record | None], set[SideRow]], writes: Sequence[Write]
+) -> tuple[set[SideRow], set[SideRow]]:
+    """The rows that belong to records as they were, and as they become."""
+    old = {row for write in writes for row in of(write.type, write.old)}
+    return old, {row for write in writes for row in of(write.type, write.new)}
 
 
-def _insert(type: str) -> Insert:
-    return insert(shelf(type).table)
+def _row(write: Write) -> Question:
+    """What writes the row of a record itself."""
+    place, old, new = shelf(write.type.name), write.old, write.new
+    if new is None:
+        return _delete, (place.type,), {"this_id": old.id if old else None}
+    if old is None:
+        return _insert, (place.type,), place.row(new)
+    row = place.changed(old, new)
+    return _set, (place.type, tuple(row)), {**row, "this_id": new.id}
 
 
-def _delete(type: str) -> Delete:
+def _insert(type: str, mark: str = "") -> Insert:
+    table = shelf(type).table
+    return insert(table).values({name: bindparam(mark + name) for name in table.c.keys()})  # noqa: SIM118
+
+
+def _delete(type: str, mark: str = "") -> Delete:
     place = shelf(type)
-    return delete(place.table).where(place.mine, place.table.c.id == bindparam("this_id"))
+    return delete(place.table).where(place.mine, place.table.c.id == bindparam(f"{mark}this_id"))
 
 
-def _set(type: str, names: tuple[str, ...]) -> Update:
+def _set(type: str, names: tuple[str, ...], mark: str = "") -> Update:
     """Sets the columns `names` alone, for the index of every other one would be written again."""
     place = shelf(type)
-    return (
-        update(place.table)
-        .where(place.mine, place.table.c.id == bindparam("this_id"))
-        .values({name: bindparam(name) for name in names})
-    )
+    this = update(place.table).where(place.mine, place.table.c.id == bindparam(f"{mark}this_id"))
+    return this.values({name: bindparam(mark + name) for name in names})

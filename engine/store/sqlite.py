@@ -77,7 +77,7 @@ class SqliteDatabase:
             paramstyle="named",
         )
         event.listen(self.engine, "connect", _prepare)
-        self._sessions = Sessions(self.engine, kept=5)
+        self._sessions = Sessions(Session, self.engine, kept=5)
         self._group = Group(self._transact)
 
     def close(self) -> None:

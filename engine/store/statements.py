@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from threading import BoundedSemaphore
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Dialect, Engine, Select
 from sqlalchemy.exc import DBAPIError
@@ -61,6 +61,14 @@ class Session:
         except self._error as error:
             raise self._as_sqlalchemy(text, error) from error
 
+    def write(self, questions: Sequence[Question]) -> None:
+        """Run statements that write, each to rows of its own. Raises SQLAlchemy's DBAPIError.
+
+        What builds one takes a mark after its shape, with which the names of its parameters begin.
+        """
+        for question in questions:
+            self.run(*question)
+
     def say(self, text: str) -> Any:
         """The driver's cursor after the statement `text`. Raises SQLAlchemy's DBAPIError."""
         try:
@@ -85,26 +93,30 @@ class Session:
         self.connection.close()
 
 
+S = TypeVar("S", bound=Session)
+
+
 def _is_at_work(driver: Any) -> bool:
     if hasattr(driver, "in_transaction"):
         return bool(driver.in_transaction)
     return bool(driver.pgconn.transaction_status)  # 0 is idle; a lost connection is at work, and its rollback fails
 
 
-class Sessions:
+class Sessions(Generic[S]):
     """The connections to one database: opened when there is work, and up to `kept` of them kept for more.
 
-    With `most`, there are never more than so many, and who finds none free waits for one, up to 10 seconds.
+    Each is of the class `kind`. With `most`, there are never more than so many, and who finds none free waits for one,
+    up to 10 seconds.
     """
 
-    def __init__(self, engine: Engine, kept: int, most: int | None = None) -> None:
-        self._engine, self._kept = engine, kept
+    def __init__(self, kind: type[S], engine: Engine, kept: int, most: int | None = None) -> None:
+        self._engine, self._kept, self._kind = engine, kept, kind
         self._room = BoundedSemaphore(most) if most else None
         self._made = lru_cache(maxsize=500)(partial(_made, engine.dialect))
-        self._idle: list[Session] = []
+        self._idle: list[S] = []
         self._closed = False
 
-    def take(self) -> Session:
+    def take(self) -> S:
         """A connection for the caller alone, until it is given back. Raises StoreError where none becomes free."""
         if self._room is not None and not self._room.acquire(timeout=_PATIENCE):
             raise StoreError(f"no connection to the database became free within {_PATIENCE} seconds")
@@ -113,13 +125,13 @@ class Sessions:
         except IndexError:
             pass
         try:
-            return Session(self._engine.connect(), self._made)
+            return self._kind(self._engine.connect(), self._made)
         except BaseException:
             if self._room is not None:
                 self._room.release()
             raise
 
-    def give(self, session: Session) -> None:
+    def give(self, session: S) -> None:
         """Give a connection back. What was begun on it and not committed is undone."""
         try:
             self._keep(session)
@@ -127,7 +139,7 @@ class Sessions:
             if self._room is not None:
                 self._room.release()
 
-    def _keep(self, session: Session) -> None:
+    def _keep(self, session: S) -> None:
         try:
             session.settle()
         except Exception:  # noqa: BLE001  # the connection is lost, which whoever worked with it has been told
