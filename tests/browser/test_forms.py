@@ -113,6 +113,24 @@ def test_an_answer_that_is_lost_is_waited_for(shop: ShopHost, visit: Begin) -> N
     assert {one["state"] for one in shop.find("payment")} <= {"paid"}
 
 
+def test_a_card_that_was_not_the_trouble_is_still_chosen(shop: ShopHost, visit: Begin) -> None:
+    """The gateway had no time. The same form sends the same again; for another card there is another form."""
+    page = visit().open(f"{shop.address}/charge")
+    page.get_by_text("Something goes wrong on the way").click()
+    choose(page, "Too many requests")
+    page.get_by_role("button", name=PAY).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Not done")
+    expect(page.get_by_role("radio", name="Too many requests")).to_be_checked()
+    look(page, "form-not-done")
+    choose(page, "Mastercard")
+    page.get_by_role("button", name=PAY).click()
+    expect(page.get_by_role("alert").first).to_contain_text("Please open the page again to begin anew.")
+    page.get_by_role("link", name="Back to the page").click()
+    page.get_by_role("button", name=PAY).click()
+    expect(page.locator("p.said")).to_have_text("You have paid.")
+    assert [one["state"] for one in shop.find("payment")] == ["paid"]
+
+
 # A declined card ------------------------------------------------------------------------------------------------------
 
 
@@ -342,6 +360,12 @@ def test_a_card_is_typed_into_the_gateways_field(tmp_path: Path, visit: Begin, s
     gateway = Told(ok(CHARGE))
     form = '{{ request_form("stripe/create_payment", {"amount": 500, "currency": "usd", "account_id": "acct_1"}) }}'
     page = visit(stubs=STUBS).open(serve(site(tmp_path, form, gateway)))
+    frame = page.locator("[data-callsheet-frame]")
+    assert frame.evaluate("it => [getComputedStyle(it).borderTopWidth, getComputedStyle(it).paddingTop]") != [
+        "0px",
+        "0px",
+    ]
+    look(page, "form-card")
     page.get_by_role("button", name=PAY).click()
     expect(page.get_by_role("alert")).to_have_text("Your card number is incomplete.")
     assert page.evaluate("document.activeElement.ariaLabel") == "card"

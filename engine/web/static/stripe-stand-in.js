@@ -46,7 +46,11 @@
             : element("div", {}, element("p", { className: "callsheet-help", textContent: title }), choices),
         );
       }
-      frame.querySelector("input").checked = true;
+      const kept = frame.closest("[data-test-cards]").querySelector("input[type=hidden]").value;
+      const known = [...frame.querySelectorAll("input")];
+      const chosen = known.find((input) => input.value === kept) ?? known[0];
+      chosen.checked = true;
+      chosen.closest("details")?.setAttribute("open", "");
       frame.addEventListener("change", () => this.listeners.forEach((listen) => listen({})));
     }
 
