@@ -93,7 +93,7 @@ class Outcomes:
     @property
     def said(self) -> str:
         """The bar in words."""
-        return ", ".join(f"{number} {state}" for state, number in self.states)
+        return ", ".join(f"{number} {state.replace('_', ' ')}" for state, number in self.states)
 
 
 @dataclass(frozen=True, slots=True)
