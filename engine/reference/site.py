@@ -3,7 +3,7 @@
     index.html                          everything by name
     gateways/stripe.html                request_types/stripe/create_refund.html
     records/refund.html                 events/stripe/charge.refunded.html
-    reference.css, reference.js         pico.classless.min.css, search-index.js
+    reference.css, reference.js         pico.classless.min.css, palette.css, search-index.js
 
 Hides: how a definition becomes a page. The same files make the same bytes.
 """
@@ -33,6 +33,7 @@ from engine.signatures import scheme_of
 ASSETS = {
     "reference.css": "reference/static/reference.css",
     "reference.js": "reference/static/reference.js",
+    "palette.css": "web/static/palette.css",
     "pico.classless.min.css": "web/static/pico.classless.min.css",
     "pico.LICENSE.md": "web/static/pico.LICENSE.md",
 }
