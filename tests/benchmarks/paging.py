@@ -82,6 +82,7 @@ def _console(folder: Path, number: int) -> tuple[FlaskClient, Mapping[str, str]]
         "of a type and a state that few have": f"/calls?type={NAME}&state=unknown",
         "a search that finds nothing": "/search?q=nothing-like-it",
         "one call": f"/calls/{rare}",
+        "one payment": f"/records/payment/{_payment(made.records[0], number // 2).id}",
         "payments by a state that nearly all have": "/records/payment?by=state&value=paid",
         "the first page": "/",
         "the badge": "/badge",

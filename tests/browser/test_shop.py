@@ -45,6 +45,7 @@ def test_a_payment_is_made_found_and_given_back(shop: ShopHost, visit: Begin) ->
     look(page, "shop-index")
     page.get_by_role("link", name="Charge a card").first.click()
     expect(ledger(page)).to_have_text("Nobody has bought any yet.")
+    expect(page.get_by_role("radio", name="Visa debit")).to_be_visible()
     look(page, "shop-charge-empty")
     page.get_by_role("button", name="Pay 5.00 USD").click()
     said(page, "You have paid.")
