@@ -231,7 +231,9 @@ class Templates:
         def render(names: Names) -> str:
             compiled = template()
             with _located(compiled, file):
-                return "".join(compiled.root_render_func(compiled.new_context({**compiled.globals, **names}, shared=True)))
+                return "".join(
+                    compiled.root_render_func(compiled.new_context({**compiled.globals, **names}, shared=True))
+                )
 
         return render
 

@@ -1,10 +1,12 @@
 """A process from nothing to its first use: importing, and reading and checking every file.
 
-Cold is the first start in a folder, cached is every later one. Each start is a new process, timed from outside.
+Cold is the first start in a folder, cached is every later one. Each start is a new process, timed from outside. What it
+imports has its bytecode, as after any installation.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -24,6 +26,15 @@ from engine.store.memory import MemoryStore
 
 Engine(sys.argv[1], store=MemoryStore(), environment={})
 """
+LOAD = """
+import sys, time
+from engine.reloading import Files
+from pathlib import Path
+
+start = time.perf_counter()
+Files(Path(sys.argv[1]), {}, reload=False)
+print(time.perf_counter() - start)
+"""
 START_WITH_DATABASE = """
 import sys
 from engine import Engine
@@ -33,23 +44,31 @@ Engine(sys.argv[1], environment={}).find("call")
 COMMAND = "import sys; sys.argv[0] = 'callsheet'; from engine.cli import main; main()"
 
 
+MORE = 8  # times as many types, to see whether the time grows with their number alone
+
+
 @contextmanager
 def starting(types: int) -> Iterator[Contest]:
     """The contest: absolute times, for a person waits for these. `types` are the request types of a large host."""
     with TemporaryDirectory() as folder:
-        shipped_files, many = Path(folder) / "shipped", Path(folder) / "many"
+        python = Python(Path(folder) / "bytecode")
+        shipped_files, many, more = (Path(folder) / name for name in ("shipped", "many", "more"))
         shipped_files.mkdir()
         write_many(many, types)
+        write_many(more, MORE * types)
         number = len(list((shipped() / "request_types").glob("*/[!_]*.yml")))
-        runs = {
-            "bare Python": lambda: _python("pass"),
-            "callsheet --help": lambda: _python(COMMAND, "--help"),
-            "shipped, cold": _cold(shipped_files),
-            "shipped, cached": lambda: _python(START, str(shipped_files)),
-            "shipped, with database": lambda: _python(START_WITH_DATABASE, str(shipped_files)),
-            "many, cold": _cold(many),
-            "many, cached": lambda: _python(START, str(many)),
-            "many, docs": lambda: _python(COMMAND, "--root", str(many), "docs"),
+        runs: dict[str, Callable[[], object]] = {
+            "bare Python": lambda: python.run("pass"),
+            "callsheet --help": lambda: python.run(COMMAND, "--help"),
+            "shipped, cold": _cold(python, shipped_files),
+            "shipped, cached": lambda: python.run(START, str(shipped_files)),
+            "shipped, with database": lambda: python.run(START_WITH_DATABASE, str(shipped_files)),
+            "many, cold": _cold(python, many),
+            "many, cached": lambda: python.run(START, str(many)),
+            "many, each": lambda: python.seconds(LOAD, str(many)) / (number + types),
+            "more, each": lambda: python.seconds(LOAD, str(more)) / (number + MORE * types),
+            "many, list": lambda: python.run(COMMAND, "--root", str(many), "list"),
+            "many, docs": lambda: python.run(COMMAND, "--root", str(many), "docs"),
         }
         rows = [
             Row("start: bare Python, which all of these include", "bare Python"),
@@ -59,23 +78,38 @@ def starting(types: int) -> Iterator[Contest]:
             Row("start: the same, and look into SQLite", "shipped, with database"),
             Row(f"start: import and load {types} more types, cold", "many, cold", goal=1.5),
             Row(f"start: import and load {types} more types, cached", "many, cached", goal=0.5),
+            Row(f"start: load one of {MORE * types} types, cached, / of {types}", "more, each", "many, each", goal=1.2),
+            Row(f"list: {types} more types", "many, list"),
             Row(f"docs: write the reference of {types} more types", "many, docs", goal=6.0),
         ]
         yield Contest("starting", {name: Contestant(run, 1) for name, run in runs.items()}, rows, most=5)
 
 
-def _python(code: str, *arguments: str) -> None:
-    subprocess.run([sys.executable, "-c", code, *arguments], check=True, stdout=subprocess.DEVNULL)
+class Python:
+    """Python in processes of their own. `bytecode` is the folder where that of all modules is kept."""
+
+    def __init__(self, bytecode: Path) -> None:
+        kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        self._environment = {**kept, "PYTHONPYCACHEPREFIX": str(bytecode)}
+
+    def run(self, code: str, *arguments: str) -> str:
+        """What `code` prints."""
+        command = [sys.executable, "-c", code, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True, env=self._environment).stdout
+
+    def seconds(self, code: str, *arguments: str) -> float:
+        """The time that `code` prints."""
+        return float(self.run(code, *arguments))
 
 
-def _cold(root: Path) -> Callable[[], None]:
+def _cold(python: Python, root: Path) -> Callable[[], None]:
     """A start that finds nothing kept from an earlier one, and leaves something for those that do."""
     kept = root / ".callsheet"
 
     def start() -> None:
         for file in sorted(kept.glob("**/*"), reverse=True):
             file.rmdir() if file.is_dir() else file.unlink()
-        _python(START, str(root))
+        python.run(START, str(root))
 
     return start
 
