@@ -141,6 +141,13 @@ class StoreError(EngineError):
         super().__init__(message)
 
 
+def unreadable(error: OSError | UnicodeDecodeError) -> str:
+    """What keeps a file from being read as text, as the tail of a sentence about it."""
+    if isinstance(error, UnicodeDecodeError):
+        return "is not UTF-8 text; save it as UTF-8"
+    return f"cannot be read: {error.strerror or error}"
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name most like `name`, or None where none is near."""
     return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)), None)

@@ -8,18 +8,29 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from io import StringIO
 from pathlib import Path
 from weakref import WeakSet
 
 from engine.card_numbers import without_card_numbers
-from engine.errors import SettingError, did_you_mean
+from engine.errors import DefinitionError, Fault, SettingError, did_you_mean, nearest, unreadable
 from engine.redaction import redacted
 
 MODES = ("test", "live")
 
 _OWN_SECRETS = re.compile("CALLSHEET_(.+_KEY|CONSOLE_USERS)")
+_BASE_URL = re.compile("CALLSHEET_([A-Z0-9_]+)_BASE_URL")
 SANDBOX = "CALLSHEET_SANDBOX"
+FILE = ".env"
+
+_KNOWN = frozenset(
+    f"CALLSHEET_{name}"
+    for name in (
+        *("MODE", "STORE", "SECRET_KEY", "ENCRYPTION_KEY", "CONSOLE_USERS", "METRICS_KEY", "SPANS", "SANDBOX", "ROOT"),
+        *("SCREENSHOTS", "TEST_CHROMIUM"),  # of the tests
+    )
+)
 
 _HERE = r"http://(127\.0\.0\.1|localhost)(:[0-9]{1,5})?"
 
@@ -29,12 +40,12 @@ _ALIVE: WeakSet[Settings] = WeakSet()
 class Settings:
     """Named texts. `live` is true where CALLSHEET_MODE=live: only then are keys for live money accepted.
 
-    `sandbox` is where one stands in for the gateways: http://127.0.0.1:12111, or None. Raises SettingError.
+    `sandbox` is where one stands in for the gateways: http://127.0.0.1:12111, or None. Raises SettingError, and
+    DefinitionError where `.env` cannot be read or has a line that says nothing.
     """
 
     def __init__(self, root: Path | None, environment: Mapping[str, str] | None = None) -> None:
-        file = root / ".env" if root else None
-        kept = _read(file) if file and file.is_file() else {}
+        kept = _kept(root / FILE) if root else {}
         given = os.environ if environment is None else environment
         self._values = {name: value for name, value in {**kept, **given}.items() if value is not None}
         self.mode = self._values.get("CALLSHEET_MODE", "test")
@@ -96,8 +107,20 @@ class Settings:
         """Gateway → base_url, from CALLSHEET_STRIPE_BASE_URL and the like; "*": a sandbox, which stands in for all."""
         if self.sandbox:
             return {"*": self.sandbox}
-        found = ((re.fullmatch(r"CALLSHEET_([A-Z0-9_]+)_BASE_URL", name), url) for name, url in self._values.items())
+        found = ((_BASE_URL.fullmatch(name), url) for name, url in self._values.items())
         return {match[1].lower(): url for match, url in found if match and url}
+
+    def unknown(self, gateways: Iterable[str]) -> dict[str, str]:
+        """Names that look like the engine's own settings and are without effect, each with the one that is near."""
+        addresses = {gateway.upper(): f"CALLSHEET_{gateway.upper()}_BASE_URL" for gateway in gateways}
+        found = dict[str, str]()
+        for name in sorted(self._values.keys() - _KNOWN - {*addresses.values()}):
+            if match := _BASE_URL.fullmatch(name):  # of another host's gateway, where none of ours is called so nearly
+                if near := nearest(match[1], addresses):
+                    found[name] = f"; did you mean {addresses[near]!r}?"
+            elif name.startswith("CALLSHEET_"):
+                found[name] = did_you_mean(name, _KNOWN)
+        return found
 
     def keys(self, name: str) -> tuple[str, ...]:
         """The keys in a comma-separated setting: the first is used, the others still accepted."""
@@ -106,10 +129,47 @@ class Settings:
         return found
 
 
-def _read(file: Path) -> Mapping[str, str | None]:
+def place_of(root: Path, name: str) -> tuple[str, int | None]:
+    """Where a setting comes from: `.env` and its line, or the environment."""
+    lines = _lines(_text(root / FILE))
+    return (FILE, lines[name]) if name in lines and name not in os.environ else ("environment", None)
+
+
+def _kept(file: Path) -> Mapping[str, str | None]:
+    """What a file says; nothing where there is none. Raises DefinitionError."""
+    text = _text(file)
+    if not text:
+        return {}
     from dotenv import dotenv_values
 
-    return dotenv_values(file)
+    _lines(text)
+    return dotenv_values(stream=StringIO(text))
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text("utf-8-sig")
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise DefinitionError([Fault(FILE, 1, 1, unreadable(error))]) from None
+
+
+def _lines(text: str) -> dict[str, int]:
+    """Name → the line that sets it. A line that cannot be read would be passed over: who wrote it relies on it."""
+    from dotenv.parser import parse_stream
+
+    lines, faults = dict[str, int](), list[Fault]()
+    for said in parse_stream(StringIO(text)):
+        written = said.original.string
+        line = said.original.line + written[: len(written) - len(written.lstrip())].count("\n")
+        if said.error or (said.key and said.value is None):
+            faults.append(Fault(FILE, line, 1, "is not NAME=value, with a quote at both ends of the value or at none"))
+        elif said.key:
+            lines[said.key] = line
+    if faults:
+        raise DefinitionError(faults)
+    return lines
 
 
 def cleaned(text: str) -> str:

@@ -233,30 +233,41 @@ def check(ctx: click.Context, here: Opening, as_json: bool) -> None:
     from engine.reloading import folders
     from engine.sandbox.files import read_files
     from engine.settings import Settings
+    from engine.web.console.accounts import accounts
 
     faults: list[dict[str, Any]] = []
     warned: list[str] = []
     try:
         read_files(folders(here.root if here.is_host else None), here.root if here.is_host else None)
-        for found in findings(here.catalog, Settings(here.root), here.root):
+        settings = Settings(here.root)
+        for found in findings(here.catalog, settings, here.root):
             if found.level == "problem":
-                faults.append({"file": ".env", "line": 1, "column": 1, "message": f"{found.where} {found.said}"})
+                faults.append(_of_setting(here, found.where, found.said))
             elif found.level == "warning":
                 warned.append(f"{found.where} {found.said}; {found.remedy}")
+        accounts(settings)
     except DefinitionError as error:
         said = [(fault.file, fault.line, fault.column, fault.message) for fault in error.faults]
         faults = [dict(zip(("file", "line", "column", "message"), one, strict=True)) for one in said]
     except SettingError as error:
-        faults = [{"file": ".env", "line": 1, "column": 1, "message": str(error)}]
+        faults.append(_of_setting(here, error.name, error.message))
     if as_json:
         print_json({"faults": faults, "warnings": warned})
     else:
         for fault in faults:
-            click.echo(f"{fault['file']}:{fault['line']}:{fault['column']}: {tables.lines(fault['message'])}")
+            place = ":".join(str(fault[part]) for part in ("file", "line", "column") if fault[part])
+            click.echo(f"{place}: {tables.lines(fault['message'])}")
         for warning in warned:
             click.echo(f"{click.style('warning:', fg='yellow')} {warning}")
         _sum_up(here, len(faults))
     ctx.exit(1 if faults else 0)
+
+
+def _of_setting(here: Opening, name: str, message: str) -> dict[str, Any]:
+    from engine.settings import place_of
+
+    file, line = place_of(here.root, name)
+    return {"file": file, "line": line, "column": line and 1, "message": f"{name} {message}"}
 
 
 def _sum_up(here: Opening, faults: int) -> None:

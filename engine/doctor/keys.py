@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from engine.catalog import Catalog
+from engine.core import METRICS_KEY
 from engine.credentials import in_use, keys_of
 from engine.doctor.findings import Finding
 from engine.errors import SettingError
@@ -46,8 +48,19 @@ def _of_gateway(
             settings.secret(name, live_key=gateway.live_key)
         except SettingError as error:
             yield Finding("problem", "keys", error.message, name, MEND)
+    yield from _shown(settings, gateway, keys_of(catalog, gateway.name))
     for endpoint, names in gateway.endpoint_secrets.items():
         yield from _of_endpoint(settings, gateway, endpoint, names, (gateway.name, endpoint) in registered)
+
+
+def _shown(settings: Settings, gateway: Gateway, secrets: Collection[str]) -> Iterator[Finding]:
+    """A secret key where a public one belongs would stand in every page."""
+    for name in gateway.settings.values():
+        value = settings.get(name) or ""
+        same = next((secret for secret in secrets if value and settings.get(secret) == value), None)
+        if same or (value and gateway.live_key and re.search(gateway.live_key, value)):
+            what = f"holds the value of {same}" if same else "holds a secret key"
+            yield Finding("problem", "keys", f"{what}, and pages show it", name, MEND)
 
 
 _SET = "put it into the environment or into .env"
@@ -81,6 +94,13 @@ def _own(catalog: Catalog, settings: Settings, used: list[Gateway]) -> Iterator[
         Sealer(settings.keys(ENCRYPTION_KEY))
     except SettingError as error:
         yield Finding("problem", "keys", error.message, ENCRYPTION_KEY, _NEW_KEY)
+    if settings.has(METRICS_KEY):
+        try:
+            check_secret(METRICS_KEY, settings.get(METRICS_KEY) or "")
+        except SettingError as error:
+            yield Finding("problem", "keys", error.message, METRICS_KEY, MEND)
+    for name, guess in settings.unknown(catalog.gateways).items():
+        yield Finding("warning", "keys", f"is no setting of callsheet{guess}", name, MEND)
     mine = [type for type in catalog.request_types.values() if type.gateway in used]
     sealing = [type.name for type in mine if type.sealed or type.schema.marks_write_only]
     if sealing and not settings.keys(ENCRYPTION_KEY):

@@ -16,8 +16,8 @@ def open_store(
 ) -> Store:
     """The store that CALLSHEET_STORE names, or SQLite in `root`. Nothing is opened before its first use.
 
-    On PostgreSQL workers are told of rows that are `due`, as `engine.store.jobs` says. Raises SettingError where one
-    that keeps nothing is meant for `live` money.
+    On PostgreSQL workers are told of rows that are `due`, as `engine.store.jobs` says. Raises SettingError for
+    what is no URL, and where a store that keeps nothing is meant for `live` money.
     """
     if setting == "memory:":
         if live:
@@ -25,6 +25,10 @@ def open_store(
         from engine.store.memory import MemoryStore
 
         return MemoryStore()
+    if setting and "://" not in setting:
+        raise SettingError("CALLSHEET_STORE", "must be postgresql://user:password@host/name, sqlite:///PATH or memory:")
+    if setting and setting.startswith("sqlite") and setting.partition("://")[2] in {"", "/", "/:memory:"}:
+        raise SettingError("CALLSHEET_STORE", "names no file; write sqlite:///PATH, or memory:")
     from engine.store.jobs import Jobs
     from engine.store.sql import SqlStore
 
