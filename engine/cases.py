@@ -26,7 +26,7 @@ from engine.core import OWN_TYPES, Engine
 from engine.credentials import keys_of
 from engine.definitions import file_schema
 from engine.dispatcher import HELD_BACK, Answer, Failure
-from engine.errors import DefinitionError, EngineError, Fault, RejectedError
+from engine.errors import DefinitionError, EngineError, Fault, RejectedError, unreadable
 from engine.records import Change, Record, Scope
 from engine.reloading import Files
 from engine.request_types import Request
@@ -86,7 +86,11 @@ def read_cases(folder: Path) -> list[Case]:
 def read_case(path: Path) -> Case:
     """The case in `path`, whose folders name its kind and subject. Raises DefinitionError."""
     kind, gateway, name = path.parts[-4:-1]
-    file = parse(path.read_text("utf-8"), "/".join(path.parts[-5:]))
+    shown = "/".join(path.parts[-5:])
+    try:
+        file = parse(path.read_text("utf-8-sig"), shown)
+    except (OSError, UnicodeDecodeError) as error:
+        raise DefinitionError([Fault(shown, 1, 1, unreadable(error))]) from None
     faults = [file.fault(problem.pointer, str(problem)) for problem in file_schema("case").problems(file.value)]
     if faults:
         raise DefinitionError(faults)

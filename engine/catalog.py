@@ -20,7 +20,7 @@ import jinja2
 from engine.changes import Mapper, check_changes
 from engine.confined import documents, structures
 from engine.definitions import Look, Shared, read_gateway, read_record_type, read_request_type
-from engine.errors import DefinitionError, Fault, UnknownNameError, did_you_mean
+from engine.errors import DefinitionError, Fault, UnknownNameError, did_you_mean, unreadable
 from engine.folders import below, text_of
 from engine.forms import RESULT, translations
 from engine.forms.translations import Translations
@@ -128,6 +128,7 @@ class _Loading:
     ) -> None:
         self._base_urls, self._known = base_urls, known
         self._faults: list[Fault] = []
+        self._unread: dict[str, Fault] = {}
         self._digests: dict[Source, str] = {}
         self._read: dict[str, YamlFile] = {}
         self._changes: dict[Source, list[Fault]] = {}
@@ -142,11 +143,14 @@ class _Loading:
         suffix, found = KINDS[kind], dict[str, Source]()
         for gateway, file in (pair for folder in folders for pair in below(folder / kind)):
             name = f"{gateway}/{file.name}"
-            if file.name.startswith(".") or name in found or not file.is_file():
+            if file.name.startswith(".") or name in found:
                 continue
             shown = f"{kind}/{name}"
             right = ".yml" if (kind, gateway) in _IN_YAML else suffix
-            if not _NAME.fullmatch(name):
+            if not file.is_file():
+                if name.endswith(right):
+                    self._faults.append(Fault(shown, 1, 1, "is no file; write it, or remove it"))
+            elif not _NAME.fullmatch(name):
                 self._faults.append(Fault(shown, 1, 1, "a name holds letters, digits, _ and single dots; rename it"))
             elif not name.endswith(right):
                 self._faults.append(Fault(shown, 1, 1, f"a file of {kind} ends in {right}; rename it"))
@@ -154,7 +158,11 @@ class _Loading:
                 try:
                     found[name] = Source(text_of(file.path), shown)
                 except (OSError, UnicodeDecodeError) as error:
-                    self._faults.append(Fault(shown, 1, 1, f"cannot be read: {error}"))
+                    found[name] = Source("", shown)  # it has its name all the same
+                    self._unread[shown] = Fault(shown, 1, 1, unreadable(error))
+        for stray in (path.name for folder in folders for path in (folder / kind).glob(f"[!_.]*{suffix}")):
+            message = f"stands in no folder; move it to {kind}/GATEWAY/{stray}"
+            self._faults.append(Fault(f"{kind}/{stray}", 1, 1, message))
         return found
 
     def _frame(self, folders: Sequence[Path]) -> Source:
@@ -194,8 +202,9 @@ class _Loading:
         self._cross_check(request_types, schemas, mappers)
         forms = self._forms(request_types, schemas, record_types)
         self._known.keep()
-        if self._faults:
-            raise DefinitionError(self._faults)
+        if self._faults or self._unread:
+            others = (fault for fault in self._faults if fault.file not in self._unread)
+            raise DefinitionError([*others, *self._unread.values()])
         texts = self._texts or Translations({})
         return Catalog(gateways, request_types, mappers, processors, record_types, forms, texts)
 

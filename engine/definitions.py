@@ -271,6 +271,12 @@ class _Reader:
         """Everything that is wrong with the merged file."""
         for problem in Schema(self._data).verify():
             yield self.file.fault(f"/data{problem.pointer}", f"not JSON Schema: {problem.message}")
+        properties, required = self._data.get("properties"), self._data.get("required")
+        if isinstance(required, list) and isinstance(properties, dict) and not self._data.get("additionalProperties"):
+            for number, name in enumerate(map(str, required)):
+                if name not in properties:
+                    message = f"there is no property {name!r}{did_you_mean(name, properties)}"
+                    yield self.file.fault(f"/data/required/{number}", message)
         expected = self.file.value.get("expect", {}).get("body")
         for problem in Schema(expected).verify() if expected else []:
             yield self.file.fault(f"/expect/body{problem.pointer}", f"not JSON Schema: {problem.message}")

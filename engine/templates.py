@@ -131,7 +131,9 @@ class Templates:
             parser.stream = TokenStream(environment.lexer.wrap(tokens, None, source.file), None, source.file)
             return nodes.Template(parser.subparse(), lineno=1)
         except jinja2.TemplateSyntaxError as error:
-            raise _Refused(Fault(source.file, error.lineno, 1, f"{error.message}; mend the template")) from None
+            raise _Refused(
+                Fault(source.file, error.lineno, 1, f"{(error.message or '').rstrip('.')}; mend the template")
+            ) from None
 
     def _lexed(self, source: Source) -> list[tuple[int, str, str]]:
         """The tokens, with the lines of the file. Once for all who look at them."""

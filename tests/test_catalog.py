@@ -368,7 +368,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     """A file that is not UTF-8 is a fault, not a crash."""
     write(tmp_path, SHOP)
     (tmp_path / PAY).write_bytes(b"summary: \xff\n")
-    with pytest.raises(DefinitionError, match=rf"{PAY}:1:1: cannot be read"):
+    with pytest.raises(DefinitionError, match=rf"{PAY}:1:1: is not UTF-8 text; save it as UTF-8"):
         load([tmp_path])
 
 

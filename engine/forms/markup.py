@@ -148,7 +148,7 @@ def _parsed(source: Source) -> nodes.Template | Fault:
     try:
         return _HTML.parse(source.text, filename=source.file)
     except jinja2.TemplateSyntaxError as error:
-        return Fault(source.file, error.lineno, 1, f"{error.message}; mend the template")
+        return Fault(source.file, error.lineno, 1, f"{(error.message or '').rstrip('.')}; mend the template")
 
 
 def _words(tree: nodes.Template, source: Source) -> Iterator[Fault]:

@@ -21,7 +21,7 @@ from typing import Any
 from engine.code_cache import code_cache
 from engine.confined import ABSENT, structures
 from engine.definitions import check_file
-from engine.errors import DefinitionError, Fault, did_you_mean
+from engine.errors import DefinitionError, Fault, did_you_mean, unreadable
 from engine.known_files import KnownFiles, digest
 from engine.template_checks import Names
 from engine.templates import Templates, is_template
@@ -139,7 +139,7 @@ def read_files(folders: Sequence[Path], root: Path | None) -> dict[str, SandboxF
         if gateway in found:
             continue
         try:
-            text = path.read_text("utf-8")
+            text = path.read_text("utf-8-sig")
             name = f"request_types/{gateway}/{FILE}"
             key = digest(name, text)
             file = known.parsed(key, text, name)
@@ -148,7 +148,7 @@ def read_files(folders: Sequence[Path], root: Path | None) -> dict[str, SandboxF
         except DefinitionError as error:
             faults += error.faults
         except (OSError, UnicodeDecodeError) as error:
-            faults.append(Fault(f"request_types/{gateway}/{FILE}", 1, 1, f"cannot be read: {error}"))
+            faults.append(Fault(f"request_types/{gateway}/{FILE}", 1, 1, unreadable(error)))
     known.keep()
     if faults:
         raise DefinitionError(faults)

@@ -35,7 +35,16 @@ def read(text: str, name: str) -> YamlFile:
         too_deep = "nesting depth" in (error.problem or "")
         raise _refused(name, error.problem_mark, _TOO_DEEP if too_deep else f"not YAML: {error.problem}") from None
     except yaml.YAMLError as error:
-        raise _refused(name, None, f"not YAML: {error}") from None
+        raise _unprintable(name, text) or _refused(name, None, f"not YAML: {error}") from None
+
+
+def _unprintable(name: str, text: str) -> DefinitionError | None:
+    """The parser counts bytes where a file holds a control character; a person looks for a line."""
+    if not (found := yaml.reader.Reader.NON_PRINTABLE.search(text)):
+        return None
+    before = text[: found.start()]
+    line, column = before.count("\n") + 1, found.start() - before.rfind("\n")
+    return DefinitionError([Fault(name, line, column, f"not YAML: holds the character {found[0]!a}; remove it")])
 
 
 class _Reader:
