@@ -167,7 +167,7 @@ class RecordType:
         """Raise UnknownNameError for the first name that has no index."""
         for name in names:
             if name not in self.searchable:
-                what = "index on" if name in self.properties else "property"
+                what = "index on" if name in self.properties else "property of"
                 raise UnknownNameError(f"{what} {self.name}", name, self.searchable)
 
 

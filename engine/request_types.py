@@ -197,6 +197,8 @@ class RequestType:
             if self.key_header and self.journaled:
                 headers[self.key_header] = key
             body = self._body(parts, known, headers, str(names["call_id"]))
+        except UnicodeEncodeError:
+            raise DataError(self.name, [Problem("", "holds half of a character, which no encoding can send")]) from None
         except (RenderError, ValueError, TypeError) as error:
             raise DataError(self.name, [Problem("", str(error))]) from None
         return Request(self.method, url, tuple(headers.items()), body)

@@ -62,7 +62,7 @@ def test_records_are_listed_searched_and_paged(filled: Path) -> None:
     [
         ("records sail", "there is no record type 'sail'; did you mean 'sale'?"),
         ("records sale amount=5", "there is no index on sale 'amount'"),
-        ("records sale stat=5", "there is no property sale 'stat'; did you mean 'state'?"),
+        ("records sale stat=5", "there is no property of sale 'stat'; did you mean 'state'?"),
         ("records sale paid", "is not key=value"),
         ("records sale --limit 0", "is not in the range"),
         ("records", "Missing argument 'TYPE'"),

@@ -176,8 +176,11 @@ WRONG = {
     "too many cells": ("amount,note\n5,a,b\n", "rows.csv:2: has 3 cells, and there are 2 columns"),
     "too few cells": ("amount,note\n5\n", "rows.csv:2: has 1 cells, and there are 2 columns"),
     "after a cell of two lines": ('amount,note\n5,"a\nb"\nx,\n', "rows.csv:4: /amount"),
-    "an open quote": ('amount,note\n5,"a\n6,b\n', "rows.csv:2: unexpected end of data; what follows was not read"),
-    "not UTF-8": (b"amount,note\n5,\xff\n", "rows.csv:2: is not UTF-8; what follows was not read"),
+    "an open quote": ('amount,note\n5,"a\n6,b\n', 'rows.csv:2: a cell begins with " here, and no " ends it; what'),
+    "not UTF-8": (
+        b"amount,note\n5,\xff\n",
+        "rows.csv:2: is not UTF-8; save the file as UTF-8; what follows was not read",
+    ),
     "a control character": ("amount,note\n5\x1b[31m,\n", r"rows.csv:2: /amount: '5\x1b[31m' is not of type integer"),
     "an endless line": (b"amount,note\n5," + b"x" * (1 << 20), "is longer than 1048576 bytes"),
 }

@@ -173,7 +173,7 @@ class TestNaming:
             ("tags", "x"),
             ("tags", "y"),
         }
-        with pytest.raises(UnknownNameError, match="there is no property payment 'tag'; did you mean 'tags'"):
+        with pytest.raises(UnknownNameError, match="there is no property of payment 'tag'; did you mean 'tags'"):
             TYPE.check_searchable(["tag"])
 
 

@@ -70,12 +70,14 @@ def _steps(path: str) -> list[str]:
 def data_file(path: str) -> dict[str, Any]:
     """The object in a JSON or YAML file, or in JSON on the standard input where `path` is "-". Raises UsageError."""
     from engine.answers import parse_json
+    from engine.errors import unreadable
 
     raw = sys.stdin.buffer.read() if path == "-" else _bytes(path)
     try:
         value = _parsed_yaml(raw, path) if path.endswith((".yml", ".yaml")) else parse_json(raw)
     except ValueError as error:
-        raise click.UsageError(f"{'the standard input' if path == '-' else path}: {error}") from None
+        said = unreadable(error) if isinstance(error, UnicodeDecodeError) else said_of_json(error)
+        raise click.UsageError(f"{'the standard input' if path == '-' else path} {said}") from None
     if not isinstance(value, dict):
         raise click.UsageError(f'{path} must hold one object, as in {{"amount": 500}}')
     return value
@@ -85,6 +87,14 @@ def _parsed_yaml(raw: bytes, path: str) -> Any:
     from engine.yaml_files import parse
 
     return parse(raw.decode("utf-8"), path).value
+
+
+def said_of_json(error: ValueError) -> str:
+    """What keeps bytes from being JSON, as the tail of a sentence, with the place."""
+    cause = error.__context__
+    if isinstance(cause, json.JSONDecodeError):
+        return f"is not JSON at line {cause.lineno}, column {cause.colno}: {cause.msg}"
+    return str(error).removeprefix("the body ")
 
 
 def where_from(arguments: Iterable[str], properties: Mapping[str, JsonSchema]) -> dict[str, Any]:
@@ -97,8 +107,14 @@ def where_from(arguments: Iterable[str], properties: Mapping[str, JsonSchema]) -
         name, sign, text = argument.partition("=")
         if not sign or not name:
             raise click.UsageError(f"{argument!r} is not key=value")
-        where.setdefault(name, []).append(from_text(schemas.get(name, {}), text))
+        value = from_text(schemas.get(name, {}), text)
+        if isinstance(value, str) and (kind := schemas.get(name, {}).get("type")) in _OTHER_THAN_TEXT:
+            raise click.UsageError(f"{name}={text} finds nothing: {name} is {_OTHER_THAN_TEXT[kind]}")
+        where.setdefault(name, []).append(value)
     return {name: values[0] if len(values) == 1 else values for name, values in where.items()}
+
+
+_OTHER_THAN_TEXT = {"boolean": "true or false", "integer": "a whole number", "number": "a number"}
 
 
 def _part(schema: JsonSchema, steps: list[str]) -> JsonSchema:
@@ -114,6 +130,8 @@ def _part(schema: JsonSchema, steps: list[str]) -> JsonSchema:
 
 
 def _value(path: str, text: str, schema: JsonSchema) -> Any:
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        raise click.UsageError(f"{path} holds bytes that are no text; write UTF-8, or name a file: {path}=@FILE")
     if text.startswith("@@"):
         text = text[1:]
     elif text.startswith("@"):
@@ -142,10 +160,12 @@ def _upload(path: str) -> dict[str, str]:
 
 
 def _bytes(path: str) -> bytes:
+    from engine.errors import unreadable
+
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise click.UsageError(f"{path} cannot be read: {error.strerror}") from None
+        raise click.UsageError(f"{path} {unreadable(error)}") from None
 
 
 def _plant(tree: dict[str, Any], path: str, steps: list[str], value: Any) -> None:

@@ -11,6 +11,7 @@ import io
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -40,6 +41,20 @@ class Results:
         """Whether nothing is kept."""
         return str(self.path) == "-"
 
+    def demand_own(self, rows: Path) -> None:
+        """Refuse a file that an earlier run did not write: this one would take its place. Raises UsageError."""
+        if self.is_standard_output or not self.path.exists():
+            return
+        if rows.exists() and self.path.samefile(rows):
+            raise click.UsageError(f"--results {self.path} is the file of the rows; nothing was sent, name another")
+        if not self.path.is_file():
+            raise click.UsageError(f"--results {self.path} is no file; nothing was sent, name another, or - to see it")
+        first = next(self._lines(), "")
+        ours = _csv_line(COLUMNS) if self._is_csv else '{"line": '
+        if not first.startswith(ours) and not ours.startswith(first):
+            said = "is there, and no earlier run wrote it; nothing was sent, move it or name another with --results"
+            raise click.UsageError(f"{self.path} {said}")
+
     def settled(self) -> Iterator[str]:
         """The keys of the rows that earlier runs settled."""
         for line in self._lines():
@@ -56,12 +71,13 @@ class Results:
             file = os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", **_TEXT)
         except OSError as error:
             raise click.UsageError(f"{self.path} cannot be written: {error.strerror}") from None
-        if self._is_csv:
-            file.write(_csv_line(COLUMNS))
-        file.writelines(line for line in self._lines() if self._said(line)[1] in SETTLED)
-        file.flush()
-        new.replace(self.path)
         self._file = file
+        with self._writing():
+            if self._is_csv:
+                file.write(_csv_line(COLUMNS))
+            file.writelines(line for line in self._lines() if self._said(line)[1] in SETTLED)
+            file.flush()
+            new.replace(self.path)
 
     def write(self, outcome: RowOutcome) -> None:
         """Add what became of a row; the system has it when this returns."""
@@ -69,18 +85,33 @@ class Results:
         if self._file is None:
             click.echo(line, nl=False)
         else:
-            self._file.write(line)
-            self._file.flush()
+            with self._writing():
+                self._file.write(line)
+                self._file.flush()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file. What could not be written was said when it was."""
         if self._file:
-            self._file.close()
+            with suppress(OSError):
+                self._file.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            said = f"{self.path} cannot be written: {error.strerror}"
+            raise click.UsageError(f"{said}; the journal knows every call, and the same command goes on") from None
 
     def _lines(self) -> Iterator[str]:
+        from engine.errors import unreadable
+
         if not self.is_standard_output and self.path.exists():
-            with self.path.open("r", **_TEXT) as file:
-                yield from file
+            try:
+                with self.path.open("r", **_TEXT) as file:
+                    yield from file
+            except OSError as error:
+                raise click.UsageError(f"{self.path} {unreadable(error)}; nothing was sent") from None
 
     def _said(self, line: str) -> tuple[str | None, str | None]:
         """The key and the outcome of a line; nothing of one that was not written to its end."""

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 import click
 
-from engine.cli.arguments import JsonSchema, data_from_cells, first_step, is_path
+from engine.cli.arguments import JsonSchema, data_from_cells, first_step, is_path, said_of_json
 
 LONGEST = 1 << 20  # bytes of a line
 _KINDS = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
@@ -55,7 +55,7 @@ def _objects(lines: Iterable[bytes]) -> Iterator[Line]:
             yield number, str(error)
             return
         except ValueError as error:
-            yield number, str(error).removeprefix("the body ")
+            yield number, said_of_json(error)
             continue
         yield number, value if isinstance(value, dict) else 'must be an object, as in {"amount": 500}'
 
@@ -119,4 +119,13 @@ def _whole(line: bytes, number: int) -> bytes:
 
 
 def _said(error: Exception) -> str:
-    return "is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+    if isinstance(error, UnicodeDecodeError):
+        return "is not UTF-8; save the file as UTF-8"
+    return next((said for part, said in _OF_CSV.items() if part in str(error)), str(error))
+
+
+_OF_CSV = {  # what the parser says, in terms of the file
+    "unexpected end of data": 'a cell begins with " here, and no " ends it',
+    "expected after": 'a cell goes on after the " that ends it; write "" for a " within it',
+    "new-line character": "lines end in a bare carriage return; end them in a line feed",
+}

@@ -42,7 +42,11 @@ _WORST = (
 @click.option("--run", "label", metavar="LABEL", default="", help="Send rows that were sent before as new ones.")
 @click.option("--concurrency", type=click.IntRange(1, 256), metavar="N", help="Calls under way at once.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Send only the first so many that are not done yet.")
-@click.option("--results", type=click.Path(dir_okay=False, path_type=Path), help="The file that tells of each row.")
+@click.option(
+    "--results",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file that tells of each row; - is the standard output.",
+)
 @click.option("--dry-run", is_flag=True, help="Check all rows and print the first request; send nothing.")
 @as_json
 @opening
@@ -81,9 +85,10 @@ def run(  # noqa: PLR0913, PLR0917 - click gives every option as an argument
     bulk = Bulk(engine, name, key=key, run=f"{label} " if label else "", concurrency=concurrency)
     schema = engine.catalog.request_type(name).schema.document
     with _opened(rows) as source:
-        kind, lines = read_rows(source, rows.name, schema, key)
+        kind, lines = read_rows(source, _shown(rows), schema, key)
         place = results or _beside(rows, label, kind)
         told = Results(place, kind_of(place) or kind, with_responses=not marks(schema))
+        told.demand_own(rows)
         for operation in told.settled():
             bulk.settle(operation)
         if faulty := _check(bulk, lines, rows, as_json=as_json):
@@ -112,6 +117,10 @@ def _opened(rows: Path) -> Iterator[BinaryIO]:
         yield source
 
 
+def _shown(rows: Path) -> str:
+    return "the standard input" if str(rows) == "-" else str(rows)
+
+
 def _beside(rows: Path, label: str, kind: str) -> Path:
     name = f"{rows.stem}.{label}" if label else rows.stem
     return Path("-") if str(rows) == "-" else rows.with_name(f"{name}.results.{kind}")
@@ -130,7 +139,7 @@ def _check(bulk: Bulk, lines: Iterator[Line], rows: Path, *, as_json: bool) -> i
         faulty += bool(problems)
         for pointer, message in problems:
             if not as_json:
-                said = f"{rows}:{line}: {f'{pointer}: ' if pointer else ''}{message}"
+                said = f"{_shown(rows)}:{line}: {f'{pointer}: ' if pointer else ''}{message}"
                 click.echo(tables.text(said), err=True)
             elif len(faults) < MOST_TOLD:
                 faults.append({"line": line, "pointer": pointer, "message": message})
