@@ -3,6 +3,7 @@
     opening     which folder, and which engine
     tables      what a terminal shows
     codes       exit codes
+    output      what is said when nobody can hear it
     arguments   key=value → data
     requests    a request as a person reads it, and as curl sends it
     stories     what a call sent, was answered and kept
@@ -33,14 +34,13 @@ Hides: how an error becomes one sentence and an exit code. Only click is importe
 from __future__ import annotations
 
 import os
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
 import click
 
-from engine.cli import codes, tables
+from engine.cli import codes, output, tables
 from engine.cli.console import console
 from engine.cli.demo import demo
 from engine.cli.docs import docs
@@ -88,6 +88,8 @@ class _Group(click.Group):
             except EngineError as error:
                 click.echo(f"{click.style('Error:', fg='red')} {tables.lines(_cleaned(str(error)))}", err=True)
                 ctx.exit(codes.code_of(error))
+            except OSError as error:
+                ctx.exit(output.has_ended(error))
             except KeyboardInterrupt:
                 click.echo("\nstopped", err=True)
                 ctx.exit(codes.STOPPED)
@@ -136,7 +138,5 @@ for _command in (*_FILES, *_CALLS, *_OPEN, *_REST):
 
 def main() -> None:
     """The entry point."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(getattr(stream, "errors", None), str) and hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character still shows the rest
+    output.demand_streams()
     group(prog_name="callsheet")

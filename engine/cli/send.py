@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.cli import codes, requests, stories, tables
+from engine.cli import codes, output, requests, stories, tables
 from engine.cli.arguments import data_file, data_from
 from engine.cli.opening import REQUEST_TYPE, Opening, as_json, opening, print_json
 from engine.curl import curl
@@ -53,6 +53,8 @@ def send(  # noqa: PLR0913, PLR0917 - click gives every option as an argument
     holds.
     """
     planned_only = dry_run or as_curl
+    if operation == "":
+        raise click.UsageError("--operation is empty, so nothing would keep a repeat from being sent; nothing was sent")
     engine = here.planner if planned_only else here.host
     type = engine.catalog.request_type(name)
     data = data_from(arguments, type.schema.document, data_file(file) if file else None)
@@ -84,19 +86,23 @@ def _carry_out(engine: Engine, name: str, data: dict[str, Any], operation: str |
     try:
         result = engine.send(name, data, operation=operation)
     except CallError as error:
-        _tell_failure(error, error.call, hide(getattr(error, "response", None)), as_json=as_json)
+        with output.about_what_is_done():
+            _tell_failure(error, error.call, hide(getattr(error, "response", None)), as_json=as_json)
         return codes.code_of(error)
     except (Conflict, StoreError) as error:
         if isinstance(error, StoreError) and not error.in_doubt:
             raise
         click.echo(f"Error: {error}; `callsheet calls` tells whether {name} was sent", err=True)
         return codes.UNKNOWN
-    if as_json:
-        call = result.call.as_dict() if result.call else None
-        records = [{"type": record.type, **record.as_dict()} for record in result.records]
-        print_json({"call": call, "response": hide(result.response), "records": records, "redirect": result.redirect})
-    else:
-        click.echo(_told(engine, name, data, result))
+    with output.about_what_is_done():
+        if as_json:
+            call = result.call.as_dict() if result.call else None
+            records = [{"type": record.type, **record.as_dict()} for record in result.records]
+            print_json(
+                {"call": call, "response": hide(result.response), "records": records, "redirect": result.redirect}
+            )
+        else:
+            click.echo(_told(engine, name, data, result))
     return 0
 
 
