@@ -143,7 +143,7 @@ def test_new_overwrites_nothing(tmp_path: Path) -> None:
     write(tmp_path, {"request_types/acme/_gateway.yml": "base_url: https://a.example", **_POST})
     result = run(tmp_path, "new", "acme/create_order", "--mapper")
     assert result.exit_code == 2
-    assert "response_mappers/acme/create_order.json.j2 is there already; nothing was written" in result.output
+    assert "response_mappers/acme/create_order.json.j2: there already; nothing was written" in result.output
     assert not (tmp_path / "tests").exists()
 
 

@@ -70,7 +70,7 @@ def test_serve_says_what_is_wrong_with_an_app(tmp_path: Path) -> None:
     write(tmp_path, {"request_types/.gitkeep": "", "app.py": "app = 5\n"})
     with command("serve", "--port", "0", cwd=tmp_path) as refused:
         said = refused.communicate()[1]
-    assert (refused.returncode, "app.py: Failed to find Flask application" in said) == (2, True)
+    assert (refused.returncode, "app.py makes no Flask app" in said) == (2, True)
     write(tmp_path, {"app.py": "from flask import Flask\napp = Flask('x')\n"})
     with command("serve", "--port", "0", cwd=tmp_path) as served:
         assert served.stderr is not None

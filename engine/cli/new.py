@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,15 +82,33 @@ def new(  # noqa: PLR0913, PLR0917 - click gives every option as an argument
     files = patterns.files(plan, new_gateway=gateway not in here.catalog.gateways)
     there = [path for path in files if (here.root / path).exists()]
     if there:
-        raise click.UsageError(f"{', '.join(there)} is there already; nothing was written")
-    for path, text in files.items():
-        head = _schema_line(here.root, path)
-        write_new(here.root / path, head + text)
-        click.echo(f"wrote  {path}")
+        raise click.UsageError(f"{', '.join(there)}: there already; nothing was written")
+    texts = {path: _schema_line(here.root, path) + text for path, text in files.items()}
+    _demand_good(here, texts)
+    try:
+        for path, text in texts.items():
+            write_new(here.root / path, text)
+    except OSError as error:
+        for path in texts:
+            with suppress(OSError):
+                (here.root / path).unlink()
+        raise click.UsageError(f"{error.filename} cannot be written: {error.strerror}; nothing was") from None
+    click.echo("\n".join(f"wrote  {path}" for path in texts))
     if event and not plan.webhook:
         said = f"request_types/{gateway}/_gateway.yml has no webhook: key yet, so no event of it is received"
         click.echo(f"{click.style('Warning:', fg='yellow')} {said}", err=True)
     click.echo(f"\nNext: edit them; `callsheet check`, then `callsheet send {name} --dry-run{patterns.example(plan)}`")
+
+
+def _demand_good(here: Opening, texts: Mapping[str, str]) -> None:
+    """Read the new files as if they were there. Raises DefinitionError where the options make them faulty."""
+    from engine.catalog import load
+    from engine.reloading import folders
+
+    with tempfile.TemporaryDirectory(prefix="callsheet-") as folder:
+        for path, text in texts.items():
+            write_new(Path(folder) / path, text)
+        load([Path(folder), *folders(here.root if here.is_host else None)])
 
 
 def _path(url: str) -> str:

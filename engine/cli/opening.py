@@ -121,21 +121,34 @@ def load_app(file: Path) -> Flask:
     """The Flask app in a file. Raises EngineError, and UsageError where there is none or the file does not run."""
     from flask.cli import NoAppException, ScriptInfo
 
-    from engine.errors import EngineError
+    from engine.errors import EngineError, unreadable
 
     try:
         app = ScriptInfo(app_import_path=str(file)).load_app()
     except NoAppException as error:
-        raise click.UsageError(f"{file}: {error.message}") from None
+        if isinstance(cause := error.__context__, ImportError) and "Traceback" in error.message:
+            raise click.UsageError(f"{file} does not run: {_told(cause)}") from None
+        raise click.UsageError(f"{file} makes no Flask app: call it app, as `callsheet init` does") from None
     except EngineError:
         raise
+    except SyntaxError as error:
+        place = ":".join(str(part) for part in (error.filename or file, error.lineno, error.offset) if part)
+        raise click.UsageError(f"{place}: {error.msg}") from None
+    except SystemExit as error:  # its code would be taken for one of ours
+        raise click.UsageError(f"{file} ends the process (exit code {error.code}) in place of making an app") from None
+    except OSError as error:
+        said = unreadable(error) if error.filename == str(file) else f"does not run: {_told(error)}"
+        raise click.UsageError(f"{file} {said}") from None
     except Exception as error:  # noqa: BLE001 - it is the host's own code
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        said = f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})"
-        raise click.UsageError(f"{file} does not run: {said}") from None
+        raise click.UsageError(f"{file} does not run: {_told(error)}") from None
     if "callsheet" not in app.extensions:
         click.echo(f"{click.style('Warning:', fg='yellow')} {file} has no Callsheet(app)", err=True)
     return app
+
+
+def _told(error: BaseException) -> str:
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})"
 
 
 def _shown(path: Path) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import getpass
+import re
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,7 +21,14 @@ if TYPE_CHECKING:
 
 BATCH = 50
 
-_REASON = click.option("--reason", required=True, help="Why; it is kept with your name.")
+
+def _said(_: click.Context, __: click.Parameter, value: str) -> str:
+    if not value.strip():
+        raise click.BadParameter("say why: it is kept, for whoever asks later")
+    return value
+
+
+_REASON = click.option("--reason", required=True, callback=_said, help="Why; it is kept with your name.")
 
 
 @click.command(short_help="Take up what was left open.")
@@ -54,7 +63,7 @@ def remap(here: Opening, id: str | None, everything: bool) -> None:
     from engine.errors import MappingError
 
     engine = here.host
-    failed = 0
+    failed = mapped = 0
     for call in [one(here, "call", id)] if id else list(_all(engine, "call", state="unmapped")):
         try:
             result = engine.recovery.remap(call, getpass.getuser(), "its file was mended")
@@ -62,8 +71,11 @@ def remap(here: Opening, id: str | None, everything: bool) -> None:
             failed += 1
             click.echo(f"{call.id}: {error}", err=True)
         else:
+            mapped += 1
             changed = ", ".join(sorted({record.type for record in result.records})) or "no record"
             click.echo(f"{call.id}: mapped, {changed} changed")
+    if everything and not failed and not mapped:
+        click.echo("every answer is mapped", err=True)
     if failed:
         raise MappingError(f"{failed} still cannot be mapped; mend the file and try again")
 
@@ -105,6 +117,8 @@ def replay(
     """Process the event ID again, or all of a type: after a file was added or mended, or an event was given up."""
     if (id is None) == (event_type is None and state is None and since is None):
         raise click.UsageError("name one event, or say --type, --state or --since")
+    if since is not None and not _begins_an_instant(since):
+        raise click.UsageError(f"--since {since} is no instant; write 2026-11-01 or 2026-11-01T08:30:00Z, in UTC")
     engine, who = here.host, getpass.getuser()
     if state:
         demand_state("event", state)
@@ -117,8 +131,19 @@ def replay(
     for now, number in sorted(Counter(event["state"] for event in ended).items()):
         said = f": {tables.text(ended[0]['message'])}" if id and ended[0]["message"] else ""
         click.echo(f"{number} {now}{said}")
+    if not meant:
+        click.echo("no such event", err=True)
     if len(chosen) < len(meant):
         click.echo(f"{len(meant) - len(chosen)} left alone: their bodies were purged")
+
+
+def _begins_an_instant(text: str) -> bool:
+    """Whether `text` can be compared with what the engine writes: 2026-11-01T08:30:00Z, or how it begins."""
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return bool(re.fullmatch(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?Z?)?", text))
 
 
 def _all(engine: Engine, type: str, **where: Any) -> Iterator[Record]:

@@ -49,6 +49,8 @@ def _serve(here: Opening, host: str, port: int, *, reload: bool, standing: Stand
         server = waitress.create_server(app, host=host, port=port, ident="callsheet")
     except OSError as error:
         raise click.UsageError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+    except ValueError:
+        raise click.UsageError(f"cannot listen on {host}:{port}: no such address on this machine") from None
     address = f"http://{f'[{host}]' if ':' in host else host}:{server.effective_port}"
     click.echo(f"serving {here.root} at {address} (Ctrl-C stops)")
     if "callsheet_console" in app.extensions:

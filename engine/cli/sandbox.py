@@ -109,7 +109,10 @@ def sandboxed(root: Path, near: int, *, reload: bool = False) -> Iterator[Standi
     if kept.live:
         raise click.UsageError("CALLSHEET_MODE is live: a sandbox is for test mode only")
     file = root / FILE
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.UsageError(f"{file.parent} cannot be made a folder: {error.strerror}") from None
     url = f"sqlite:///{file.resolve()}"
     poster = Poster()
     box = Sandbox(Material.read(root), store=SqlStore(url), deliverer=poster)
