@@ -23,7 +23,7 @@ def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
 
 
 def text_of(path: str) -> str:
-    """The text of a file without a byte order mark, with "\\n" at the ends of lines. Raises OSError and UnicodeDecodeError."""
+    """The text of a file, with "\\n" at the ends of lines and no mark before it. Raises OSError, UnicodeDecodeError."""
     with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a Path costs more than the reading
         text = file.read().decode("utf-8").removeprefix("\ufeff")
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
