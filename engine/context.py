@@ -14,8 +14,9 @@ from typing import Protocol
 
 from engine.catalog import Catalog
 from engine.dispatcher import Sender
+from engine.ids import new_id
 from engine.observing import Watch
-from engine.records import Change, Record, Scope, new_id
+from engine.records import Change, Record, Scope
 from engine.seals import Sealer
 from engine.settings import Settings
 from engine.store import Store

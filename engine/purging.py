@@ -17,7 +17,8 @@ from datetime import datetime, timedelta
 from engine import calls, inbox
 from engine.calls import instant
 from engine.core import Engine
-from engine.records import Record, first_id
+from engine.ids import first_id
+from engine.records import Record
 
 BATCH = 100  # rows of one commit
 

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import threading
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 from engine.comparison import fits, texts
 from engine.errors import Conflict, DataError, Problem, UnknownNameError
+from engine.ids import new_id
 from engine.schemas import Schema
 
 SCOPE = ("gateway", "account", "live")
@@ -350,33 +347,6 @@ def _key_text(type: str, name: str, inside: tuple[Any, ...], values: list[Any]) 
 @lru_cache(maxsize=1000)
 def _begun(type: str, name: str, inside: tuple[Any, ...]) -> str:
     return _json([type, name, *inside])[:-1]
-
-
-_LAST = [0, 0]
-_LAST_LOCK = threading.Lock()
-
-
-def new_id() -> str:
-    """A UUIDv7 (RFC 9562): milliseconds, then a counter within one, so ids of one process sort by age."""
-    with _LAST_LOCK:
-        now = time.time_ns() // 1_000_000
-        if now > _LAST[0]:
-            _LAST[:] = [now, int.from_bytes(os.urandom(2), "big") & 0x7FF]
-        else:
-            _LAST[1] += 1
-            if _LAST[1] > 0xFFF:
-                _LAST[:] = [_LAST[0] + 1, 0]
-        millis, counter = _LAST
-    tail = int.from_bytes(os.urandom(8), "big") & 0x3FFF_FFFF_FFFF_FFFF
-    number = millis << 80 | 0x7 << 76 | counter << 64 | 0b10 << 62 | tail
-    text = f"{number:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
-
-
-def first_id(moment: datetime) -> str:
-    """An id before all that were made at `moment` or later."""
-    digits = f"{int(moment.timestamp() * 1000):012x}"
-    return f"{digits[:8]}-{digits[8:]}"
 
 
 def iter_documents(text: str) -> Iterator[Any]:

@@ -19,8 +19,9 @@ from engine import calls
 from engine.calls import ANYWHERE, instant
 from engine.context import Context, Task
 from engine.errors import Conflict
+from engine.ids import first_id
 from engine.inbox import Inbox
-from engine.records import Change, Record, RecordType, first_id
+from engine.records import Change, Record, RecordType
 
 SLICE = 25  # events; few enough that another worker waits for no claim, and that a bar moves
 

@@ -21,6 +21,7 @@ import jinja2
 from jinja2 import nodes
 from jinja2.lexer import TokenStream
 from jinja2.parser import Parser
+from jinja2.runtime import Context
 
 from engine.confined import ABSENT, Absent, Environment, join
 from engine.errors import Fault
@@ -177,7 +178,7 @@ class Templates:
 
     @staticmethod
     def _result(compiled: jinja2.Template, names: Names) -> Any:
-        context = compiled.new_context({**compiled.globals, **names}, shared=True)
+        context = _context(compiled, names)
         deque(compiled.root_render_func(context), maxlen=0)
         return context.vars["result"]
 
@@ -233,11 +234,13 @@ class Templates:
         def render(names: Names) -> str:
             compiled = template()
             with _located(compiled, file):
-                return "".join(
-                    compiled.root_render_func(compiled.new_context({**compiled.globals, **names}, shared=True))
-                )
+                return "".join(compiled.root_render_func(_context(compiled, names)))
 
         return render
+
+
+def _context(compiled: jinja2.Template, names: Names) -> Context:
+    return compiled.new_context({**compiled.globals, **names}, shared=True)
 
 
 def _includes(tree: list[nodes.Node]) -> Iterator[nodes.Include]:

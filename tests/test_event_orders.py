@@ -21,7 +21,8 @@ from engine.context import Clock
 from engine.core import Engine
 from engine.dispatcher import Answer, Failure
 from engine.errors import RejectedError, UnknownOutcome
-from engine.records import Record, new_id
+from engine.ids import new_id
+from engine.records import Record
 from engine.reloading import Files
 from engine.request_types import Request
 from engine.signatures import SHIPPED, sign

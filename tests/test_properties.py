@@ -26,7 +26,8 @@ from engine.context import Clock
 from engine.core import Engine
 from engine.dispatcher import Answer
 from engine.errors import CallError, DataError
-from engine.records import Record, iter_documents, new_id
+from engine.ids import new_id
+from engine.records import Record, iter_documents
 from engine.reloading import Files
 from engine.request_types import Request
 from engine.store.memory import MemoryStore

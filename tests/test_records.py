@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from engine.comparison import fits, sortable, texts
 from engine.errors import Conflict, DataError, UnknownNameError
-from engine.records import Change, Record, RecordType, Scope, iter_documents, matches, new_id, outcomes, resulting
+from engine.ids import new_id
+from engine.records import Change, Record, RecordType, Scope, iter_documents, matches, outcomes, resulting
 
 HERE = Scope("stripe")
 TYPE = RecordType(

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from engine.cases import Case
-from engine.records import new_id
+from engine.ids import new_id
 from engine.request_types import Gateway
 from engine.sandbox.analogies import fresh_id, merged
 from engine.sandbox.places import at, place_in, put

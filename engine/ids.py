@@ -1,0 +1,37 @@
+"""Ids of records, calls and events: sorting by id is sorting by age.
+
+Hides: how an id holds its time (UUIDv7, RFC 9562), and that a millisecond is long.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from datetime import datetime
+
+_LAST = [0, 0]
+_LAST_LOCK = threading.Lock()
+
+
+def new_id() -> str:
+    """A UUIDv7 (RFC 9562): milliseconds, then a counter within one, so ids of one process sort by age."""
+    with _LAST_LOCK:
+        now = time.time_ns() // 1_000_000
+        if now > _LAST[0]:
+            _LAST[:] = [now, int.from_bytes(os.urandom(2), "big") & 0x7FF]
+        else:
+            _LAST[1] += 1
+            if _LAST[1] > 0xFFF:
+                _LAST[:] = [_LAST[0] + 1, 0]
+        millis, counter = _LAST
+    tail = int.from_bytes(os.urandom(8), "big") & 0x3FFF_FFFF_FFFF_FFFF
+    number = millis << 80 | 0x7 << 76 | counter << 64 | 0b10 << 62 | tail
+    text = f"{number:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def first_id(moment: datetime) -> str:
+    """An id before all that were made at `moment` or later."""
+    digits = f"{int(moment.timestamp() * 1000):012x}"
+    return f"{digits[:8]}-{digits[8:]}"
