@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import pytest
 from chaos.gateway import FAULTS, HOST, INDEXED, KEPT, SECRET, Asked, Bank, Door, Reply, by_seed
+from chaos.points import POINTS
 
 ROOT = Path(__file__).parents[1]
 
@@ -216,11 +217,28 @@ def run(module: str, *arguments: object, store: str = "sqlite", server: str | No
     return done.returncode, done.stdout
 
 
+def counted(table: str) -> dict[str, int]:
+    """The numbers of a table by what they count."""
+    return {line[:58].strip(): int(line[58:66]) for line in table.splitlines() if line[58:66].strip().isdigit()}
+
+
+SURVIVED = [
+    "freezes",
+    *(f"killed {point}" for point in POINTS),
+    *(f"fault: {fault}" for fault in FAULTS),
+    "answers replayed",
+    "calls settled by a look-up",
+    "calls that a worker came back to",
+]
+"""What must have happened, or a run shows nothing."""
+
+
 @pytest.mark.chaos
 @pytest.mark.timeout(480)
 def test_nothing_is_lost_and_nothing_done_twice_on_sqlite() -> None:
     code, table = run("tests.chaos", "--kills", 250)
     assert code == 0, table
+    assert [what for what in SURVIVED if not counted(table).get(what)] == []
 
 
 @pytest.mark.chaos
@@ -228,16 +246,16 @@ def test_nothing_is_lost_and_nothing_done_twice_on_sqlite() -> None:
 def test_nothing_is_lost_and_nothing_done_twice_on_postgresql(postgres_url: str) -> None:
     code, table = run("tests.chaos", "--kills", 250, store="postgresql", server=postgres_url)
     assert code == 0, table
+    assert [what for what in SURVIVED if not counted(table).get(what)] == []
 
 
 @pytest.mark.chaos
 def test_a_sender_without_a_journal_is_caught() -> None:
     """The same deaths and the same bank: who sends first and writes down later charges twice and forgets."""
     code, table = run("tests.chaos", "--kills", 20, "--sender", "careless")
-    wrong = {line[:58].strip(): int(line[58:66]) for line in table.splitlines() if line[58:66].strip().isdigit()}
     assert code == 1
-    assert wrong["orders carried out more than once"] > 0
-    assert wrong["done, and no record of it"] > 0
+    assert counted(table)["orders carried out more than once"] > 0
+    assert counted(table)["done, and no record of it"] > 0
 
 
 @pytest.mark.chaos

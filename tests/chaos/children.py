@@ -45,7 +45,7 @@ def _attempt(engine: Engine, order: Order) -> tuple[str, str | None]:
     except RejectedError:
         return "declined", None
     except TransportError as error:
-        return "not done", error.call["sent_at"] if error.call else None
+        return "not done", error.call.get("sent_at") if error.call else None
     except CallError as error:
         by_hand = error.call is not None and error.call.get("resolution") == "succeeded"
         return ("by hand", None) if by_hand else ("unknown", None)
