@@ -11,13 +11,13 @@ import contextlib
 import hashlib
 import marshal
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from engine.errors import Fault
-from engine.yaml_files import Mark, YamlFile, parse
+from engine.yaml_files import Marks, Places, YamlFile, read
 
 
 class KnownFiles:
@@ -33,13 +33,12 @@ class KnownFiles:
         """As `yaml_files.parse`; `key` is the digest of name and text."""
         kept = self._before_files.get(key)
         if kept is None:
-            file = parse(text, name)
-            places = marshal.dumps({pointer: tuple(mark[1:]) for pointer, mark in file.marks.items()})
-            self._files[key] = (file.value, places)
-            return file
+            value, places = read(text, name)
+            self._files[key] = (value, marshal.dumps(places))
+            return YamlFile(name, value, Marks(name, places))
         self._files[key] = kept
-        value, places = kept
-        return YamlFile(name, value, _Marks(name, places))
+        value, packed = kept
+        return YamlFile(name, value, _Packed(name, packed))
 
     def faults(self, key: str, find: Callable[[], Iterable[Fault]]) -> list[Fault]:
         """What `find` finds; not asked where it found nothing in an earlier start. `key` tells all that it looks at."""
@@ -63,25 +62,16 @@ class KnownFiles:
                 new.unlink()
 
 
-class _Marks(Mapping[str, Mark]):
-    """The marks of a file. Hardly any is looked at while nothing is wrong, so they are unpacked when one is."""
+class _Packed(Marks):
+    """The marks of a file that is known, unpacked when one is looked at."""
 
     def __init__(self, file: str, packed: bytes) -> None:
-        self._file, self._packed = file, packed
+        self.file, self._packed = file, packed
 
     @cached_property
-    def _places(self) -> Mapping[str, tuple[Any, ...]]:
-        places: Mapping[str, tuple[Any, ...]] = marshal.loads(self._packed)  # noqa: S302 - as below
+    def places(self) -> Places:  # type: ignore[override]
+        places: Places = marshal.loads(self._packed)  # noqa: S302 - as below
         return places
-
-    def __getitem__(self, pointer: str) -> Mark:
-        return Mark(self._file, *self._places[pointer])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
-
-    def __len__(self) -> int:
-        return len(self._places)
 
 
 def digest(*texts: str) -> str:

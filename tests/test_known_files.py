@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from hosts import SHOP, write
 
-from engine import known_files, yaml_files
+from engine import known_files
 from engine.catalog import Catalog, load
 from engine.errors import DefinitionError
 from engine.known_files import KnownFiles, digest
@@ -28,10 +29,10 @@ def root(tmp_path: Path) -> Path:
 def test_a_second_start_parses_and_checks_nothing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = _load(root)
 
-    def parse(text: str, name: str) -> yaml_files.YamlFile:
+    def parse(text: str, name: str) -> NoReturn:
         raise AssertionError(f"{name} is read again: {text}")
 
-    monkeypatch.setattr(known_files, "parse", parse)
+    monkeypatch.setattr(known_files, "read", parse)
     monkeypatch.setattr("engine.catalog.check_changes", parse)
     second = _load(root)
     assert second.request_types.keys() == first.request_types.keys()

@@ -8,7 +8,7 @@ refused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -32,6 +32,26 @@ class Mark(NamedTuple):
     folded: bool = False
 
 
+Places = dict[str, tuple[Any, ...]]
+"""By JSON pointer, a mark without its file."""
+
+
+class Marks(Mapping[str, Mark]):
+    """The mark of every JSON pointer in `file`. Few are looked at, so each is made of its place when it is."""
+
+    def __init__(self, file: str, places: Places) -> None:
+        self.file, self.places = file, places
+
+    def __getitem__(self, pointer: str) -> Mark:
+        return Mark(self.file, *self.places[pointer])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.places)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+
 @dataclass(frozen=True, slots=True)
 class YamlFile:
     """A parsed file: `name` for messages, its `value`, and a mark for every JSON pointer in it."""
@@ -50,6 +70,12 @@ class YamlFile:
 
 def parse(text: str, name: str) -> YamlFile:
     """Parse `text`. Raises DefinitionError with one fault, at the place where the file goes wrong."""
+    value, places = read(text, name)
+    return YamlFile(name, value, Marks(name, places))
+
+
+def read(text: str, name: str) -> tuple[Any, Places]:
+    """As `parse`, in parts that can be kept."""
     from engine.yaml_files.reading import read
 
     return read(text, name)

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from engine.errors import DefinitionError, Fault
-from engine.yaml_files import MAX_DEPTH, Mark, YamlFile
+from engine.yaml_files import MAX_DEPTH, Places
 
 MAX_BYTES = 64 * 1024
 
@@ -23,13 +23,13 @@ _QUOTES, _BLOCKS = frozenset({"'", '"'}), frozenset({"|", ">"})
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 
 
-def read(text: str, name: str) -> YamlFile:
-    """As `parse` says. Raises DefinitionError with one fault, at the place where the file goes wrong."""
+def read(text: str, name: str) -> tuple[Any, Places]:
+    """As `engine.yaml_files.read`. Raises DefinitionError with one fault, at the place where the file goes wrong."""
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         raise _refused(name, None, f"the file is larger than {MAX_BYTES // 1024} KiB; split it")
     try:
         reader = _Reader(name, iter(_Loader(text).get_event, None), text.split("\n"))
-        return YamlFile(name, reader.document(), reader.marks)
+        return reader.document(), reader.places
     except yaml.MarkedYAMLError as error:
         # A newer libyaml looks far ahead of what it tells, and has a limit of its own.
         too_deep = "nesting depth" in (error.problem or "")
@@ -51,7 +51,7 @@ class _Reader:
     """Builds the value from the parser's events; a recursion no deeper than MAX_DEPTH."""
 
     def __init__(self, name: str, events: Iterator[Any], lines: list[str]) -> None:
-        self.name, self.marks = name, dict[str, Mark]()
+        self.name, self.places = name, dict[str, tuple[Any, ...]]()
         self._events, self._lines = events, lines
 
     def document(self) -> Any:
@@ -73,21 +73,22 @@ class _Reader:
             raise _refused(self.name, event.start_mark, f"the alias *{event.anchor} is refused; write the value again")
         if event.tag is not None:
             raise _refused(self.name, event.start_mark, f"the tag {event.tag} is refused; remove it")
-        self.marks[pointer] = self._mark(event, key or event.start_mark)
+        self.places[pointer] = self._place(event, key or event.start_mark)
         if kind is yaml.ScalarEvent:
             return _scalar(event)
         if kind is yaml.SequenceStartEvent:
             return self._sequence(pointer, depth)
         return self._mapping(pointer, depth)
 
-    def _mark(self, event: Any, place: Any) -> Mark:
+    def _place(self, event: Any, key: Any) -> tuple[Any, ...]:
+        """A mark without the name of its file."""
         start, style = event.start_mark, getattr(event, "style", None)
         line, column = start.line + 1, start.column + (2 if style in _QUOTES else 1)
         if style not in _BLOCKS:
-            return Mark(self.name, place.line + 1, place.column + 1, line, column)
+            return key.line + 1, key.column + 1, line, column
         indents = (len(text) - len(text.lstrip(" ")) for text in self._lines[line:] if text.strip())
         indent = next(indents, 0)
-        return Mark(self.name, place.line + 1, place.column + 1, line + 1, indent + 1, indent, folded=style == ">")
+        return key.line + 1, key.column + 1, line + 1, indent + 1, indent, style == ">"
 
     def _sequence(self, pointer: str, depth: int) -> list[Any]:
         items: list[Any] = []
