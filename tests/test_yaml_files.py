@@ -79,7 +79,7 @@ REFUSED = {
     "a: b: c\n": (1, 5, "not YAML"),
     "\ta: 1\n": (1, 1, "not YAML"),
     "a: 1\n---\nb: 2\n": (2, 1, "a file holds one document; remove the second"),
-    "a: \x07\n": (1, 1, "not YAML"),
+    "a: \x07\n": (1, 4, "not YAML: holds the character '\\x07'; remove it"),
 }
 
 
