@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +101,26 @@ def test_an_output_that_nobody_can_read(script: str, code: int, shop: Path, gate
     ended = shell(script, shop, gateway)
     assert (ended.returncode, "Traceback" in ended.stderr) == (code, False), ended.stderr
     assert len(gateway.requests) == (script.startswith("callsheet send") and "--data" not in script)
+
+
+def test_a_call_that_is_stopped(shop: Path, gateway: Gateway) -> None:
+    """Ctrl-C while it is under way: nobody knows yet, and the exit code says so."""
+    reached, over = threading.Event(), threading.Event()
+
+    def slow(*_: str) -> tuple[int, dict[str, str]]:
+        reached.set()
+        over.wait(20)
+        return 200, {"id": "p1"}
+
+    gateway.answer = slow
+    with command("send", "shop/pay", "amount=5", cwd=shop, CALLSHEET_SHOP_BASE_URL=gateway.url) as running:
+        assert reached.wait(20)
+        running.send_signal(signal.SIGINT)
+        said = running.communicate()[1]
+        over.set()
+    assert (running.returncode, "Traceback" in said) == (3, False)
+    assert "stopped; shop/pay was PERHAPS carried out: `callsheet calls` tells" in said
+    assert '"state": "sending"' in run(shop, "calls", "--json").output
 
 
 def test_results_on_a_full_disk(shop: Path, gateway: Gateway) -> None:

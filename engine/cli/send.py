@@ -80,7 +80,7 @@ def send(  # noqa: PLR0913, PLR0917 - click gives every option as an argument
 
 def _carry_out(engine: Engine, name: str, data: dict[str, Any], operation: str | None, *, as_json: bool) -> int:
     """Send; print; return the exit code."""
-    from engine.errors import CallError, Conflict, StoreError
+    from engine.errors import CallError, Conflict, EngineError, StoreError
 
     hide = _hiding(engine.catalog.request_type(name), data)
     try:
@@ -89,10 +89,20 @@ def _carry_out(engine: Engine, name: str, data: dict[str, Any], operation: str |
         with output.about_what_is_done():
             _tell_failure(error, error.call, hide(getattr(error, "response", None)), as_json=as_json)
         return codes.code_of(error)
-    except (Conflict, StoreError) as error:
-        if isinstance(error, StoreError) and not error.in_doubt:
+    except EngineError as error:
+        in_doubt = error.in_doubt if isinstance(error, StoreError) else isinstance(error, Conflict)
+        said = str(error)
+        if in_doubt:
+            said = f"{said}; `callsheet calls` tells whether {name} was sent"
+        elif f"{name} was not sent" not in said:
+            said = f"{name} was not sent: {said}"
+        _tell_refusal(error, said, as_json=as_json)
+        return codes.UNKNOWN if in_doubt else codes.WRONG
+    except KeyboardInterrupt:
+        if not engine.catalog.request_type(name).journaled:
             raise
-        click.echo(f"Error: {error}; `callsheet calls` tells whether {name} was sent", err=True)
+        said = f"stopped; {name} was PERHAPS carried out: `callsheet calls` tells, `callsheet recover` finds out"
+        click.echo(f"\n{said}", err=True)
         return codes.UNKNOWN
     with output.about_what_is_done():
         if as_json:
@@ -130,6 +140,16 @@ def _told(engine: Engine, name: str, data: dict[str, Any], result: Result) -> st
         ("call", f"{call.id}  {tables.state(call['state'])}" if call else ""),
     ]
     return tables.facts(pairs)
+
+
+def _tell_refusal(error: EngineError, said: str, *, as_json: bool) -> None:
+    from engine.settings import cleaned
+
+    shown = cleaned(said)
+    if as_json:
+        print_json({"error": error.__class__.__name__, "message": shown, "call": None, "response": None})
+    else:
+        click.echo(f"{click.style('Error:', fg='red')} {tables.lines(shown)}", err=True)
 
 
 def _tell_failure(error: EngineError, call: Record | None, response: Any, *, as_json: bool) -> None:
