@@ -7,6 +7,7 @@ import json
 import re
 import textwrap
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,11 @@ from store_contract import StoreContract
 import engine.errors
 from engine.catalog import Catalog, load, shipped
 from engine.cli import group
+from engine.core import Engine
 from engine.forms import options
+from engine.sandbox import Material, Sandbox
 from engine.store import Store
+from engine.store.memory import MemoryStore
 
 README = (shipped() / "README.md").read_text("utf-8")
 CODE = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
@@ -114,10 +118,29 @@ class TestStoreOfTheReadme(StoreContract):
         return store
 
 
-def test_the_example_request_type_is_good(tmp_path: Path) -> None:
-    """The file that the README drops in loads as it stands."""
+@pytest.fixture
+def endpoint(tmp_path: Path) -> Path:
+    """A host of the file that the README drops in."""
     block = next(block for block in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL) if "create_product" in block)
-    path = tmp_path / "request_types/stripe/create_product.yml"
+    path = tmp_path / "myshop/request_types/stripe/create_product.yml"
     path.parent.mkdir(parents=True)
     path.write_text(block, "utf-8")
-    assert load([tmp_path, shipped()]).request_types["stripe/create_product"].summary
+    return tmp_path / "myshop"
+
+
+def test_the_example_request_type_is_good(endpoint: Path) -> None:
+    """It loads as it stands."""
+    assert load([endpoint, shipped()]).request_types["stripe/create_product"].summary
+
+
+def test_the_first_calls_are_carried_out(endpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the README sends at its beginning, to a sandbox: it says what comes of it."""
+    box = Sandbox(Material.read(endpoint))
+    given: dict[str, Any] = {"store": MemoryStore(), "dispatcher": box, "environment": box.secrets}
+    monkeypatch.setattr("engine.Engine", partial(Engine, **given))
+    monkeypatch.chdir(endpoint.parent)
+    names: dict[str, Any] = {}
+    exec(CODE[0], names)
+    assert names["result"].records[0]["state"] == "paid"
+    assert names["engine"].find("payment", external_id="order-17") == list(names["result"].records)
+    assert len(names["engine"].find("call", operation="tea")) == 1
