@@ -31,7 +31,8 @@ from engine.context import Clock
 from engine.core import Engine
 from engine.dispatcher import Answer, Failure
 from engine.errors import EngineError
-from engine.records import Change, Record, new_id
+from engine.ids import new_id
+from engine.records import Change, Record
 from engine.request_types import Request
 from engine.signatures import SHIPPED, sign
 from engine.store.memory import MemoryStore
