@@ -109,14 +109,15 @@ def test_a_queued_call_that_was_given_up(tmp_path: Path) -> None:
 
 
 def test_overdue_work(tmp_path: Path) -> None:
-    """A queued call, an event and a call of a dead process that nobody takes up."""
+    """A queued call, an event, a replay and a call of a dead process that nobody takes up."""
     shop = well(tmp_path)
     shop.engine.send_later("shop/pay", {"amount": 5})
     shop.engine._inbox.receive("shop", *signed(shop))
+    shop.engine.replays.begin({"state": "received"}, None, "ann", "try again")
     shop.store.apply([shop.engine.plan("shop/pay", {"amount": 6}).born("sending", shop.hours.now)])
     assert found(shop) == {}
     shop.hours.pass_by(400)
-    assert found(shop)["problem", "worker"].said.startswith("3 things are overdue")
+    assert found(shop)["problem", "worker"].said.startswith("4 things are overdue")
 
 
 def signed(shop: Host) -> tuple[dict[str, str], bytes]:
@@ -262,6 +263,7 @@ def told(root: Path, *options: str, gateway: Gateway | None = None, **environmen
     """What `callsheet doctor --json` says of a folder."""
     result = run(root, "doctor", "--json", *options, gateway=gateway, CALLSHEET_SECRET_KEY=FORM_KEY, **environment)
     findings: list[dict[str, str]] = json.loads(result.stdout)
+    assert all(one["remedy"] for one in findings if one["level"] != "ok")
     assert result.exit_code == int(any(one["level"] == "problem" for one in findings))
     return findings
 

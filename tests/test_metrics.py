@@ -139,6 +139,7 @@ def test_what_happened_is_counted(site: Site) -> None:
         ("overdue", "call"): 0,
         ("overdue", "event"): 0,
         ("overdue", "reaction"): 0,
+        ("overdue", "replay"): 0,
     }
     assert 'callsheet_exchange_seconds_bucket{gateway="shop",le="25.0",request_type="shop/pay"} 6.0' in site.scrape()
 

@@ -80,7 +80,8 @@ def _endpoints(engine: Engine, gateway: str) -> Iterator[Finding]:
     try:
         found = [(one, known) for one, known in endpoints.endpoints(engine, gateway) if _is_ours(one)]
     except EngineError as error:
-        yield Finding("warning", "webhooks", f"could not be asked for its endpoints: {error}", gateway)
+        said = f"could not be asked for its endpoints: {error}"
+        yield Finding("warning", "webhooks", said, gateway, "see that its key may list them, then callsheet doctor")
         return
     if not any(known for _, known in found):
         said = "sends no events here: it has no endpoint of this host"

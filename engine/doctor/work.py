@@ -76,6 +76,7 @@ def overdue(engine: Engine) -> dict[str, list[Record]]:
     return {
         "call": [*waiting, *_some(engine, "call", state="sending", lease=before)][:MANY],
         "event": _some(engine, "event", state=["received", "failed"], due=before),
+        "replay": _some(engine, "replay", state="running", due=before),
         "reaction": _some(engine, "reaction", state="pending", due=before),
     }
 
