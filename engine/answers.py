@@ -81,7 +81,12 @@ def _read(type: RequestType, answer: Answer) -> Verdict:
     if _is_busy(status):
         return _busy(status, refusal, response)
     if said.get("mismatch") is True:
-        return Verdict("unknown", "key_mismatch", f"the key was used with another body before: {refusal}", response)
+        return Verdict(
+            "unknown",
+            "key_mismatch",
+            f"the key was used with another body before, so see what that did: {refusal}",
+            response,
+        )
     if refusal and not 300 <= status < 400:
         return Verdict("declined", f"http_{status}", refusal, response)
     return _success(type, status, response)

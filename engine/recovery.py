@@ -87,10 +87,11 @@ class Recovery:
         if found:
             return self._settling.settle(call, type, self._taken_for_answer(type, call, found[0], "looked_up", asked))
         agreeing = (call.get("looked_up") or 0) + 1
-        if agreeing >= LOOK_UPS and has_settled(call, self._with.clock.now()):
+        alien = calls.key_is_anothers(call.get("attempts") or [])
+        counts = has_settled(call, self._with.clock.now()) and not alien
+        if agreeing >= LOOK_UPS and counts:
             self._not_done(call, agreeing, f"{type.lookup} did not find it, {agreeing} times in a row")
             return None
-        counts = has_settled(call, self._with.clock.now())
         self._open(call, type, f"{type.lookup} did not find it yet", looked_up=agreeing if counts else 0)
         return None
 

@@ -271,7 +271,8 @@ class Settling:
         state: str = verdict.outcome
         due = None
         if state == "unknown":
-            due = comes_back(type, call, now)
+            alien = calls.key_is_anothers(facts.get("attempts") or call.get("attempts") or [])
+            due = None if alien else comes_back(type, call, now)
         elif call.get("queued") and (verdict.kind in HELD_BACK or (verdict.repeat and tries <= len(LATER))):
             state, due = "prepared", now + timedelta(seconds=LATER[min(tries, len(LATER)) - 1])
         end = calls.moved(call, **{**facts, "state": state, "tries": tries, "due": instant(due) if due else None})

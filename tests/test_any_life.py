@@ -11,6 +11,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from copy import deepcopy
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -176,7 +177,12 @@ class Host(RuleBasedStateMachine):
     @rule(kind=KINDS, later=st.booleans(), wrong=faults, death=deaths)
     def order(self, kind: str, later: bool, wrong: list[str | None], death: str | None) -> None:
         """Somebody orders something."""
-        number = len(self.orders)
+        self.ordered(kind, len(self.orders), later=later, wrong=wrong, death=death)
+
+    def ordered(
+        self, kind: str, number: int, *, later: bool = False, wrong: Sequence[str | None] = (), death: str | None = None
+    ) -> None:
+        """Order what was not ordered yet."""
         data: dict[str, Any] = {"amount": 2 * number + 100, "currency": "usd", "order": f"order-{number}"}
         if kind == "cash":
             self.orders[number] = Order(number, "cash", data, later)
@@ -320,3 +326,31 @@ def test_any_life(tmp_path: Path) -> None:
     drawn = {(before, after) for before, states in NEXT.items() for after in states}
     assert walked <= drawn
     assert {after for _, after in walked} >= {"sending", "succeeded", "declined", "not_done", "unknown", "prepared"}
+
+
+def test_after_an_older_backup_nothing_is_charged_again(tmp_path: Path) -> None:
+    """The journal forgot an order, the bank did not: its key is the same, so it is refused, and a person is asked.
+
+    Nothing concludes that nothing was done, however long it is looked for; who looks into the bank's books says so.
+    """
+    shutil.copytree(FILES, tmp_path, dirs_exist_ok=True)
+    Host.files = OnlyHere(write(tmp_path, WITH_EVENTS))
+    host = Host()
+    host.process().find("call")
+    host.ordered("charge", 0)
+    backup = deepcopy((host.store._records, host.store._keys))
+    host.ordered("charge", 1)
+    assert host.told == {0: "succeeded", 1: "succeeded"}
+    host.store._records, host.store._keys = backup
+    host.told.clear()
+    for number in (0, 1):
+        host.ask(number, host.process())
+    assert host.told == {0: "succeeded", 1: "unknown"}
+    for _ in range(5):
+        host.now += 25 * 3600
+        assert host.process().run_due(50) == 0
+        (call,) = host.store.find("call", where={"state": "unknown"})
+        host.process().recovery.look_up(CALL.complete(call), "ann", "to see")
+        host.ask(1, host.process())
+    assert host.told[1] == "unknown"
+    assert [effect["order"] for effect in host.bank.effects] == ["order-0", "order-1"]
