@@ -170,7 +170,7 @@ def test_every_page_can_be_used_by_everybody(console: ConsoleHost, visit: Begin,
         console.pay([5, 500, DECLINED][number % 3], note=f"order {number}")
     lost, strange, good = console.pay(LOST), console.pay(STRANGE), console.pay(700, note="tea & cake")
     queued = console.engine.send_later("shop/pay", {"amount": 5}, due=datetime.now(UTC) + timedelta(days=1))
-    console.engine.send("stripe/create_customer", {"email": "ada@example.com", "source": "tok_visa"})
+    ada = console.engine.send("stripe/create_customer", {"email": "ada@example.com", "source": "tok_visa"}).response
     console.engine.send("stripe/create_payment", {"amount": 500, "currency": "usd", "source": "tok_visa"})
     kinds = ("payment.noted", "payment.other", "payment.refunded")
     events = [console.receive(number, type=kinds[number % 3]) for number in range(9)]
@@ -183,6 +183,11 @@ def test_every_page_can_be_used_by_everybody(console: ConsoleHost, visit: Begin,
     base = f"{address}/callsheet/console"
     outside = visit().open(f"{base}/sign-in")
     look(outside, "console-sign-in")
+    outside.get_by_label("Name").fill("ann")
+    outside.get_by_label("Password").fill("a guess")
+    outside.get_by_role("button", name="Sign in").click()
+    expect(outside.get_by_role("alert")).to_be_visible()
+    look(outside, "console-sign-in-refused")
     page = enter(visit, address)
     page.wait_for_load_state("networkidle")
     look(page, "console-overview")
@@ -205,6 +210,7 @@ def test_every_page_can_be_used_by_everybody(console: ConsoleHost, visit: Begin,
         "try": "/types/stripe/create_payment/try",
         "webhooks": "/webhooks",
         "search": "/search?q=nothing-like-it",
+        "search-found": f"/search?q={ada['id']}",
         "charts": "/charts",
         "failed": "/calls/none",
     }.items():
@@ -216,3 +222,8 @@ def test_every_page_can_be_used_by_everybody(console: ConsoleHost, visit: Begin,
     page.get_by_role("button", name="Send", exact=True).click()
     expect(page.get_by_role("alert")).to_contain_text("A card number does not belong here")
     look(page, "console-try-refused")
+    page.goto(f"{base}/types/shop/read/try")
+    page.get_by_role("textbox", name="id").fill("p1")
+    page.get_by_role("button", name="Send", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("shop/read")
+    look(page, "console-tried")

@@ -11,6 +11,9 @@ from flask import Flask
 from playwright.sync_api import Locator, Page, expect
 from shop_host import ShopHost, shop_host
 
+from engine.store.memory import MemoryStore
+from engine.web import Callsheet
+
 from .visits import Visit, look
 
 Begin = Callable[..., Visit]
@@ -35,6 +38,25 @@ def said(page: Page, text: str) -> None:
 def ledger(page: Page) -> Locator:
     """What the page's list has, newest first."""
     return page.locator(".ledger li")
+
+
+# Before anything is bought --------------------------------------------------------------------------------------------
+
+
+def test_a_developer_finds_the_shop(shop: ShopHost, visit: Begin) -> None:
+    page = visit().open(shop.address.removesuffix("/shop") + "/")
+    look(page, "overview")
+    page.get_by_role("link", name="The example shop").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Try it: four stories")
+
+
+def test_a_shop_without_keys_says_what_it_needs(tmp_path: Path, visit: Begin, serve: Callable[[Flask], str]) -> None:
+    app = Flask("shop", root_path=str(tmp_path))
+    app.debug = True
+    Callsheet(app, worker=False, store=MemoryStore(), environment={"CALLSHEET_SECRET_KEY": "x" * 32})
+    page = visit().open(f"{serve(app)}/callsheet/shop/charge")
+    expect(page.get_by_role("alert")).to_contain_text("STRIPE_PUBLISHABLE_KEY: is not set")
+    look(page, "shop-unable")
 
 
 # Charge ---------------------------------------------------------------------------------------------------------------
