@@ -50,7 +50,7 @@
       const known = [...frame.querySelectorAll("input")];
       const chosen = known.find((input) => input.value === kept) ?? known[0];
       chosen.checked = true;
-      chosen.closest("details")?.setAttribute("open", "");
+      chosen.closest(".callsheet-card-frame details")?.setAttribute("open", ""); // its group, not the form around
       frame.addEventListener("change", () => this.listeners.forEach((listen) => listen({})));
     }
 
