@@ -16,10 +16,24 @@ from statistics import median
 
 
 @dataclass(frozen=True)
+class Unit:
+    """What is counted, how a number of it is said, and whether more of it is better."""
+
+    name: str
+    said: Callable[[float], str]
+    more_is_better: bool = False
+
+
+SECONDS = Unit("seconds", lambda value: f"{value * 1e6:.0f} µs" if value < 0.01 else f"{value * 1e3:.0f} ms")
+RATE = Unit("a second", lambda value: f"{value:,.0f}/s", more_is_better=True)
+MEGABYTES = Unit("MB", lambda value: f"{value:.1f} MB")
+
+
+@dataclass(frozen=True)
 class Contestant:
     """One way to do the work: `run` does it once, `calls` times a round.
 
-    What counts is the time it takes, or the seconds it returns where it has measured something itself.
+    What counts is the time it takes, or the number it returns where it has measured something itself.
     """
 
     run: Callable[[], object]
@@ -28,12 +42,13 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. `goal` is the most that may come out: a ratio, or seconds where there is no `peer`."""
+    """One line of the table. `goal` is the worst that may come out: a ratio, or so many `unit` without a `peer`."""
 
     work: str
     ours: str
     peer: str | None = None
     goal: float | None = None
+    unit: Unit = SECONDS
 
 
 @dataclass(frozen=True)
@@ -48,18 +63,20 @@ class Contest:
 
 @dataclass(frozen=True)
 class Measured:
-    """What came out for a row; times in seconds."""
+    """What came out for a row, in its unit."""
 
     row: Row
-    seconds: float
-    peer_seconds: float | None
+    ours: float
+    theirs: float | None
     ratio: float | None
 
     @property
     def reached(self) -> bool | None:
         """Whether the goal was reached; None where there is none."""
-        value = self.seconds if self.ratio is None else self.ratio
-        return None if self.row.goal is None else value <= self.row.goal
+        goal, value = self.row.goal, self.ours if self.ratio is None else self.ratio
+        if goal is None:
+            return None
+        return value >= goal if self.row.unit.more_is_better else value <= goal
 
 
 Preparation = Callable[[], AbstractContextManager[Contest]]
@@ -70,15 +87,15 @@ def measured(contest: Contest, rounds: int) -> list[Measured]:
     names = list(contest.contestants)
     for name in names:
         _round(contest.contestants[name])  # the first calls open connections and compile what is used
-    times: dict[str, list[float]] = {name: [] for name in names}
+    values: dict[str, list[float]] = {name: [] for name in names}
     for number in range(min(rounds, contest.most)):
         for name in names if number % 2 else reversed(names):
-            times[name].append(_round(contest.contestants[name]))
-    return [_row(row, times) for row in contest.rows]
+            values[name].append(_round(contest.contestants[name]))
+    return [_row(row, values) for row in contest.rows]
 
 
 def _round(contestant: Contestant) -> float:
-    """The median time of one call, in seconds."""
+    """The median of its calls: the seconds they took, or what they returned."""
     gc.collect()  # nobody pays for what another left behind
     run, clock, taken = contestant.run, time.perf_counter, []
     for _ in range(contestant.calls):
@@ -88,10 +105,10 @@ def _round(contestant: Contestant) -> float:
     return median(taken)
 
 
-def _row(row: Row, times: Mapping[str, list[float]]) -> Measured:
-    ours = times[row.ours]
+def _row(row: Row, values: Mapping[str, list[float]]) -> Measured:
+    ours = values[row.ours]
     if row.peer is None:
         return Measured(row, median(ours), None, None)
-    theirs = times[row.peer]
+    theirs = values[row.peer]
     ratio = median(mine / other for mine, other in zip(ours, theirs, strict=True))
     return Measured(row, median(ours), median(theirs), ratio)

@@ -17,15 +17,19 @@ import stripe
 from engine import Engine
 from engine.store import Store
 from engine.store.memory import MemoryStore
+from engine.store.opening import open_store
 from engine.store.sql import SqlStore
 from engine.store.sqlite import driver, journal_for
 
+from .airbyte import airbyte_sending
+from .apart import apart
 from .contests import Contest, Contestant, Row
 from .gateway import gateway
 from .payment import CALL_ID, DATA, KEY, NAME, SECRET, flat, parameters
 
 HTTPX, STRIPE = "bare httpx.Client", "stripe-python's bare call"
 MEMORY, DURABLE, FAST = "engine, memory", "engine, SQLite", "engine, pysqlite3"
+AIRBYTE = "airbyte-cdk's requester"
 COMMITS, FAST_COMMITS = "two bare commits, sqlite3", "two bare commits, pysqlite3"
 
 ROWS = [
@@ -36,19 +40,26 @@ ROWS = [
     Row("the two commits of it alone", COMMITS, STRIPE),
     Row("send, durable, with the extra `fast`", FAST, STRIPE, 0.80),
     Row("the two commits of it alone", FAST_COMMITS, STRIPE),
+    Row("send, durable, with the extra `fast`", FAST, AIRBYTE, 0.65),
 ]
 
 
 @contextmanager
 def sending() -> Iterator[Contest]:
     """The contest, and the server it needs."""
-    with gateway() as origin, TemporaryDirectory() as folder, httpx.Client(base_url=f"{origin}/v1") as client:
+    with (
+        gateway() as origin,
+        TemporaryDirectory() as folder,
+        httpx.Client(base_url=f"{origin}/v1") as client,
+        apart(airbyte_sending, origin, stripe.api_version) as declared,
+    ):
         contestants = {
             MEMORY: engine_sending(origin, folder, MemoryStore()),
             DURABLE: engine_sending(origin, folder, SqlStore(f"sqlite:///{folder}/engine.sqlite3")),
             FAST: engine_sending(origin, folder, SqlStore(f"sqlite+pysqlite3:///{folder}/fast.sqlite3")),
             HTTPX: httpx_sending(client),
             STRIPE: _stripe(origin),
+            AIRBYTE: declared,
             COMMITS: _commits(Path(folder) / "bare.sqlite3", driver("")),
             FAST_COMMITS: _commits(Path(folder) / "bare-fast.sqlite3", driver("pysqlite3")),
         }
@@ -66,6 +77,11 @@ def engine_sending(origin: str, root: str, store: Store) -> Callable[[], object]
         return result
 
     return send
+
+
+def host_sending(origin: str, root: str, store: str) -> Callable[[], object]:
+    """One full send of the host in `root`, into the store that a setting names."""
+    return engine_sending(origin, root, open_store(store, Path(root)))
 
 
 def httpx_sending(client: httpx.Client) -> Callable[[], object]:

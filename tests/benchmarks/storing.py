@@ -15,7 +15,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import psycopg
-from postgres import running_server
 
 from engine.records import Change, RecordType, Scope
 from engine.store import Store
@@ -23,6 +22,7 @@ from engine.store.sql import SqlStore
 from engine.store.sqlite import driver, journal_for
 
 from .contests import Contest, Contestant, Row
+from .databases import synced_postgres
 
 TEXT = {"type": "string"}
 PROPERTIES = {"gateway_id": TEXT, "state": TEXT, "note": TEXT}
@@ -43,15 +43,13 @@ def storing() -> Iterator[Contest]:
     """The contest on both databases; a PostgreSQL that syncs its commits runs for it."""
     with (
         TemporaryDirectory() as folder,
-        running_server() as server,
-        psycopg.connect(server.url, autocommit=True) as bare,
+        synced_postgres() as url,
+        psycopg.connect(url, autocommit=True) as bare,
     ):
-        bare.execute("ALTER SYSTEM SET fsync = on")
-        bare.execute("SELECT pg_reload_conf()")
         contestants = {
             **_ours("SQLite", SqlStore(f"sqlite+pysqlite3:///{folder}/ours.sqlite3")),
             **_theirs("SQLite", _sqlite(Path(folder) / "bare.sqlite3")),
-            **_ours("PostgreSQL", SqlStore(server.url)),
+            **_ours("PostgreSQL", SqlStore(url)),
             **_theirs("PostgreSQL", _postgres(bare)),
         }
         names = [(work, database) for database in ("SQLite", "PostgreSQL") for work in GOALS]

@@ -1,0 +1,143 @@
+"""The applications that receive events, each as gunicorn's worker makes it, and gunicorn itself.
+
+no_op       a Flask route that does nothing
+callsheet   the engine's own route; its events are kept, and left to `callsheet worker`
+by_hand     what somebody would write who verifies an event and keeps it, and nothing else
+dj_stripe   the view that dj-stripe brings, with its tables in the same kind of database
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from flask import Flask, request
+
+from engine.seals import new_key
+from engine.store.sqlite import driver, journal_for
+from engine.web import Callsheet
+
+from .deliveries import SECRET
+
+HOME = Path(__file__).parents[2]
+API_KEY = "sk_test_0123456789abcdefghijklmn"
+ENDPOINT = UUID(int=17)
+PATHS = {
+    "no_op": "/hook",
+    "callsheet": "/callsheet/webhooks/stripe",
+    "by_hand": "/hook",
+    "dj_stripe": f"/webhook/{ENDPOINT}/",
+}
+_LISTENS = re.compile(r"Listening at: http://127\.0\.0\.1:(\d+)")
+
+
+def no_op() -> Flask:
+    """The ceiling of a server: Flask, and nothing done."""
+    app = Flask("no_op")
+    app.add_url_rule("/hook", "hook", lambda: "ok", methods=["POST"])
+    return app
+
+
+def callsheet(folder: str, store: str) -> Flask:
+    """A host, as `callsheet init` lays one out."""
+    app = Flask("host", root_path=folder)
+    settings = {"STRIPE_WEBHOOK_SECRET": SECRET, "CALLSHEET_SECRET_KEY": new_key(), "CALLSHEET_STORE": store}
+    Callsheet(app, worker=False, environment=settings)
+    return app
+
+
+def by_hand(file: str) -> Flask:
+    """Verify, insert, commit: on the same SQLite, in the same journal mode."""
+    app, here, module = Flask("by_hand"), threading.local(), driver("pysqlite3")
+
+    def connection() -> Any:
+        if not hasattr(here, "connection"):
+            here.connection = module.connect(file, timeout=10)
+            journal, synchronous = journal_for(module.sqlite_version_info)
+            here.connection.execute(f"PRAGMA journal_mode = {journal}")
+            here.connection.execute(f"PRAGMA synchronous = {synchronous}")
+        return here.connection
+
+    def hook() -> tuple[str, int]:
+        body = request.get_data()
+        pairs = [part.split("=", 1) for part in request.headers["Stripe-Signature"].split(",")]
+        timestamp = dict(pairs)["t"]
+        expected = hmac.new(SECRET.encode(), timestamp.encode() + b"." + body, "sha256").hexdigest()
+        right = any(name == "v1" and hmac.compare_digest(value, expected) for name, value in pairs)
+        if not right or abs(time.time() - int(timestamp)) > 300:
+            return "not accepted", 400
+        id = request.get_json()["id"]
+        with connection() as here:
+            here.execute("INSERT OR IGNORE INTO event VALUES (?, ?)", (id, body.decode()))
+        return "ok", 200
+
+    connection().execute("CREATE TABLE IF NOT EXISTS event (id TEXT PRIMARY KEY, body TEXT)")
+    app.add_url_rule("/hook", "hook", hook, methods=["POST"])
+    return app
+
+
+def dj_stripe(database: dict[str, Any]) -> Callable[..., Any]:
+    """Django with little more than dj-stripe, its connection kept between requests."""
+    import django
+    from django.conf import settings
+    from django.core.management import call_command
+    from django.core.wsgi import get_wsgi_application
+
+    apps = ("auth", "contenttypes", "djstripe")
+    settings.configure(
+        ALLOWED_HOSTS=["127.0.0.1"],
+        DATABASES={"default": {**database, "CONN_MAX_AGE": None}},
+        DJSTRIPE_FOREIGN_KEY_TO_FIELD="id",
+        INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "djstripe"],
+        MIGRATION_MODULES=dict.fromkeys(apps),  # the tables as they are now, without their history of a minute
+        MIDDLEWARE=["django.middleware.common.CommonMiddleware"],  # says how long an answer is
+        ROOT_URLCONF="djstripe.urls",
+        SECRET_KEY=new_key(),
+        STRIPE_TEST_SECRET_KEY=API_KEY,
+        USE_TZ=True,
+    )
+    django.setup()
+    call_command("migrate", run_syncdb=True, verbosity=0)
+    from djstripe.models import Account, APIKey, WebhookEndpoint
+
+    key, _ = APIKey.objects.get_or_create_by_api_key(API_KEY)
+    key.djstripe_owner_account = Account.objects.create(id="acct_benchmark", djstripe_owner_account=None)
+    key.save()  # whose key it is, is known, as to every host that has been synchronised: nobody asks Stripe
+    known = {"id": "we_benchmark", "secret": SECRET, "url": "https://shop.example", "enabled_events": ["*"]}
+    WebhookEndpoint.objects.create(djstripe_uuid=ENDPOINT, livemode=False, status="enabled", **known)
+    application: Callable[..., Any] = get_wsgi_application()
+    return application
+
+
+@contextmanager
+def served(name: str, *arguments: object, threads: int = 0) -> Iterator[int]:
+    """The port of one gunicorn worker that serves the application, with so many threads or the sync worker."""
+    kind = ["--worker-class", "gthread", "--threads", str(threads)] if threads else ["--worker-class", "sync"]
+    application = f"{__name__}:{name}({', '.join(map(repr, arguments))})"
+    command = [sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:0", "--timeout", "300", *kind, application]
+    with subprocess.Popen(command, cwd=HOME, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        said = []
+        for line in process.stderr:
+            said.append(line)
+            if found := _LISTENS.search(line):
+                break
+        else:
+            raise RuntimeError(f"gunicorn did not start: {''.join(said)}")
+        reader = threading.Thread(target=process.stderr.read, daemon=True)  # a full pipe would stop it
+        reader.start()
+        try:
+            yield int(found[1])
+        finally:
+            process.terminate()
+            process.wait()
+            reader.join()
