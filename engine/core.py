@@ -231,6 +231,16 @@ class Engine:
         finally:
             self._go_on()
 
+    def accept(self, gateway: str, headers: Mapping[str, str], body: bytes, *, endpoint: str = "") -> Record:
+        """Verify a webhook over its raw `body`, keep its event once, have a worker process it, and return its row.
+
+        When this returns the event is durable and a 2xx may be answered. Raises as `receive` does.
+        """
+        record = self._inbox.receive(gateway, headers, body, endpoint, left=0)
+        if self.wake:
+            self.wake()
+        return EVENT.complete(record)
+
     def replay(self, event: Record, who: str, why: str) -> Record:
         """Process an event again from its stored bytes; returns its row as it is then."""
         again = self._inbox.replay(event, who, why)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -22,13 +22,13 @@ from engine.answers import clean_body, parse_json
 from engine.calls import as_bytes, as_text, instant
 from engine.changes import Mapper
 from engine.context import Context, Task
-from engine.errors import Conflict, DataError, SettingError, StoreError, UnknownNameError
+from engine.errors import Conflict, DataError, SettingError, SignatureError, StoreError, UnknownNameError
 from engine.observing import OTHER
 from engine.records import Change, Record, RecordType, Scope
 from engine.request_types import Gateway
 from engine.settings import Settings
 from engine.settling import Settling, Subject
-from engine.signatures import check_secret, scheme_of, verify
+from engine.signatures import Scheme, check_secret, scheme_of, verify
 
 GRACE = 10  # seconds that a new event is left to the process that received it
 LATER = (10, 60, 300, 1800, 7200, 21_600, 43_200, 86_400)  # seconds between tries; after the last one it is dead
@@ -77,25 +77,33 @@ class Inbox:
     def __init__(self, context: Context, settling: Settling, settle: SettleByEvent) -> None:
         self._with, self._settling, self._settle = context, settling, settle
 
-    def receive(self, gateway_name: str, headers: Mapping[str, str], body: bytes, endpoint: str = "") -> Record:
+    def receive(
+        self, gateway_name: str, headers: Mapping[str, str], body: bytes, endpoint: str = "", *, left: int = GRACE
+    ) -> Record:
         """Verify and keep an event; when this returns it is durable, and a 2xx may be answered.
 
-        Raises UnknownNameError (no such gateway or endpoint), SignatureError, SettingError (no secret is known) and
-        StoreError.
+        For so many seconds it is `left` to whoever receives it, and to a worker then. Raises UnknownNameError (no such
+        gateway or endpoint), SignatureError, SettingError (no secret is known) and StoreError.
         """
         gateway = self._with.catalog().gateway(gateway_name)
         webhook = _webhook(gateway, endpoint)
         with self._with.watch.step("receive", gateway.name, OTHER) as step:
-            record, step.outcome = self._received(gateway, webhook, headers, body, endpoint)
+            record, step.outcome = self._received(gateway, webhook, headers, body, endpoint, left)
             step.name = self._known_type(record)
             return record
 
     def _received(
-        self, gateway: Gateway, webhook: Mapping[str, Any], headers: Mapping[str, str], body: bytes, endpoint: str
+        self,
+        gateway: Gateway,
+        webhook: Mapping[str, Any],
+        headers: Mapping[str, str],
+        body: bytes,
+        endpoint: str,
+        left: int,
     ) -> tuple[Record, str]:
         """The event's row, and whether it is new: its state then, else `doubled`."""
         now, settings = self._with.clock.now(), self._with.settings
-        verify(scheme_of(webhook["scheme"]), self._secrets(gateway, endpoint), headers, body, now.timestamp())
+        self._verify(gateway, endpoint, scheme_of(webhook["scheme"]), headers, body, now.timestamp())
         identity = hashlib.sha256(body).hexdigest()
         body = clean_body(body, settings.redact)
         event, said = self._understood(gateway, body)
@@ -112,7 +120,7 @@ class Inbox:
             "body": as_text(body),
             "purged": None,
             "sha256": None,
-            **_ahead(wrong, now + timedelta(seconds=GRACE)),
+            **_ahead(wrong, now + timedelta(seconds=left)),
         }
         kept = self._with.store.apply([Change("insert", EVENT, scope, {}, properties)])
         return (kept[0], kept[0]["state"]) if kept else (self._known(properties, scope), "doubled")
@@ -260,19 +268,23 @@ class Inbox:
             return f"the event has version {version}, the files of {gateway.name} are written for {_remedy(gateway)}"
         return None
 
-    def _secrets(self, gateway: Gateway, endpoint: str) -> list[str]:
-        """The secrets of an endpoint: those of the environment, and those kept sealed when it was registered."""
+    def _verify(
+        self, gateway: Gateway, endpoint: str, scheme: Scheme, headers: Mapping[str, str], body: bytes, now: float
+    ) -> None:
+        """Verify with the secrets of the environment; where none fits, with those kept since the registration."""
         settings = self._with.settings
         names = gateway.endpoint_secrets[endpoint]
-        found = [settings.secret(name) for name in names if settings.has(name)]
-        found += [self._with.sealer.open(sealed) for sealed in self._registered(gateway, endpoint)]
-        settings.hide(*found)
-        if not found:
-            wanted = " or ".join(names) or f"callsheet webhooks register for {gateway.name}"
-            raise SettingError(
-                wanted, f"no webhook secret of {gateway.name} is known; set it, or register the endpoint"
-            )
-        return found
+        given = [settings.secret(name) for name in names if settings.has(name)]
+        try:
+            verify(scheme, given, headers, body, now)
+        except SignatureError:
+            kept = [self._with.sealer.open(sealed) for sealed in self._registered(gateway, endpoint)]
+            if not kept and not given:
+                raise _no_secret(gateway, names) from None
+            if not kept:
+                raise
+            settings.hide(*kept)
+            verify(scheme, kept, headers, body, now)
 
     def _registered(self, gateway: Gateway, endpoint: str) -> list[str]:
         if "webhook_endpoint" not in self._with.catalog().record_types:
@@ -318,6 +330,11 @@ def _ahead(wrong: str | None, due: datetime) -> dict[str, Any]:
     """What is ahead of an event: to be processed when it is due, or nothing, where something is wrong with it."""
     ahead = {"state": "quarantined", "due": None} if wrong else {"state": "received", "due": instant(due)}
     return {**ahead, "tries": 0, "message": wrong}
+
+
+def _no_secret(gateway: Gateway, names: Sequence[str]) -> SettingError:
+    wanted = " or ".join(names) or f"callsheet webhooks register for {gateway.name}"
+    return SettingError(wanted, f"no webhook secret of {gateway.name} is known; set it, or register the endpoint")
 
 
 def _remedy(gateway: Gateway) -> str:

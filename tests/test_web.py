@@ -306,6 +306,8 @@ def test_an_event_is_stored_and_answered_200(site: Site) -> None:
     for _ in range(2):
         got = site.client.post(HOOK, data=event(), headers=signed(site, event()))
         assert (got.status_code, got.text) == (200, "ok")
+    assert [one["state"] for one in site.host.find("event")] == ["received"]
+    assert site.host.engine.run_due() == 1
     assert [one["state"] for one in site.host.find("event")] == ["processed"]
     assert site.host.sales()[0]["state"] == "refunded"
 
@@ -354,7 +356,16 @@ def test_an_event_that_cannot_be_processed_is_still_answered_200(site: Site) -> 
     """B45: it is stored, and tried again from there."""
     body = event(payment="p9")
     assert site.client.post(HOOK, data=body, headers=signed(site, body)).status_code == 200
+    site.host.engine.run_due()
     assert site.host.find("event")[0]["state"] == "failed"
+
+
+def test_the_host_s_worker_is_woken_for_an_event(site: Site) -> None:
+    """Nobody waits for its next look at the store."""
+    woken: list[int] = []
+    site.host.engine.wake = lambda: woken.append(1)
+    site.client.post(HOOK, data=event(), headers=signed(site, event()))
+    assert woken == [1]
 
 
 # Bodies --------------------------------------------------------------------------------------------------------------

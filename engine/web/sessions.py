@@ -9,8 +9,8 @@ import hashlib
 import secrets
 from ipaddress import ip_address
 
-from flask import Flask, request, session
-from flask.sessions import SecureCookieSessionInterface
+from flask import Flask, Request, request, session
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 from engine.seals import SECRET_KEY
 from engine.settings import Settings
@@ -31,7 +31,15 @@ def returning_visitor() -> str:
 
 
 class _Cookies(SecureCookieSessionInterface):
-    """Flask's sessions, with a cookie that is Secure wherever a browser could come from outside."""
+    """Flask's sessions, with a cookie that is Secure wherever a browser could come from outside.
+
+    Who brings no cookie, as no gateway does, costs nothing.
+    """
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        if app.secret_key and self.get_cookie_name(app) not in request.cookies:
+            return self.session_class()
+        return super().open_session(app, request)
 
     def get_cookie_secure(self, app: Flask) -> bool:
         return super().get_cookie_secure(app) or not (app.debug or is_loopback(request.host))

@@ -1,7 +1,7 @@
 """POST /callsheet/webhooks/<gateway>[/<endpoint>]: where gateways send their events.
 
-200 is said once the event is durable, whatever its processing brings. 400 says nothing about why; the log does. 503 is
-for what is wrong on our side, so that the gateway sends the event again.
+200 is said once the event is durable; a worker processes it then. 400 says nothing about why; the log does. 503 is for
+what is wrong on our side, so that the gateway sends the event again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def post(gateway: str, name: str = "") -> Response:
     """The view."""
     body = read_body(request, LIMIT)
     try:
-        engine_of().receive(gateway, dict(request.headers.items()), body, endpoint=name)
+        engine_of().accept(gateway, dict(request.headers.items()), body, endpoint=name)
     except UnknownNameError:
         return _said("not found", 404)
     except SignatureError as error:

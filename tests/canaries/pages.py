@@ -94,6 +94,7 @@ class Pages:
             forged = {"Stripe-Signature": HOST["webhook secret"], "Authorization": f"Bearer {HOST['API key']}"}
             self.asks("POST", "/callsheet/webhooks/acme", data=body, headers=forged)
             self.asks("POST", "/callsheet/webhooks/acme/no-such-endpoint", data=body, headers=forged)
+        self.engine.run_due(100)
 
     def _console(self) -> None:
         for name, password in (("ann", f"{PASSWORD}!"), ("ann", PASSWORD)):
