@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -66,6 +67,15 @@ def upsert_all(number: int, url: str, count: int) -> list[str]:
     """Record the same objects as everybody else; returns the ids of the records."""
     store = SqlStore(url)
     return [store.apply([upsert(f"ch_{one}", note=number)])[0].id for one in range(count)]
+
+
+def write_for(number: int, url: str, seconds: float) -> int:
+    """Write again and again; returns how often."""
+    store, end, count = SqlStore(url), time.monotonic() + seconds, 0
+    while time.monotonic() < end:
+        store.apply([upsert(f"ch_{number}", note=count)])
+        count += 1
+    return count
 
 
 def set_up_jobs(_: int, url: str) -> int:

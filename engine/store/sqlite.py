@@ -5,9 +5,11 @@ Hides: what it takes for a commit to survive a power cut, and how many threads a
 
 from __future__ import annotations
 
+import random
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -25,7 +27,9 @@ from engine.store.statements import Session, Sessions
 T = TypeVar("T")
 
 _SYNCHRONOUS = ("OFF", "NORMAL", "FULL", "EXTRA")
-BUSY = 10  # seconds to wait for another process's write
+BUSY = 10.0  # seconds to wait for another process's write
+_LOOKS = (0.0005, 0.003)  # seconds between two looks whether it has ended
+_POLITE = 1.0  # seconds for which those are minded who were met
 
 
 def driver(name: str) -> ModuleType:
@@ -60,6 +64,7 @@ class SqliteDatabase:
     def __init__(self, url: URL) -> None:
         if not url.database or url.database == ":memory:":
             raise StoreError("SQLite needs a file here; MemoryStore keeps records in memory")
+        self._patience = _patience(url)
         try:
             self.file = Path(url.database)
             self.file.parent.mkdir(parents=True, exist_ok=True)
@@ -67,11 +72,11 @@ class SqliteDatabase:
                 self.file.touch(mode=0o600)
         except OSError as error:
             raise StoreError(f"the store {url.database} cannot be opened: {error.strerror}") from None
-        options = {"check_same_thread": False} | ({} if "timeout" in url.query else {"timeout": BUSY})
+        self._refused = 0.0  # when another process was last found writing
         self.engine = create_engine(
-            url.set(drivername="sqlite"),
+            url.set(drivername="sqlite").difference_update_query(["timeout"]),
             module=driver(url.drivername.partition("+")[2]),
-            connect_args=options,
+            connect_args={"check_same_thread": False, "timeout": self._patience},
             hide_parameters=True,
             poolclass=NullPool,
             paramstyle="named",
@@ -85,12 +90,44 @@ class SqliteDatabase:
         self._sessions.close()
 
     def read(self, work: Callable[[Session], T]) -> T:
-        """What `work` finds."""
+        """What `work` finds. It may run again, where another process was in the way."""
         session = self._sessions.take()
         try:
             return work(session)
+        except DBAPIError as error:
+            if not _is_locked(error):
+                raise
+            return self._in_turn(partial(work, session))
         finally:
             self._sessions.give(session)
+
+    def _in_turn(self, work: Callable[[], T]) -> T:
+        """What `work` returns once no other process is in the way.
+
+        SQLite itself would look again every 100 ms, and hardly ever in the moment in which the writer's place is free:
+        under load some processes would not get it for many seconds.
+        """
+        end = time.monotonic() + self._patience
+        while True:
+            try:
+                return work()
+            except DBAPIError as error:
+                if not _is_locked(error) or time.monotonic() > end:
+                    raise
+            time.sleep(random.uniform(*_LOOKS))  # noqa: S311  # spreads the looks, guards nothing
+
+    def _begin(self, session: Session) -> None:
+        """Begin a transaction that writes: of all processes, one at a time has one."""
+        if time.monotonic() - self._refused < _POLITE:
+            time.sleep(_LOOKS[1])  # so that those who wait find the place free
+        begin = partial(session.say, "BEGIN IMMEDIATE")  # a deferred one would fail at its first write
+        try:
+            begin()
+        except DBAPIError as error:
+            if not _is_locked(error):
+                raise
+            self._refused = time.monotonic()
+            self._in_turn(begin)
 
     def durability(self) -> Durability:
         """How commits are kept, as the file is set up now."""
@@ -108,7 +145,7 @@ class SqliteDatabase:
 
     def scrub(self) -> None:
         """Leave nothing of what was removed in the journal beside the file; in the file it is overwritten at once."""
-        self.read(_scrub)
+        self.read(lambda session: _scrub(session, round(self._patience * 1000)))
 
     def write(self, work: Callable[[Session], T]) -> T:
         """Run `work` in a transaction, perhaps together with other threads' work, and commit it."""
@@ -119,7 +156,7 @@ class SqliteDatabase:
         try:
             session.connection.begin()
             try:
-                session.say("BEGIN IMMEDIATE")  # a deferred one would fail at its first write, without waiting
+                self._begin(session)
             except DBAPIError as error:
                 for job in jobs:
                     job.error = error
@@ -129,11 +166,25 @@ class SqliteDatabase:
                 done = list(jobs)
             else:
                 done = [job for job in jobs if _ran(job, session)]
+            self._in_turn(partial(session.say, "COMMIT"))  # with a journal it waits for those who read
             session.connection.commit()
             for job in done:
                 job.error = None
         finally:
             self._sessions.give(session)
+
+
+def _patience(url: URL) -> float:
+    """How long to wait for another process, in seconds."""
+    given = url.query.get("timeout", BUSY)
+    try:
+        return float(str(given))
+    except ValueError:
+        raise StoreError(f"the store's URL has timeout={given}, which is no number of seconds") from None
+
+
+def _is_locked(error: DBAPIError) -> bool:
+    return "database is locked" in str(error.orig)
 
 
 def _ran(job: Job, session: Session) -> bool:
@@ -149,22 +200,25 @@ def _ran(job: Job, session: Session) -> bool:
     return True
 
 
-def _scrub(session: Session) -> None:
+def _scrub(session: Session, patience: int) -> None:
+    session.say(f"PRAGMA busy_timeout = {patience}").fetchone()
     if session.say("PRAGMA journal_mode").fetchone()[0] == "wal":
         session.say("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        return
-    session.say("PRAGMA journal_size_limit = 0").fetchone()
-    session.say("BEGIN IMMEDIATE")
-    session.say("UPDATE callsheet_schema_version SET version_num = version_num")
-    session.driver.commit()
-    session.say("PRAGMA journal_size_limit = -1").fetchone()
+    else:
+        session.say("PRAGMA journal_size_limit = 0").fetchone()
+        session.say("BEGIN IMMEDIATE")
+        session.say("UPDATE callsheet_schema_version SET version_num = version_num")
+        session.say("COMMIT")
+        session.say("PRAGMA journal_size_limit = -1").fetchone()
+    session.say("PRAGMA busy_timeout = 0").fetchone()
 
 
 def _prepare(connection: Any, _: Any) -> None:
     version: str = connection.execute("SELECT sqlite_version()").fetchone()[0]
     journal, synchronous = journal_for(tuple(map(int, version.split("."))))
     _keep_journal(connection, journal)
-    for name, value in {"synchronous": synchronous, "foreign_keys": "ON", "secure_delete": "ON"}.items():
+    settings = {"synchronous": synchronous, "foreign_keys": "ON", "secure_delete": "ON", "busy_timeout": 0}
+    for name, value in settings.items():
         connection.execute(f"PRAGMA {name} = {value}").close()
 
 
