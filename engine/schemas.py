@@ -58,7 +58,8 @@ class Schema:
         from jsonschema import Draft202012Validator, FormatChecker
 
         metaschema = Draft202012Validator(Draft202012Validator.META_SCHEMA, format_checker=FormatChecker(["regex"]))
-        return [_problem(error, []) for error in metaschema.iter_errors(self.document)] or list(self._lost_references())
+        faults = [_problem(_telling(error), []) for error in metaschema.iter_errors(self.document)]
+        return faults or list(self._lost_references())
 
     def _lost_references(self) -> Iterator[Problem]:
         """Every `$ref` that leads nowhere: found when a value comes to it, it would be too late."""
@@ -178,6 +179,12 @@ def _problem(error: ValidationError, unseen: list[Path]) -> Problem:
         name = next((name for name in unknown if repr(name) in error.message), unknown[0] if unknown else "")
         return Problem(f"{pointer}/{_escape(name)}", f"is not known here{did_you_mean(name, known)}")
     return Problem(pointer, _misfit(error, hidden=hidden))
+
+
+def _telling(error: ValidationError) -> ValidationError:
+    """Of a type that is none, the branch that lists all of them."""
+    lists = (one for one in error.context or () if one.validator == "enum" and isinstance(one.instance, str))
+    return next(lists, error) if error.validator == "anyOf" else error
 
 
 def _misfit(error: ValidationError, *, hidden: bool) -> str:

@@ -39,7 +39,8 @@ def docs(here: Opening, directory: Path | None, as_json: bool) -> None:
     except FileExistsError:
         raise click.UsageError(f"{folder} holds something else; name a new or an empty folder") from None
     except OSError as error:
-        raise click.UsageError(f"{error.filename} cannot be written: {error.strerror}") from None
+        what = "written" if Path(error.filename or folder).is_relative_to(folder) else "read"
+        raise click.UsageError(f"{error.filename} cannot be {what}: {error.strerror}") from None
     if as_json:
         return print_json({"directory": str(folder), **site.counts, **asdict(done)})
     counted = ", ".join(_counted(number, kind.replace("_", " ")) for kind, number in site.counts.items())

@@ -228,11 +228,27 @@ def check(ctx: click.Context, here: Opening, as_json: bool) -> None:
 
     Secrets that are not set are warnings, as far as this folder has to do with their gateway.
     """
+    faults, warned = _looked_at(here)
+    if as_json:
+        print_json({"faults": faults, "warnings": warned})
+    else:
+        for fault in faults:
+            place = ":".join(str(fault[part]) for part in ("file", "line", "column") if fault[part])
+            click.echo(f"{place}: {tables.lines(fault['message'])}")
+        for warning in warned:
+            click.echo(f"{click.style('warning:', fg='yellow')} {warning}")
+        _sum_up(here, len(faults))
+    ctx.exit(1 if faults else 0)
+
+
+def _looked_at(here: Opening) -> tuple[list[dict[str, Any]], list[str]]:
+    """The faults of files and settings, and the warnings."""
     from engine.doctor.keys import findings
-    from engine.errors import DefinitionError, SettingError
+    from engine.errors import DefinitionError, SettingError, StoreError
     from engine.reloading import folders
     from engine.sandbox.files import read_files
     from engine.settings import Settings
+    from engine.store.opening import open_store
     from engine.web.console.accounts import accounts
 
     faults: list[dict[str, Any]] = []
@@ -246,21 +262,16 @@ def check(ctx: click.Context, here: Opening, as_json: bool) -> None:
             elif found.level == "warning":
                 warned.append(f"{found.where} {found.said}; {found.remedy}")
         accounts(settings)
+        if place := settings.get("CALLSHEET_STORE"):
+            open_store(place, here.root, live=settings.live)
     except DefinitionError as error:
         said = [(fault.file, fault.line, fault.column, fault.message) for fault in error.faults]
         faults = [dict(zip(("file", "line", "column", "message"), one, strict=True)) for one in said]
     except SettingError as error:
         faults.append(_of_setting(here, error.name, error.message))
-    if as_json:
-        print_json({"faults": faults, "warnings": warned})
-    else:
-        for fault in faults:
-            place = ":".join(str(fault[part]) for part in ("file", "line", "column") if fault[part])
-            click.echo(f"{place}: {tables.lines(fault['message'])}")
-        for warning in warned:
-            click.echo(f"{click.style('warning:', fg='yellow')} {warning}")
-        _sum_up(here, len(faults))
-    ctx.exit(1 if faults else 0)
+    except StoreError as error:
+        faults.append(_of_setting(here, "CALLSHEET_STORE", str(error)))
+    return faults, warned
 
 
 def _of_setting(here: Opening, name: str, message: str) -> dict[str, Any]:
