@@ -39,6 +39,9 @@ def plan(
         raise DataError(name, problems)
     checked = type.check(data if parent is None else _handed_on(context, type, data))
     given = checked.pop("idempotency_key", None) if type.journaled else None
+    if "" in (operation, given):
+        said = "is empty, so nothing would keep a repeat from being sent; name what is to be done, or leave it out"
+        raise DataError(name, [Problem("/idempotency_key", said)])
     call_id = context.clock.new_id()
     names: dict[str, Any] = {
         "settings": {name: context.settings.get(source) for name, source in type.gateway.settings.items()},

@@ -53,8 +53,6 @@ def send(  # noqa: PLR0913, PLR0917 - click gives every option as an argument
     holds.
     """
     planned_only = dry_run or as_curl
-    if operation == "":
-        raise click.UsageError("--operation is empty, so nothing would keep a repeat from being sent; nothing was sent")
     engine = here.planner if planned_only else here.host
     type = engine.catalog.request_type(name)
     data = data_from(arguments, type.schema.document, data_file(file) if file else None)
