@@ -29,7 +29,7 @@ from engine.forms.options import NAMES, is_own_path
 from engine.forms.submitting import Submission
 from engine.reloading import Files
 from engine.store.memory import MemoryStore
-from engine.store.opening import open_store
+from engine.store.sql import SqlStore
 
 KEY = "a key of thirty-two bytes or more"
 SESSION = "the visitor"
@@ -220,13 +220,13 @@ def test_a_second_post_shows_the_first_result(shop: Host) -> None:
 
 
 @pytest.mark.parametrize("typed", ["the same", "each their own"])
-def test_forty_posts_at_once_are_one_call(shop: Host, typed: str) -> None:
+def test_fifty_posts_at_once_are_one_call(shop: Host, typed: str) -> None:
     for turn in range(2):
         token = page(shop).token
-        notes = [typed if typed == "the same" else f"card {number}" for number in range(20)]
+        notes = [typed if typed == "the same" else f"card {number}" for number in range(50)]
         answers = at_once([partial(submit, shop, token, ("note", note)) for note in notes])
         assert {answer.state for answer in answers} <= {"succeeded", "in_progress"}
-        assert len(answers) == 20
+        assert len(answers) == 50
         assert len(shop.gateway.requests) == turn + 1
 
 
@@ -252,21 +252,21 @@ def test_a_key_is_of_one_account_and_one_request_type(shop: Host) -> None:
     assert len(shop.gateway.requests) == 3
 
 
-def test_forty_posts_at_once_are_one_call_on_sqlite(tmp_path: Path) -> None:
+def test_fifty_posts_at_once_are_one_call_on_any_database(tmp_path: Path, store_url: str) -> None:
     shop = host(tmp_path, CALLSHEET_SECRET_KEY=KEY)
     engine = Engine(
         tmp_path,
-        store=open_store(None, tmp_path),
+        store=SqlStore(store_url),
         dispatcher=shop.gateway,
         environment={**SECRETS, "CALLSHEET_SECRET_KEY": KEY},
         files=OnlyHere(tmp_path),
     )
     for turn in range(2):
         token = engine.form("shop/pay", {"amount": 5}, session=SESSION).token
-        calls = [partial(engine.submit, token, [("note", f"card {n}")], session=SESSION) for n in range(20)]
+        calls = [partial(engine.submit, token, [("note", f"card {n}")], session=SESSION) for n in range(50)]
         answers = at_once(calls)
         assert {answer.state for answer in answers} <= {"succeeded", "in_progress"}
-        assert len(answers) == 20
+        assert len(answers) == 50
         assert len(shop.gateway.requests) == turn + 1
         assert engine.submit(token, (), session=SESSION).state == "succeeded"
 
