@@ -30,7 +30,8 @@ from engine.yaml_files import Mark, YamlFile
 KINDS = ("gateway", "request_type", "record_type", "case", "sandbox")
 
 _LASTS = {"m": 60, "h": 3600, "d": 86_400}
-_EVENT = ("id", "type", "time", "live", "account", "key", "version", "reference", "object")
+_EVENT = ("id", "type", "time", "live", "account", "key", "version")
+_CAUSE = ("key", "reference", "object")
 
 
 @cache
@@ -108,7 +109,7 @@ def read_gateway(name: str, file: YamlFile, templates: Templates, look: Look) ->
     if faults:
         return faults
     value = file.value
-    event, release = _leaves(file, *_EVENT), _leaves(file, "release")
+    event, cause, release = _leaves(file, *_EVENT), _leaves(file, *_CAUSE), _leaves(file, "release")
     return Gateway(
         name=name,
         base_url=value["base_url"],
@@ -120,6 +121,7 @@ def read_gateway(name: str, file: YamlFile, templates: Templates, look: Look) ->
         browser=value.get("browser", {}),
         webhook=value.get("webhook"),
         read_event=templates.structure(*event, f"{file.name}#webhook"),
+        read_cause=templates.structure(*cause, f"{file.name}#cause"),
         read_release=templates.structure(*release, f"{file.name}#release"),
     )
 
@@ -143,7 +145,7 @@ def _gateway_faults(file: YamlFile, templates: Templates) -> list[Fault]:
         return faults
     value = file.value
     webhook = value.get("webhook")
-    for name, parts in (("event", _EVENT), ("version", ("release",))):
+    for name, parts in (("event", (*_EVENT, *_CAUSE)), ("version", ("release",))):
         leaves, marks = _leaves(file, *parts)
         for part, leaf in leaves.items():
             faults += templates.check_leaf(Source.at(leaf, marks[f"/{part}"]), {name: None})

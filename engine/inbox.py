@@ -104,12 +104,11 @@ class Inbox:
         """The event's row, and whether it is new: its state then, else `doubled`."""
         now, settings = self._with.clock.now(), self._with.settings
         self._verify(gateway, endpoint, scheme_of(webhook["scheme"]), headers, body, now.timestamp())
-        identity = hashlib.sha256(body).hexdigest()
-        body = clean_body(body, settings.redact)
-        event, said = self._understood(gateway, body)
+        kept_body = clean_body(body, settings.redact)
+        event, said = self._understood(gateway, kept_body)
         account = _text(said.get("account"))
         scope = Scope(gateway.name, account if account.isprintable() else "", bool(said.get("live", settings.live)))
-        identity = _text(said.get("id")) or identity
+        identity = _text(said.get("id")) or hashlib.sha256(body).hexdigest()
         wrong = self._wrong(gateway, event, said)
         properties = {
             "key": "|".join([scope.gateway, scope.account, "live" if scope.live else "test", identity]),
@@ -117,7 +116,7 @@ class Inbox:
             "endpoint": endpoint,
             "received_at": instant(now),
             **_told(said),
-            "body": as_text(body),
+            "body": as_text(kept_body),
             "purged": None,
             "sha256": None,
             **_ahead(wrong, now + timedelta(seconds=left)),
@@ -148,7 +147,7 @@ class Inbox:
         if record["state"] not in {"received", "failed"}:
             return record
         gateway = self._with.catalog().gateways.get(record.scope.gateway)
-        said = gateway.read_event({"event": parse_json(as_bytes(record["body"]))}) if gateway else {}
+        said = gateway.read_cause({"event": parse_json(as_bytes(record["body"]))}) if gateway else {}
         key, reference = _text(said.get("key")) or None, _text(said.get("reference")) or None
         self._settle(record, key, reference, said.get("object"))
         with self._with.watch.step("process", record.scope.gateway, self._known_type(record)) as step:

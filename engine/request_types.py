@@ -58,7 +58,10 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """What a gateway's `_gateway.yml` says beside what its request types share."""
+    """What a gateway's `_gateway.yml` says beside what its request types share.
+
+    `read_event` reads what an event says of itself, `read_cause` the call that it may be about and the object.
+    """
 
     name: str
     base_url: str
@@ -70,6 +73,7 @@ class Gateway:
     browser: Mapping[str, list[str]]
     webhook: Mapping[str, Any] | None
     read_event: Callable[[Mapping[str, Any]], Any]
+    read_cause: Callable[[Mapping[str, Any]], Any]
     read_release: Callable[[Mapping[str, Any]], Any]
 
     @property
@@ -87,7 +91,7 @@ class Gateway:
 
     def is_written_for(self, version: str | None) -> bool:
         """Whether the files understand what has this version; what says none has no version to differ in."""
-        if not version or not self.version:
+        if not version or self.version in {None, version}:
             return True
         try:
             known, given = [self.read_release({"version": one}).get("release", one) for one in (self.version, version)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 
-from flask import Response, make_response, request
+from flask import Response, request
 
 from engine.errors import SettingError, SignatureError, StoreError, UnknownNameError
 from engine.web.current import engine_of
@@ -36,6 +36,4 @@ def post(gateway: str, name: str = "") -> Response:
 
 
 def _said(text: str, status: int) -> Response:
-    response = make_response(text, status)
-    response.mimetype = "text/plain"
-    return response
+    return Response(text, status, mimetype="text/plain")
