@@ -22,7 +22,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from postgres import running_server
-from sqlalchemy import Connection, event, insert, make_url, select, text
+from sqlalchemy import Connection, create_engine, event, insert, make_url, select, text
 from store_contract import (
     CALL,
     HERE,
@@ -54,7 +54,7 @@ from engine.store.searches import by_id, by_id_or_key, by_key, page
 from engine.store.searches import claim as claim_statement
 from engine.store.sql import SqlStore
 from engine.store.sqlite import SqliteDatabase, journal_for
-from engine.store.statements import Session
+from engine.store.statements import Session, Sessions
 from engine.store.tables import COLUMNS, INDEXED, KEY, METADATA, SCHEMA, UNIQUE, shelf
 
 
@@ -549,6 +549,35 @@ class TestPostgresServer:
         assert len(store.find("payment")) == 1
         cut_all(postgres_store_url)
         assert store.apply([upsert("ch_1", state="paid")])
+
+    def test_connections_are_used_again_and_never_too_many(self, postgres_store_url: str) -> None:
+        store = SqlStore(postgres_store_url)
+
+        def opened() -> int:
+            with psycopg.connect(postgres_store_url) as connection:
+                mine = "datname = current_database() AND application_name = 'callsheet'"
+                (number,) = connection.execute(
+                    f"SELECT count(*) FROM pg_stat_activity WHERE {mine}".encode()
+                ).fetchall()
+                return int(number[0])
+
+        for number in range(5):
+            store.apply([upsert(f"ch_{number}")])
+            assert len(store.find("payment")) == number + 1
+        assert opened() == 1
+        found = together(50, lambda _: store.find("payment"))
+        assert [len(one) for one in found] == [5] * 50
+        assert 1 <= opened() <= 30
+        store.close()
+        until(lambda: opened() == 0)
+
+    def test_whoever_finds_no_connection_free_is_told(self) -> None:
+        sessions = Sessions(Session, create_engine("sqlite://"), kept=1, most=1, patience=0.1)
+        only = sessions.take()
+        with pytest.raises(StoreError, match=r"no connection to the database became free within 0\.1 seconds"):
+            sessions.take()
+        sessions.give(only)
+        assert sessions.take() is only
 
     def test_a_connection_lost_before_the_commit(self, postgres_store_url: str) -> None:
         store, losses = SqlStore(postgres_store_url), iter(range(1))

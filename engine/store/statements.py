@@ -106,11 +106,11 @@ class Sessions(Generic[S]):
     """The connections to one database: opened when there is work, and up to `kept` of them kept for more.
 
     Each is of the class `kind`. With `most`, there are never more than so many, and who finds none free waits for one,
-    up to 10 seconds.
+    up to `patience` seconds.
     """
 
-    def __init__(self, kind: type[S], engine: Engine, kept: int, most: int | None = None) -> None:
-        self._engine, self._kept, self._kind = engine, kept, kind
+    def __init__(self, kind: type[S], engine: Engine, kept: int, most: int | None = None, patience: float = 10) -> None:
+        self._engine, self._kept, self._kind, self._patience = engine, kept, kind, patience
         self._room = BoundedSemaphore(most) if most else None
         self._made = lru_cache(maxsize=500)(partial(_made, engine.dialect))
         self._idle: list[S] = []
@@ -118,8 +118,8 @@ class Sessions(Generic[S]):
 
     def take(self) -> S:
         """A connection for the caller alone, until it is given back. Raises StoreError where none becomes free."""
-        if self._room is not None and not self._room.acquire(timeout=_PATIENCE):
-            raise StoreError(f"no connection to the database became free within {_PATIENCE} seconds")
+        if self._room is not None and not self._room.acquire(timeout=self._patience):
+            raise StoreError(f"no connection to the database became free within {self._patience} seconds")
         try:
             return self._idle.pop()
         except IndexError:
@@ -161,6 +161,3 @@ class Sessions(Generic[S]):
         """Close all connections, those at work once it is done."""
         self._closed = True
         self.clear()
-
-
-_PATIENCE = 10
