@@ -80,7 +80,8 @@ class Work:
         rows = [_row(write) for write in writes]
         entered = exchanging(INDEX, *_side_rows(entries, writes))
         try:
-            exchange(self._session, KEY, gone - come, set())  # what is given up can be taken in the same breath
+            if gone:
+                exchange(self._session, KEY, gone - come, set())  # what is given up can be taken in the same breath
             self._session.write([*exchanging(KEY, set(), come - gone), *rows, *entered])
         except IntegrityError:
             said = " or ".join(map(str, writes))

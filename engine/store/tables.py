@@ -26,7 +26,7 @@ from sqlalchemy import (
     true,
 )
 
-from engine.comparison import texts
+from engine.comparison import sortable, texts
 from engine.records import SCOPE, Record, Scope
 
 SCHEMA = "0002"
@@ -147,16 +147,17 @@ class Shelf:
         return row
 
     def _found_by(self, record: Record) -> dict[str, Any]:
-        values = map(record.properties.get, self.columns)
-        return {
-            name: None if value is None else next(texts(value), None)
-            for name, value in zip(self.columns, values, strict=True)
-        }
+        properties = record.properties
+        return {name: _text_of(properties[name]) if name in properties else None for name in self.columns}
 
     def record(self, row: Sequence[Any]) -> Record:
         """The record that `row` keeps, which begins with the columns `kept`."""
         id, gateway, account, live, as_of, properties = row[:6]
         return Record(self.type, id, _scope(gateway, account, live), _parsed(properties)[0], as_of)
+
+
+def _text_of(value: Any) -> str | None:
+    return sortable(value) if type(value) is str else next(texts(value), None)
 
 
 _parsed = json.JSONDecoder().raw_decode
