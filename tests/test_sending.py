@@ -7,12 +7,13 @@ import json
 import logging
 import sqlite3
 import threading
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hosts import SECRETS, SHOP, Host, OnlyHere, Told, failure, host, ok, refusal, write
+from hosts import SECRETS, SHOP, Host, Hours, OnlyHere, Told, failure, host, ok, refusal, write
 
 from engine.context import Clock
 from engine.core import Engine
@@ -80,6 +81,31 @@ def test_what_is_sent_is_durable_before(tmp_path: Path) -> None:
         "body": '{"amount":5,"call":"call-2"}',
     }
     assert call["key"] == dict(request.headers)["Idempotency-Key"]
+
+
+def test_nothing_leaves_inside_a_transaction(tmp_path: Path) -> None:
+    """While a request is under way others may write, be it a call, a worker's, one that is taken up, or a read."""
+    folder, file, hours, begun = write(tmp_path, SHOP), tmp_path / "shop.sqlite3", Hours(), list[str]()
+
+    def write_something(request: Request) -> None:
+        with closing(sqlite3.connect(file, timeout=0, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            other.execute("ROLLBACK")
+        begun.append(request.method)
+
+    gateway = Told(failure("read_timeout"), failure("read_timeout"), failure("read_timeout"), ok())
+    gateway.before = write_something
+    store = SqlStore(file)
+    files, clock = OnlyHere(folder), hours.clock()
+    engine = Engine(folder, store=store, environment=SECRETS, dispatcher=gateway, clock=clock, files=files)
+    with pytest.raises(UnknownOutcome):
+        engine.send("shop/pay", {"amount": 5})
+    hours.pass_by(2)
+    engine.send_later("shop/pay", {"amount": 5})
+    engine.run_due()
+    engine.send("shop/read", {"id": "p1"})
+    assert begun == ["POST"] * 5 + ["GET"]
+    store.close()
 
 
 def test_credentials_go_to_the_dispatcher_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
