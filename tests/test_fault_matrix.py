@@ -51,7 +51,7 @@ def test_what_happens(bank: Bank, name: str) -> None:
     row, type, later = CASES[name]
     latest = DEADLINE + LATE + row.size / PACE
     seen, seconds = bank.case(row, type, later=later)
-    if seconds > latest:
+    if seconds > latest or (row.kind != "deadline" and "deadline" in dict(seen.attempts)):
         ran_again.append(name)
         seen, seconds = bank.case(row, type, later=later)
     assert seen == expected(row, type, later=later)
