@@ -36,7 +36,7 @@ from engine.records import Change, Record, RecordType, Scope
 from engine.redaction import hidden
 from engine.request_types import RequestType
 from engine.store import Store
-from engine.windows import LATER, comes_back
+from engine.windows import LATER, LONGEST_ASKED, comes_back
 from engine.write_only import texts
 
 PAUSES = (0.2, 2.0)  # seconds between tries to write down what the gateway answered
@@ -275,6 +275,8 @@ class Settling:
             due = None if alien else comes_back(type, call, now)
         elif call.get("queued") and (verdict.kind in HELD_BACK or (verdict.repeat and tries <= len(LATER))):
             state, due = "prepared", now + timedelta(seconds=LATER[min(tries, len(LATER)) - 1])
+        if due and verdict.wait:
+            due = max(due, now + timedelta(seconds=min(verdict.wait, LONGEST_ASKED)))
         end = calls.moved(call, **{**facts, "state": state, "tries": tries, "due": instant(due) if due else None})
         return self._with.commit([end])[0]
 

@@ -13,6 +13,7 @@ from engine.records import Record
 from engine.request_types import RequestType
 
 LATER = (1, 4, 15, 60, 300, 1800, 7200, 21_600)  # seconds between the tries of a call that nobody waits for
+LONGEST_ASKED = 3600  # seconds that a gateway may ask for by Retry-After where nobody waits
 LONGEST_WINDOW = timedelta(hours=12)
 SETTLES = timedelta(hours=1)  # after which "not found" counts: longer than any deadline and a search index's delay
 LOOK_UPS = 2  # that must agree

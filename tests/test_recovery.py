@@ -354,6 +354,25 @@ def test_a_queued_call_is_sent_by_a_worker(root: Path, time: Time) -> None:
     assert the_call(engine)["state"] == "succeeded"
 
 
+@pytest.mark.parametrize(("status", "state"), [(429, "prepared"), (503, "unknown")])
+@pytest.mark.parametrize(("asked", "seconds"), [("600", 600), ("86400", 3600), ("0", 1)])
+def test_a_gateway_that_asks_for_time_is_given_it(
+    root: Path, time: Time, status: int, state: str, asked: str, seconds: int
+) -> None:
+    """A worker comes back no sooner than Retry-After says; nobody who asks for more than an hour is believed."""
+    busy = Answer(status, {"content-type": "application/json", "retry-after": asked}, b"{}", 0.0)
+    engine = engine_of(root, time, Gateway(*[busy] * 3, ok(id="p_1", amount=5)))
+    engine.send_later("acme/pay", {"amount": 5})
+    engine.run_due()
+    assert (the_call(engine)["state"], the_call(engine)["due"]) == (
+        state,
+        calls.instant(time.now + timedelta(seconds=seconds)),
+    )
+    time.moves(seconds=seconds)
+    engine.run_due()
+    assert the_call(engine)["state"] in {"succeeded", state}
+
+
 def test_a_queued_call_that_was_not_done_is_sent_again(root: Path, time: Time) -> None:
     """Nobody waits for it, so nobody would repeat it: the proof that nothing was done sets it going again."""
     gateway = Gateway(LOST, LOST, LOST, ok(items=[]), ok(items=[]), ok(id="p_1", amount=5))
