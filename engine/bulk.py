@@ -9,7 +9,6 @@ before its rows did, however it ended, is gone on with by making it again. Hides
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
 from collections.abc import Iterator, Mapping
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from engine.calls import Plan
+from engine.calls import Plan, short_digest
 from engine.errors import (
     CallError,
     Conflict,
@@ -114,7 +113,7 @@ class Bulk:
             seen = json.dumps(self._type.schema.with_write_only(data, lambda _: MASK), sort_keys=True)
         except (TypeError, ValueError) as error:
             raise DataError(self._type.name, [Problem("", f"is not JSON: {error}")]) from None
-        digest = self._run + hashlib.sha256(seen.encode()).hexdigest()
+        digest = self._run + short_digest(seen)
         return f"{digest}.{self._rows.count_alike(digest)}"
 
     @property

@@ -35,7 +35,8 @@ def plan(
     DataError.
     """
     type = context.catalog().request_type(name)
-    if problems := _what_must_not_be_kept(context, data, operation):  # first, for whatever else is wrong may quote it
+    chosen = operation if parent is None else None  # what is derived from a call's id is nobody's to choose
+    if problems := _what_must_not_be_kept(context, data, chosen):  # first, for whatever else is wrong may quote it
         raise DataError(name, problems)
     checked = type.check(data if parent is None else _handed_on(context, type, data))
     given = checked.pop("idempotency_key", None) if type.journaled else None

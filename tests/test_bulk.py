@@ -82,6 +82,13 @@ def test_all_rows_are_checked_before_one_is_sent(here: Host) -> None:
     assert (here.gateway.requests, here.calls()) == ([], [])
 
 
+def test_no_row_is_taken_for_a_card(here: Host) -> None:
+    """The key that is made of a row has too few digits; hexadecimal ones are refused at two in ten thousand rows."""
+    rows = [{"amount": 1, "note": f"row {number}"} for number in range(20_000)]
+    run_of_rows = Bulk(here.engine, "shop/pay")
+    assert [problem for number, row in enumerate(rows) for problem in run_of_rows.take(number, row)] == []
+
+
 def test_rows_are_read_once(here: Host) -> None:
     """What they were when they were checked is what is sent, whatever becomes of them after."""
     row = {"amount": 1}

@@ -413,8 +413,8 @@ def test_any_answer_ends_in_the_table(case: Case, data: st.DataObject, how_many:
         outcome = type(error).__name__
     if CATALOG.request_types[case.subject].journaled:
         (call,) = [call for call in engine.find("call") if call["parent"] is None]
-        states = {"succeeded": "succeeded", "RejectedError": "declined", "UnknownOutcome": "unknown"}
-        assert call["state"] == {**states, "MappingError": "unmapped", "TransportError": "not_done"}[outcome]
+        states = {"succeeded": {"succeeded"}, "RejectedError": {"declined", "unmapped"}, "UnknownOutcome": {"unknown"}}
+        assert call["state"] in {**states, "MappingError": {"unmapped"}, "TransportError": {"not_done"}}[outcome]
         if not CATALOG.request_types[case.subject].sealed:
             kept = given_answer(call["answer"], engine.sealer).body
             masked = json.dumps(without_card_numbers(document))

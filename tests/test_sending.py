@@ -973,7 +973,7 @@ def test_finding(tmp_path: Path) -> None:
     assert find("sale")[0]["note"] is None
     with pytest.raises(UnknownNameError, match="there is no index on sale 'note'"):
         find("sale", note="x")
-    with pytest.raises(UnknownNameError, match="there is no property sale 'stat'; did you mean 'state'"):
+    with pytest.raises(UnknownNameError, match="there is no property of sale 'stat'; did you mean 'state'"):
         find("sale", stat="x")
 
 
