@@ -5,12 +5,12 @@ Hides: that nothing is counted. Of what needs a person a bounded number is looke
 
 from __future__ import annotations
 
-from flask import Response, url_for
+from flask import Response
 
 from engine.core import Engine
 from engine.records import Record
 from engine.web.console.pages import render
-from engine.web.current import develops, engine_of
+from engine.web.current import engine_of
 
 MOST = 99
 LOOK = 200  # unknown calls, oldest first: those that no worker comes back to any more are the oldest
@@ -20,8 +20,7 @@ def overview() -> Response:
     """The page."""
     engine = engine_of()
     found, newest = needing(engine), engine.find("call", limit=10)
-    health, shop = engine.workers.health(), url_for("callsheet.shop") if develops() else None
-    return render("overview.html", found=found, badge=badge_of(found), newest=newest, health=health, shop=shop)
+    return render("overview.html", found=found, badge=badge_of(found), newest=newest, health=engine.workers.health())
 
 
 def badge() -> Response:

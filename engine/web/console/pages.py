@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException
 from engine.errors import Conflict, EngineError, SettingError, StoreError, UnknownNameError
 from engine.stories import MEANINGS, born_at
 from engine.web.console import gate, shown
-from engine.web.current import engine_of
+from engine.web.current import develops, engine_of
 
 KINDS = {
     "good": {"succeeded", "processed", "done", "paid", "captured", "verified", "active", "enabled", "available"},
@@ -46,6 +46,7 @@ def context() -> dict[str, Any]:
         "said": gate.said,
         "live": engine_of().settings.live,
         "sandbox": engine_of().settings.sandbox,
+        "shop": url_for("callsheet.shop") if develops() else None,
         "own_login": gate.gate().login is None,
         "at": at,
         "kind": kind,
