@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -46,6 +47,10 @@ class ShopHost:
     def settled(self) -> None:
         """Wait until every event has come and done its work."""
         assert self.poster.drain(10)
+        end = time.monotonic() + 30
+        while self.find("event", state="received") or self.find("call", state=["prepared", "sending"]):
+            assert time.monotonic() < end, "a worker left something undone"
+            time.sleep(0.05)
 
 
 @cache
