@@ -15,7 +15,7 @@ from engine.catalog import shipped
 
 ROOT = shipped()
 README = (ROOT / "README.md").read_text("utf-8")
-ORDER = re.findall(r"^\| `(\w+)/?` \|", README.partition("## How it is built")[2], re.MULTILINE)
+ORDER = re.findall(r"^\| `(\w+)/?` \|", README.partition("| module |")[2].partition("\n\n")[0], re.MULTILINE)
 ONLY = {  # who may import what of others
     "httpx": {"dispatcher"},
     "httptools": {"dispatcher"},
