@@ -216,6 +216,35 @@ def test_registered_secrets_need_no_setting(tmp_path: Path) -> None:
     assert receive(shop, secret=NEW)["state"] in {"processed", "failed"}
 
 
+def test_registered_secrets_are_asked_for_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store is asked for no secret while that of the environment fits."""
+    shop = host(tmp_path, ok({"id": "we_1", "secret": NEW}), files=ENDPOINT)
+    shop.engine.send("shop/register", {})
+    find, asked = shop.store.find, list[str]()
+
+    def noting(type: str, **more: Any) -> list[Record]:
+        asked.append(type)
+        return find(type, **more)
+
+    monkeypatch.setattr(shop.store, "find", noting)
+    receive(shop, id="evt_1")
+    assert "webhook_endpoint" not in asked
+    receive(shop, secret=NEW, id="evt_2")
+    assert "webhook_endpoint" in asked
+    assert [event["event_id"] for event in shop.find("event")] == ["evt_1", "evt_2"]
+
+
+def test_an_accepted_event_is_due_at_once(tmp_path: Path) -> None:
+    """It is kept, and processed by whoever does what is due: nobody else has it."""
+    shop = paid(tmp_path)
+    body = json.dumps(REFUNDED).encode()
+    headers = sign(SHIPPED["stripe"], SECRETS["SHOP_HOOK"], body, shop.hours.now.timestamp())
+    assert shop.engine.accept("shop", headers, body)["state"] == "received"
+    assert (shop.store.commits, state(shop)) == ([["insert event"]], "paid")
+    assert shop.engine.run_due() == 1
+    assert state(shop) == "refunded"
+
+
 SCHEMES = {
     "{header: X-Sig, signed: '{body}'}": SECRETS["SHOP_HOOK"],
     "github": SECRETS["SHOP_HOOK"],
