@@ -413,7 +413,7 @@ LEAF_FAULTS: dict[str, str] = {
     "{{ data.amount.real() }}": "a.yml:7:1: only dict(...) can be called in a template",
     "{% for a in data.metadata %}{{ a }}{% endfor %}": ("a.yml:7:4: for cannot stand in a leaf; only {{ }} and if can"),
     "a\n{{ data.amuont }}": "a.yml:8:9: 'amuont' is not declared here; did you mean 'amount'?",
-    "{{ data.amount": "a.yml:7:1: unexpected end of template, expected 'end of print statement'.; mend the template",
+    "{{ data.amount": "a.yml:7:1: unexpected end of template, expected 'end of print statement'; mend the template",
     "{{ data.amount }": "a.yml:7:1: unexpected '}'; mend the template",
 }
 

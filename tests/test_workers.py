@@ -305,7 +305,7 @@ def test_a_worker_knows_the_functions_of_the_app(shop: Path, gateway: Gateway, s
 def test_a_command_that_changes_records_knows_them_too(shop: Path, gateway: Gateway) -> None:
     """Whoever changes a sale tells of it: a call from a terminal no less than one of the host."""
     write(shop, {"app.py": APP})
-    assert alone_with(shop, gateway, f"{shop}/s", "send", "shop/pay", "amount=5") == (0, "")
+    assert alone_with(shop, gateway, f"sqlite:///{shop}/s", "send", "shop/pay", "amount=5") == (0, "")
     assert (shop / "heard").read_text() == "p1\n"
 
 
@@ -316,7 +316,7 @@ def test_an_app_without_them_is_told(shop: Path, gateway: Gateway) -> None:
     assert (code, "app.py has no Callsheet(app)" in errors) == (0, True)
     write(shop, {"app.py": "app = 5\n"})
     code, errors = alone_with(shop, gateway, "memory:", "worker", "--once")
-    assert (code, "Failed to find Flask application" in errors, "Traceback" in errors) == (2, True, False)
+    assert (code, "app.py makes no Flask app" in errors, "Traceback" in errors) == (2, True, False)
     write(shop, {"app.py": "\n\nraise OSError('no disk')\n"})
     code, errors = alone_with(shop, gateway, "memory:", "worker", "--once")
     assert (code, "Traceback" in errors) == (2, False)
