@@ -37,6 +37,7 @@ PATHS = {
     "by_hand": "/hook",
     "dj_stripe": f"/webhook/{ENDPOINT}/",
 }
+_GUARDIAN = '"$@" & read -r _; kill $!; wait'  # ends the server with us, however we end
 _LISTENS = re.compile(r"Listening at: http://127\.0\.0\.1:(\d+)")
 
 
@@ -123,8 +124,11 @@ def served(name: str, *arguments: object, threads: int = 0) -> Iterator[int]:
     """The port of one gunicorn worker that serves the application, with so many threads or the sync worker."""
     kind = ["--worker-class", "gthread", "--threads", str(threads)] if threads else ["--worker-class", "sync"]
     application = f"{__name__}:{name}({', '.join(map(repr, arguments))})"
-    command = [sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:0", "--timeout", "300", *kind, application]
-    with subprocess.Popen(command, cwd=HOME, stderr=subprocess.PIPE, text=True) as process:
+    command = ["/bin/sh", "-c", _GUARDIAN, "guardian"]
+    command += [sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:0", "--timeout", "300", *kind, application]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=HOME, stdin=pipe, stderr=pipe, text=True) as process:
+        assert process.stdin
         assert process.stderr
         said = []
         for line in process.stderr:
@@ -138,6 +142,6 @@ def served(name: str, *arguments: object, threads: int = 0) -> Iterator[int]:
         try:
             yield int(found[1])
         finally:
-            process.terminate()
+            process.stdin.close()
             process.wait()
             reader.join()
