@@ -4,6 +4,7 @@ it is missing; then, one by one, those that watch a clock or kill.
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,8 @@ def main(arguments: list[str]) -> int:
     browser = subprocess.run([sys.executable, "-m", "tests.browser.chromium"], cwd=root, check=False)
     if browser.returncode:
         return browser.returncode
+    # A job that a shell runs in the background ignores Ctrl-C, and so would all that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     codes = []
     for title, options in PASSES:
         print(f"\n== {title}", flush=True)
