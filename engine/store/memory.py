@@ -6,10 +6,11 @@ Hides: that nobody outside can reach into what is kept.
 from __future__ import annotations
 
 import json
-import marshal
+import math
 import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from types import NoneType
 from typing import Any
 
 from engine.errors import Conflict
@@ -87,10 +88,31 @@ class MemoryStore:
 
 
 def _as_kept(record: Record) -> Record:
-    """As a database keeps it."""
-    return Record(record.type, record.id, record.scope, json.loads(record.to_json()), record.as_of)
+    """As a database keeps it: what is not plainly JSON goes through JSON, which refuses it or makes it plain."""
+    try:
+        return _copy(record)
+    except TypeError:
+        return Record(record.type, record.id, record.scope, json.loads(record.to_json()), record.as_of)
 
 
 def _copy(record: Record) -> Record:
-    properties = marshal.loads(marshal.dumps(dict(record.properties)))  # noqa: S302 - never foreign bytes
+    """The same record, sharing nothing that could be changed. Raises TypeError where it holds more than plain JSON."""
+    properties = {name: _copied(value) for name, value in record.properties.items()}
     return Record(record.type, record.id, record.scope, properties, record.as_of)
+
+
+def _copied(value: Any) -> Any:
+    kind = type(value)
+    if kind in _UNCHANGING:
+        return value
+    if kind is dict and _TEXT.issuperset(map(type, value)):
+        return {name: _copied(part) for name, part in value.items()}
+    if kind is list:
+        return [_copied(part) for part in value]
+    if kind is float and math.isfinite(value):
+        return value
+    raise TypeError(f"{kind.__name__} is not plain JSON")
+
+
+_TEXT = frozenset({str})
+_UNCHANGING = frozenset({str, int, bool, NoneType})
