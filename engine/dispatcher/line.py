@@ -227,7 +227,7 @@ def _wire_form(request: httpx.Request) -> bytes:
     """The message (RFC 9112, 2.1). `outgoing` has seen to it that no part of it can end early, or begin another."""
     lines = [b"%b %b HTTP/1.1" % (request.method.encode("ascii"), request.url.raw_path)]
     lines += [b"%b: %b" % header for header in request.headers.raw]
-    return b"\r\n".join([*lines, b"", request.content])
+    return b"\r\n".join([*lines, b"", request.read()])
 
 
 def _too_large() -> Trouble:
