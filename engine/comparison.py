@@ -33,8 +33,8 @@ def fits(wanted: Any, value: Any) -> bool:
 
     A list fits where one of its items does. None asks for what is absent: null, or a list without items.
     """
-    if type(wanted) is type(value) is str:
-        return bool(wanted == value)
+    if (type(value) is str or value is None) and (wanted is None or type(wanted) is str):
+        return bool(wanted == value)  # a text of its own is what most are
     if isinstance(wanted, list | tuple):
         return any(fits(one, value) for one in wanted)
     found = list(texts(value))
