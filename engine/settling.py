@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -48,7 +48,7 @@ log = logging.getLogger("engine")
 class Result:
     """What a send brought: the call's journal row (None for a GET), the parsed answer, and the records it changed.
 
-    Every record stands there once, as it was committed.
+    Every record stands there once, as it was committed. One that an event brought up to date first is among them.
 
     `redirect` is the hosted page to send the browser to, where the request type names one.
     """
@@ -142,6 +142,8 @@ class Settling:
             raise self._unmapped(call, type, verdict, facts, error) from None
         if verdict.outcome == "declined":
             raise error_of(type, ended, verdict)
+        if any(_was_passed_over(change, records) for change in changes):
+            records = [*changed_by(self._with.store, self._with.catalog().record_types, ended), *records]
         return self.result(ended, type, verdict.response, records)
 
     def as_it_is(self, call: Record) -> Record:
@@ -314,6 +316,12 @@ def changed_by(store: Store, types: Mapping[str, RecordType], row: Record) -> li
         for one, scope in zip(changed, inside, strict=True)
         for record in store.find(one["type"], where={**one["where"], **scope}, limit=1)
     ]
+
+
+def _was_passed_over(change: Change, records: Sequence[Record]) -> bool:
+    """Whether a change had a condition that did not hold, so that its record is not among those touched."""
+    conditional = bool(change.when or change.as_of) and change.verb != "delete"
+    return conditional and not any(record.type == change.type.name and change.means(record) for record in records)
 
 
 def _not_written(call: Record, type: RequestType, exchange: Exchange, error: StoreError) -> UnknownOutcome:

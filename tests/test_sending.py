@@ -318,6 +318,18 @@ def test_the_operation_may_stand_in_the_data(tmp_path: Path) -> None:
     assert call["operation"] == "ada@example.com 17"
 
 
+def test_a_record_that_an_event_made_first_is_in_the_result(tmp_path: Path) -> None:
+    """What an answer has nothing to add to is its record all the same, as it is by then."""
+    mapper = (
+        '{"upsert": "sale", "where": {"gateway_id": {{ response.id }}}, "when": {"state": []}, '
+        '"set": {"amount": {{ response.amount }}, "state": "paid"}}\n'
+    )
+    shop = host(tmp_path, files={"response_mappers/shop/pay.json.j2": mapper})
+    first, second = (shop.engine.send("shop/pay", {"amount": 5}) for _ in range(2))
+    assert [record["state"] for record in first.records] == ["paid"]
+    assert second.records == first.records
+
+
 def test_without_an_operation_every_call_is_its_own(tmp_path: Path) -> None:
     """Two sends without an operation are two calls with two keys."""
     shop = host(tmp_path)
