@@ -3,6 +3,7 @@
     contests     who is compared with whom, and how it is measured
     gateway      the server on this machine that all of them call
     payment      the work: one payment, its request and its answer, also written by hand
+    by_hand      the whole send, written by hand
     building     check, render and encode one request
     mapping      one answer to validated records
     sending      one full send, beside clients that only send

@@ -9,7 +9,7 @@ from typing import Any
 from engine.catalog import load, shipped
 from engine.request_types import Request
 
-from .contests import Contest, Contestant, Row
+from .contests import UNCHANGED, Contest, Contestant, Row
 from .payment import CALL_ID, DATA, KEY, NAME, NOW, request_by_hand
 
 NAMES: dict[str, Any] = {"settings": {}, "now": NOW, "call_id": CALL_ID, "account": None}
@@ -30,6 +30,9 @@ def building() -> Iterator[Contest]:
         return request_by_hand(DATA, url, version)
 
     assert engine() == by_hand()
-    rows = [Row("build a request: check, render, encode", "engine", "hand-written Python", 6.0)]
+    rows = [
+        Row("build a request: check, render, encode", "engine", "hand-written Python", 6.0),
+        Row(UNCHANGED, "engine", "hand-written Python", 2.5),
+    ]
     contestants = {"engine": Contestant(engine, 300), "hand-written Python": Contestant(by_hand, 300)}
     yield Contest("building", contestants, rows)

@@ -24,6 +24,9 @@ class Unit:
     more_is_better: bool = False
 
 
+UNCHANGED = "the same with the extra `fast`, which changes nothing of it"
+"""The work of a row that repeats the one above for a stricter goal, which is meant for a host with that extra."""
+
 SECONDS = Unit("seconds", lambda value: f"{value * 1e6:.0f} µs" if value < 0.01 else f"{value * 1e3:.0f} ms")
 RATE = Unit("a second", lambda value: f"{value:,.0f}/s", more_is_better=True)
 MEGABYTES = Unit("MB", lambda value: f"{value:.1f} MB")

@@ -49,7 +49,7 @@ def flat(values: Mapping[str, Any]) -> dict[str, str]:
     return pairs
 
 
-def request_by_hand(data: Mapping[str, Any], url: str, version: str) -> Request:
+def request_by_hand(data: Mapping[str, Any], url: str, version: str, call_id: str = CALL_ID, key: str = KEY) -> Request:
     """The request that the files describe."""
     form = {
         "amount": data.get("amount"),
@@ -66,13 +66,13 @@ def request_by_hand(data: Mapping[str, Any], url: str, version: str) -> Request:
         "transfer_data": {"destination": data.get("destination")},
         "transfer_group": data.get("transfer_group"),
         "on_behalf_of": data.get("on_behalf_of"),
-        "metadata": {**(data.get("metadata") or {}), "callsheet_call": CALL_ID},
+        "metadata": {**(data.get("metadata") or {}), "callsheet_call": call_id},
     }
     body = "&".join(f"{name}={quote(text, safe='')}" for name, text in _pairs(form)).encode("ascii")
     headers = [("Content-Type", "application/x-www-form-urlencoded"), ("Stripe-Version", version)]
     if account := data.get("account_id"):
         headers.append(("Stripe-Account", account))
-    headers.append(("Idempotency-Key", KEY))
+    headers.append(("Idempotency-Key", key))
     return Request("POST", url, tuple(headers), body)
 
 

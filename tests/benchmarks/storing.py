@@ -1,13 +1,14 @@
 """What a store does beside the bare driver doing the same: the durable write of one record, and finding it again.
 
 The drivers keep the same JSON text in a table of their own, with an index on what is searched. The store also locks and
-compares what is there, checks the schema, and keeps unique keys and indexes that files may declare at any time.
+compares what is there, checks the schema, and keeps unique keys and indexes that files may declare at any time. What of
+that is the database's is beside it: the same look-up and the same rows in the same tables, written by hand.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 import psycopg
 
+from engine.ids import new_id
 from engine.records import Change, RecordType, Scope
 from engine.store import Store
 from engine.store.sql import SqlStore
@@ -35,6 +37,20 @@ WRITE = "INSERT INTO kept VALUES ({0}, {0}, {0}, {0})"
 READ = "SELECT text FROM kept WHERE id = {0}"
 FIND = "SELECT text FROM kept WHERE state = {0} ORDER BY id DESC LIMIT 1"
 
+_FOUND = "SELECT record_id FROM callsheet_record_key WHERE text = {0}"
+_RECORD = """
+    INSERT INTO callsheet_record (type, id, gateway, account, live, properties)
+    VALUES ('by_hand', {0}, 'stripe', '', false, {0})
+"""
+_KEY = "INSERT INTO callsheet_record_key (text, type, name, record_id) VALUES ({0}, 'by_hand', 'gateway_id', {0})"
+_ENTRIES = """
+    INSERT INTO callsheet_record_index (type, name, value, record_id)
+    VALUES ('by_hand', 'gateway_id', {0}, {0}), ('by_hand', 'state', {0}, {0})
+"""
+_ONE_BY_ONE = ((_RECORD, 2), (_KEY, 2), (_ENTRIES, 4))  # statements, and how many values each takes
+_AT_ONCE = ((f"WITH record AS ({_RECORD}), key AS ({_KEY}) {_ENTRIES}", 8),)  # two round trips less
+BY_HAND = "by hand, {}, durable write"
+
 Execute = Callable[[str, tuple[str, ...]], list[Any]]
 
 
@@ -48,15 +64,18 @@ def storing() -> Iterator[Contest]:
     ):
         contestants = {
             **_ours("SQLite", SqlStore(f"sqlite+pysqlite3:///{folder}/ours.sqlite3")),
+            BY_HAND.format("SQLite"): _by_hand(_sqlite(_upgraded(Path(folder))), _ONE_BY_ONE),
             **_theirs("SQLite", _sqlite(Path(folder) / "bare.sqlite3")),
             **_ours("PostgreSQL", SqlStore(url)),
+            BY_HAND.format("PostgreSQL"): _by_hand(_postgres(bare), _AT_ONCE),
             **_theirs("PostgreSQL", _postgres(bare)),
         }
-        names = [(work, database) for database in ("SQLite", "PostgreSQL") for work in GOALS]
-        rows = [
-            Row(f"{work}, {database}", f"store, {database}, {work}", f"bare driver, {database}, {work}", GOALS[work])
-            for work, database in names
-        ]
+        rows = []
+        for database in ("SQLite", "PostgreSQL"):
+            compared = {work: (f"store, {database}, {work}", f"bare driver, {database}, {work}") for work in GOALS}
+            rows += [Row(f"{work}, {database}", *names, GOALS[work]) for work, names in compared.items()]
+            driver = compared["durable write"][1]
+            rows.insert(-2, Row("the same rows in the same tables, by hand", BY_HAND.format(database), driver))
         yield Contest("storing", {name: Contestant(run, 40) for name, run in contestants.items()}, rows)
 
 
@@ -96,6 +115,32 @@ def _theirs(database: str, execute: Execute) -> dict[str, Callable[[], object]]:
         lambda: json.loads(execute(FIND, ("ch_000500",))[0][0])["note"],
     )
     return {f"bare driver, {database}, {work}": run for work, run in zip(GOALS, works, strict=True)}
+
+
+def _by_hand(execute: Execute, writing: Iterable[tuple[str, int]]) -> Callable[[], object]:
+    """The durable write of one record: looked up and written in one transaction, in tables that are there."""
+    numbers = count()
+
+    def write() -> None:
+        id, name = new_id(), f"ch_{next(numbers):06d}"
+        key = json.dumps(["by_hand", "gateway_id", "stripe", "", False, name])
+        text = json.dumps({"gateway_id": name, "state": name, "note": "x" * 200})
+        values: tuple[str, ...] = (id, text, key, id, name, id, name, id)
+        execute("BEGIN", ())
+        assert not execute(_FOUND, (key,))
+        for statement, number in writing:
+            execute(statement, values[:number])
+            values = values[number:]
+        execute("COMMIT", ())
+
+    return write
+
+
+def _upgraded(folder: Path) -> Path:
+    """A file with the store's tables."""
+    file = folder / "by-hand.sqlite3"
+    SqlStore(f"sqlite+pysqlite3:///{file}").upgrade()
+    return file
 
 
 def _sqlite(path: Path) -> Execute:
