@@ -119,7 +119,7 @@ def changes_by_hand(data: Mapping[str, Any], charge: Mapping[str, Any]) -> list[
         changes.append({"update": "payment", "where": where, "set": local})
     if charge.get("captured"):
         paid = datetime.fromtimestamp(charge["created"], UTC).isoformat().replace("+00:00", "Z")
-        changes.append({"update": "payment", "where": where, "set": {"paid_at": paid}})
+        changes.append({"update": "payment", "where": where, "when": {"paid_at": None}, "set": {"paid_at": paid}})
     return changes
 
 
