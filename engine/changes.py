@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from engine.errors import DefinitionError, Fault, did_you_mean
@@ -18,9 +19,8 @@ from engine.yaml_files import YamlFile, parse
 
 _VERBS = {"upsert", "update", "delete"}
 _PLAIN_UPDATE = {"update", "where", "set"}
-_SCALARS = (str, int, float)
-_OBJECTS = ("where", "set", "when", "data")
-_TEXTS = ("as_of", "as", "missing")
+_SCALARS = frozenset({str, int, float, bool})
+_KINDS = dict.fromkeys(("where", "set", "when", "data"), dict) | dict.fromkeys(("as_of", "as", "missing"), str)
 _KEYS = {
     "upsert": {"where", "set", "when", "as_of"},
     "update": {"where", "set", "when", "as_of", "missing"},
@@ -79,7 +79,7 @@ class Mapper:
         if type is None:
             raise ValueError(f"there is no record type {subject!r}{did_you_mean(subject, self.types)}")
         where, when = document.get("where"), document.get("when") or {}
-        if not where or not all(isinstance(value, _SCALARS) for value in where.values()):
+        if not where or not _are_scalars(where.values()):
             raise ValueError(f'{verb} {subject}: "where" must name one record, not {json.dumps(where)}')
         _demand_key(type, where)
         return Change(
@@ -119,27 +119,36 @@ def _is_plain_update(document: Any) -> bool:
 
 
 def _verb(document: dict[str, Any]) -> tuple[str, str]:
-    verbs = [verb for verb in _KEYS if verb in document]
-    if len(verbs) != 1:
-        raise ValueError(f"a change says one of {', '.join(_KEYS)}, not {', '.join(document) or 'nothing'}")
-    verb = verbs[0]
-    for key in document:
-        if key != verb and key not in _KEYS[verb]:
-            raise ValueError(f"{verb} knows no {key!r}{did_you_mean(key, _KEYS[verb])}")
+    verb = _verb_among(tuple(document))
     if not isinstance(document[verb], str):
         raise ValueError(f"{verb} needs a name in quotes")
     return verb, document[verb]
 
 
+@lru_cache(maxsize=256)  # a file's changes have the same keys each time
+def _verb_among(keys: tuple[str, ...]) -> str:
+    """The one verb among the keys of a change. Raises ValueError where it knows any other of them not."""
+    verbs = [verb for verb in _KEYS if verb in keys]
+    if len(verbs) != 1:
+        raise ValueError(f"a change says one of {', '.join(_KEYS)}, not {', '.join(keys) or 'nothing'}")
+    verb = verbs[0]
+    for key in keys:
+        if key != verb and key not in _KEYS[verb]:
+            raise ValueError(f"{verb} knows no {key!r}{did_you_mean(key, _KEYS[verb])}")
+    return verb
+
+
 def _demand_kinds(document: Mapping[str, Any]) -> None:
     """Raise ValueError where a part of a change is not what it must be; null is absent."""
     for part, value in document.items():
-        if value is None:
-            continue
-        if part in _OBJECTS and not isinstance(value, dict):
-            raise ValueError(f'"{part}" must be an object, not {json.dumps(value)[:60]}')
-        if part in _TEXTS and not isinstance(value, str):
-            raise ValueError(f'"{part}" must be text, not {json.dumps(value)[:60]}')
+        kind = _KINDS.get(part)
+        if kind is not None and value is not None and not isinstance(value, kind):
+            what = "text" if kind is str else "an object"
+            raise ValueError(f'"{part}" must be {what}, not {json.dumps(value)[:60]}')
+
+
+def _are_scalars(values: Iterable[Any]) -> bool:
+    return _SCALARS.issuperset(map(type, values))
 
 
 def _demand_key(type: RecordType, where: Mapping[str, Any]) -> None:

@@ -20,6 +20,7 @@ from engine.ids import new_id
 from engine.schemas import Schema
 
 SCOPE = ("gateway", "account", "live")
+_COLUMNS = frozenset(("id", *SCOPE))
 _SCALARS = (str, int, float)
 
 
@@ -182,7 +183,7 @@ class Lookup:
 _SEARCH = Lookup(None, ())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Change:
     """One change to one record (with `limit`: to up to so many).
 
@@ -205,19 +206,26 @@ class Change:
     missing: Literal["skip", "wait"] = "skip"
     must: bool = False
     limit: int | None = None
-    lookup: Lookup = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        """How the one record meant is found does not change, and every store asks for it several times."""
-        object.__setattr__(self, "lookup", _lookup(self))
 
     def __str__(self) -> str:
         return f"{self.verb} {self.type.name} where {json.dumps(dict(self.where), default=str)}"
 
-    @property
+    @cached_property
+    def lookup(self) -> Lookup:
+        """How the one record meant is found."""
+        id = self.where.get("id")
+        named = None if isinstance(id, dict | list | tuple) else id
+        if self.verb == "insert":
+            return Lookup(named, tuple(self.type.keys_of(self.scope, self.new_properties)))
+        if named is not None:
+            return Lookup(str(named), ())
+        text = self.type.key_text(self.scope, self.where)
+        return _SEARCH if text is None else Lookup(None, (text,))
+
+    @cached_property
     def new_properties(self) -> dict[str, Any]:
         """The properties of the record that this change would create."""
-        return _with(_named(self), self.set)
+        return _with({}, {**_named(self), **self.set})
 
     @property
     def searches(self) -> bool:
@@ -235,17 +243,6 @@ class Change:
             getattr(record.scope, name) == getattr(self.scope, name) for name in self.type.within
         )
         return (inside or self.searches) and matches(self.where, record)
-
-
-def _lookup(change: Change) -> Lookup:
-    id = change.where.get("id")
-    named = None if isinstance(id, dict | list | tuple) else id
-    if change.verb == "insert":
-        return Lookup(named, tuple(change.type.keys_of(change.scope, change.new_properties)))
-    if named is not None:
-        return Lookup(str(named), ())
-    text = change.type.key_text(change.scope, change.where)
-    return _SEARCH if text is None else Lookup(None, (text,))
 
 
 def outcomes(change: Change, candidates: Sequence[Record]) -> list[tuple[Record | None, Record]]:
@@ -275,8 +272,8 @@ def resulting(change: Change, current: Record | None) -> Record | None:
         return None
     if change.verb == "delete":
         return current
-    properties = _with(current.properties, _named(change) if change.verb == "upsert" else {})
-    properties = _with(properties, change.set)
+    given = {**_named(change), **change.set} if change.verb == "upsert" else change.set
+    properties = _with(current.properties, given)
     _demand_valid(change, properties, created=False)
     return Record(current.type, current.id, current.scope, properties, change.as_of or current.as_of)
 
@@ -318,7 +315,7 @@ def matches(where: Mapping[str, Any], record: Record) -> bool:
 
 
 def _value(record: Record, name: str) -> Any:
-    return record[name] if name == "id" or name in SCOPE else record.properties.get(name)
+    return record[name] if name in _COLUMNS else record.properties.get(name)
 
 
 def _named(change: Change) -> dict[str, Any]:
@@ -329,12 +326,10 @@ def _named(change: Change) -> dict[str, Any]:
 
 def _with(properties: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
     """`properties` with `more`; None clears one."""
-    result = dict(properties)
+    result = {**properties, **more}
     for name, value in more.items():
-        if value is not None:
-            result[name] = value
-        else:
-            result.pop(name, None)
+        if value is None:
+            del result[name]
     return result
 
 

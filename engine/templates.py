@@ -240,7 +240,7 @@ class Templates:
 
 
 def _context(compiled: jinja2.Template, names: Names) -> Context:
-    return compiled.new_context({**compiled.globals, **names}, shared=True)
+    return compiled.new_context({**compiled.environment.globals, **names}, shared=True)
 
 
 def _includes(tree: list[nodes.Node]) -> Iterator[nodes.Include]:
