@@ -1,20 +1,22 @@
 """Whether a value fits a JSON Schema, yes or no, in a hundredth of the time that it takes to say why not.
 
-Hides: a schema made into functions. Only keywords whose meaning is plain are understood, and only where they are
-written as the standard has them; a schema with any other has no such function, and is left to the whole library.
-Understood, it is valid JSON Schema, and the answers are the library's.
+Hides: a schema made into functions, one for each kind of value, so that a value meets only what can be said of its
+kind. Only keywords whose meaning is plain are understood, and only where they are written as the standard has them; a
+schema with any other has no such functions, and is left to the whole library. Understood, it is valid JSON Schema, and
+the answers are the library's.
 """
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, partial
 from numbers import Number
+from types import NoneType
 from typing import Any
 
 Accepts = Callable[[Any], bool]
-Exact = Mapping[str, frozenset[type]]
-"""Property → the types of which it may be anything."""
 
 Documents = Mapping[str, Mapping[str, Any]]
 """What a `$ref` may name: `$id` → document."""
@@ -26,9 +28,10 @@ def acceptance(schema: Any, formats: Mapping[str, Accepts], documents: Documents
     `formats` are the functions behind `format`; one that raises ValueError means no.
     """
     try:
-        return _Reader(formats, documents).schema(schema, 0)
+        checks = _Reader(formats, documents).schema(schema, 0)
     except _NotUnderstood:
         return None
+    return partial(_fits, checks)
 
 
 def as_python(pattern: str) -> str:
@@ -45,24 +48,18 @@ def _demand(plain: bool) -> None:
         raise _NotUnderstood
 
 
-_NUMBERS = (int, float, Number)
+class _Checks(dict[type, Accepts | None]):
+    """What is to be asked of a value of a kind, which is a type of JSON's or `object` for any other; None: nothing."""
+
+    def __missing__(self, type: type) -> Accepts | None:
+        """A type of Python's own is the kind that it extends."""
+        return self[next(kind for kind, types in _EXTENDED.items() if issubclass(type, types))]
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, _NUMBERS) and not isinstance(value, bool)
-
-
-_TYPES: dict[str, Accepts] = {
-    "null": lambda value: value is None,
-    "boolean": lambda value: isinstance(value, bool),
-    "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
-    "number": _is_number,
-    "string": lambda value: isinstance(value, str),
-    "array": lambda value: isinstance(value, list),
-    "object": lambda value: isinstance(value, dict),
-}
-_EXACTLY: Mapping[str, tuple[type, ...]] = {
-    "null": (type(None),),
+_EXTENDED: Mapping[type, type] = {int: int, float: Number, str: str, list: list, dict: dict, object: object}
+_KINDS = (NoneType, bool, *_EXTENDED)
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "null": (NoneType,),
     "boolean": (bool,),
     "integer": (int,),
     "number": (int, float),
@@ -70,6 +67,17 @@ _EXACTLY: Mapping[str, tuple[type, ...]] = {
     "array": (list,),
     "object": (dict,),
 }
+
+
+def _never(_: Any) -> bool:
+    return False
+
+
+def _fits(checks: _Checks, value: Any) -> bool:
+    check = checks[type(value)]
+    return check is None or check(value)
+
+
 _SAID = {"title": str, "description": str, "$comment": str, "$schema": str, "$id": str, "default": object}
 _SAID |= {"deprecated": bool, "readOnly": bool, "writeOnly": bool, "examples": list}
 _OF_DOCUMENTS = {"$schema", "$id"}
@@ -81,13 +89,13 @@ _LIMITS: dict[str, Callable[[Any, Any], bool]] = {
     "exclusiveMinimum": lambda value, limit: not value <= limit,
     "exclusiveMaximum": lambda value, limit: not value >= limit,
 }
-_SIZES: dict[str, tuple[type[Any], Callable[[int, int], bool]]] = {
-    "minLength": (str, int.__ge__),
-    "maxLength": (str, int.__le__),
-    "minItems": (list, int.__ge__),
-    "maxItems": (list, int.__le__),
-    "minProperties": (dict, int.__ge__),
-    "maxProperties": (dict, int.__le__),
+_SIZES: dict[str, tuple[type, Callable[[int, int], bool]]] = {
+    "minLength": (str, operator.ge),
+    "maxLength": (str, operator.le),
+    "minItems": (list, operator.ge),
+    "maxItems": (list, operator.le),
+    "minProperties": (dict, operator.ge),
+    "maxProperties": (dict, operator.le),
 }
 
 
@@ -97,14 +105,14 @@ class _Reader:
     def __init__(self, formats: Mapping[str, Accepts], documents: Documents) -> None:
         self._formats, self._documents = formats, documents
 
-    def schema(self, schema: Any, depth: int) -> Accepts:
-        """The function of one schema and all below it."""
+    def schema(self, schema: Any, depth: int) -> _Checks:
+        """The functions of one schema and all below it."""
         _demand(depth < 50)  # a $ref may lead back to itself
         if isinstance(schema, bool):
-            return lambda _: schema
+            return _only({}, None if schema else _never)
         _demand(isinstance(schema, dict))
         _demand(depth == 0 or not _OF_DOCUMENTS & schema.keys())  # the library goes by other rules from there on
-        checks = [self._object(schema, depth)] if _OF_OBJECTS & schema.keys() else []
+        checks = [_only({dict: self._object(schema, depth)})] if _OF_OBJECTS & schema.keys() else []
         for keyword, given in schema.items():
             if keyword in _SAID:
                 _demand(isinstance(given, _SAID[keyword]))
@@ -112,43 +120,45 @@ class _Reader:
                 checks.append(self._keyword(keyword, given, depth + 1))
         return _all(checks)
 
-    def _keyword(self, keyword: str, given: Any, depth: int) -> Accepts:
+    def _keyword(self, keyword: str, given: Any, depth: int) -> _Checks:
         if keyword in _LIMITS:
-            _demand(_is_number(given))
+            _demand(isinstance(given, int | float | Number) and not isinstance(given, bool))
             within = _LIMITS[keyword]
-            return lambda value: not _is_number(value) or within(value, given)
+            return _only(dict.fromkeys((int, float), lambda value: within(value, given)))
         if keyword in _SIZES:
-            _demand(_TYPES["integer"](given) and given >= 0)
+            _demand(type(given) is int and given >= 0)
             kind, compare = _SIZES[keyword]
-            return lambda value: not isinstance(value, kind) or compare(len(value), given)
+            return _only({kind: lambda value: compare(len(value), given)})
         read = getattr(self, f"_{keyword.removeprefix('$')}", None) if keyword in _KEYWORDS else None
         _demand(read is not None)
         return read(given, depth)  # type: ignore[no-any-return, misc]  # one of the methods below
 
-    def _type(self, given: Any, _: int) -> Accepts:
+    def _type(self, given: Any, _: int) -> _Checks:
         names = given if isinstance(given, list) else [given]
         _demand(bool(names) and all(isinstance(name, str) and name in _TYPES for name in names))
         _demand(len(set(names)) == len(names))
-        return _any([_TYPES[name] for name in names])
+        return _of_types(*names)
 
-    def _enum(self, given: Any, _: int) -> Accepts:
+    def _enum(self, given: Any, _: int) -> _Checks:
         _demand(isinstance(given, list) and bool(given))
         _demand(all(isinstance(one, str) or one is None for one in given))
-        texts, null = frozenset(one for one in given if one is not None), None in given
-        return lambda value: value in texts if isinstance(value, str) else null and value is None
+        texts = frozenset(one for one in given if one is not None)
+        return _only({str: texts.__contains__, NoneType: None if None in given else _never}, _never)
 
-    def _const(self, given: Any, depth: int) -> Accepts:
-        return (lambda value: value is given) if isinstance(given, bool) else self._enum([given], depth)
+    def _const(self, given: Any, depth: int) -> _Checks:
+        if isinstance(given, bool):
+            return _only({bool: lambda value: value is given}, _never)
+        return self._enum([given], depth)
 
-    def _pattern(self, given: Any, _: int) -> Accepts:
+    def _pattern(self, given: Any, _: int) -> _Checks:
         _demand(isinstance(given, str))
         try:
             search = re.compile(as_python(given)).search
         except re.error:
             raise _NotUnderstood from None
-        return lambda value: not isinstance(value, str) or search(value) is not None
+        return _only({str: lambda value: search(value) is not None})
 
-    def _format(self, given: Any, _: int) -> Accepts:
+    def _format(self, given: Any, _: int) -> _Checks:
         _demand(isinstance(given, str) and given in self._formats)
         check = self._formats[given]
 
@@ -158,35 +168,34 @@ class _Reader:
             except ValueError:
                 return False
 
-        return accepts
+        return _only(dict.fromkeys(_KINDS, accepts))
 
-    def _items(self, given: Any, depth: int) -> Accepts:
-        item = self.schema(given, depth)
-        return lambda value: not isinstance(value, list) or all(map(item, value))
+    def _items(self, given: Any, depth: int) -> _Checks:
+        fits = partial(_fits, self.schema(given, depth))
+        return _only({list: lambda value: all(map(fits, value))})
 
-    def _propertyNames(self, given: Any, depth: int) -> Accepts:  # noqa: N802 - the keyword is spelt so
-        name = self.schema(given, depth)
-        return lambda value: not isinstance(value, dict) or all(map(name, value))
+    def _propertyNames(self, given: Any, depth: int) -> _Checks:  # noqa: N802 - the keyword is spelt so
+        fits = partial(_fits, self.schema(given, depth))
+        return _only({dict: lambda value: all(map(fits, value))})
 
-    def _anyOf(self, given: Any, depth: int) -> Accepts:  # noqa: N802
-        return _any(self._several(given, depth))
+    def _anyOf(self, given: Any, depth: int) -> _Checks:  # noqa: N802
+        return self._by_kind(_any_of, given, depth)
 
-    def _allOf(self, given: Any, depth: int) -> Accepts:  # noqa: N802
-        return _all(self._several(given, depth))
+    def _allOf(self, given: Any, depth: int) -> _Checks:  # noqa: N802
+        return self._by_kind(_all_of, given, depth)
 
-    def _oneOf(self, given: Any, depth: int) -> Accepts:  # noqa: N802
-        checks = self._several(given, depth)
-        return lambda value: sum(check(value) for check in checks) == 1
+    def _oneOf(self, given: Any, depth: int) -> _Checks:  # noqa: N802
+        return self._by_kind(_one_of, given, depth)
 
-    def _not(self, given: Any, depth: int) -> Accepts:
-        check = self.schema(given, depth)
-        return lambda value: not check(value)
+    def _not(self, given: Any, depth: int) -> _Checks:
+        return self._by_kind(_none_of, [given], depth)
 
-    def _several(self, given: Any, depth: int) -> list[Accepts]:
+    def _by_kind(self, join: Join, given: Any, depth: int) -> _Checks:
+        """Several schemas joined, kind by kind."""
         _demand(isinstance(given, list) and bool(given))
-        return [self.schema(one, depth) for one in given]
+        return _joined(join, [self.schema(one, depth) for one in given])
 
-    def _ref(self, given: Any, depth: int) -> Accepts:
+    def _ref(self, given: Any, depth: int) -> _Checks:
         _demand(isinstance(given, str))
         name, _, pointer = given.partition("#")
         part: Any = self._documents.get(name)
@@ -201,35 +210,28 @@ class _Reader:
         _demand(isinstance(properties, dict) and isinstance(required, list))
         _demand(all(isinstance(name, str) for name in [*properties, *required]) and len(set(required)) == len(required))
         known = {name: self.schema(part, depth + 1) for name, part in properties.items()}
-        exact = {name: _exact_types(part) for name, part in properties.items()}
         additional = schema.get("additionalProperties", True)
-        return (
-            _open(known, exact, required)
-            if additional is True
-            else _closed(known, exact, required, self.schema(additional, depth + 1))
-        )
+        if additional is True:
+            return _open(known, required)
+        return _closed(known, required, self.schema(additional, depth + 1))
 
 
-def _exact_types(schema: Any) -> frozenset[type]:
-    """The Python types of which every value fits `schema`: what only says a type needs no function to be called."""
-    if not isinstance(schema, dict) or "type" not in schema or schema.keys() - _SAID.keys() - {"type"}:
-        return frozenset()
-    names = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-    return frozenset(kind for name in names for kind in _EXACTLY.get(name, ()))
+_KEYWORDS = {"type", "enum", "const", "pattern", "format", "items", "propertyNames"}
+_KEYWORDS |= {"anyOf", "allOf", "oneOf", "not", "$ref"}
 
 
-def _open(known: Mapping[str, Accepts], exact: Exact, required: list[str]) -> Accepts:
+def _open(known: Mapping[str, _Checks], required: list[str]) -> Accepts:
     """Of objects that may hold anything else: an answer has more properties than its schema names."""
-    checks = [(name, check, exact[name], name in required) for name, check in known.items()]
-    checks += [(name, _anything, frozenset[type](), True) for name in required if name not in known]
+    anything = _only({})
+    parts = [(name, checks, name in required) for name, checks in known.items()]
+    parts += [(name, anything, True) for name in required if name not in known]
 
     def accepts(value: Any) -> bool:
-        if not isinstance(value, dict):
-            return True
-        for name, check, types, needed in checks:
+        for name, checks, needed in parts:
             if name in value:
                 part = value[name]
-                if type(part) not in types and not check(part):
+                check = checks[type(part)]
+                if check is not None and not check(part):
                     return False
             elif needed:
                 return False
@@ -238,38 +240,52 @@ def _open(known: Mapping[str, Accepts], exact: Exact, required: list[str]) -> Ac
     return accepts
 
 
-def _closed(known: Mapping[str, Accepts], exact: Exact, required: list[str], other: Accepts) -> Accepts:
+def _closed(known: Mapping[str, _Checks], required: list[str], other: _Checks) -> Accepts:
     """Of objects that may hold only what `other` accepts beside the `known` properties."""
-    none = frozenset[type]()
 
     def accepts(value: Any) -> bool:
-        if not isinstance(value, dict):
-            return True
         for name in required:
             if name not in value:
                 return False
         for name, part in value.items():
-            if type(part) not in exact.get(name, none) and not known.get(name, other)(part):
+            check = known.get(name, other)[type(part)]
+            if check is not None and not check(part):
                 return False
         return True
 
     return accepts
 
 
-def _anything(_: Any) -> bool:
-    return True
+def _only(checks: Mapping[type, Accepts | None], other: Accepts | None = None) -> _Checks:
+    """These `checks` of their kinds, and `other` of every other kind."""
+    return _Checks({**dict.fromkeys(_KINDS, other), **checks})
 
 
-_KEYWORDS = {"type", "enum", "const", "pattern", "format", "items", "propertyNames"}
-_KEYWORDS |= {"anyOf", "allOf", "oneOf", "not", "$ref"}
+@cache
+def _of_types(*names: str) -> _Checks:
+    return _only({kind: None for name in names for kind in _TYPES[name]}, _never)
 
 
-def _all(checks: list[Accepts]) -> Accepts:
-    if len(checks) == 1:
-        return checks[0]
+Join = Callable[[list[Accepts | None]], Accepts | None]
+
+
+def _joined(join: Join, several: Iterable[_Checks]) -> _Checks:
+    return _Checks({kind: join([checks[kind] for checks in several]) for kind in _KINDS})
+
+
+def _all(several: list[_Checks]) -> _Checks:
+    return several[0] if len(several) == 1 else _joined(_all_of, several)
+
+
+def _all_of(several: list[Accepts | None]) -> Accepts | None:
+    if _never in several:
+        return _never
+    checks = [check for check in several if check is not None]
+    if len(checks) < 2:
+        return checks[0] if checks else None
 
     def accepts(value: Any) -> bool:
-        for check in checks:  # noqa: SIM110 - as above
+        for check in checks:  # noqa: SIM110 - a generator would take twice as long
             if not check(value):
                 return False
         return True
@@ -277,5 +293,20 @@ def _all(checks: list[Accepts]) -> Accepts:
     return accepts
 
 
-def _any(checks: list[Accepts]) -> Accepts:
-    return checks[0] if len(checks) == 1 else lambda value: any(check(value) for check in checks)
+def _any_of(several: list[Accepts | None]) -> Accepts | None:
+    checks = [check for check in several if check is not None and check is not _never]
+    if None in several or len(checks) < 2:
+        return None if None in several else next(iter(checks), _never)
+    return lambda value: any(check(value) for check in checks)
+
+
+def _one_of(several: list[Accepts | None]) -> Accepts | None:
+    always, checks = several.count(None), [check for check in several if check is not None]
+    return lambda value: always + sum(check(value) for check in checks) == 1
+
+
+def _none_of(several: list[Accepts | None]) -> Accepts | None:
+    (check,) = several
+    if check is None:
+        return _never
+    return None if check is _never else lambda value: not check(value)
