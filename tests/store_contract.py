@@ -468,6 +468,9 @@ class StoreContract:
         (returned,) = store.apply([upsert("ch_1", note=given)])
         given["inner"].append(2)
         returned["note"]["inner"].append(3)
+        for state in ("pending", "pending", "paid"):  # the second changes nothing
+            (again,) = store.apply([Change("update", PAYMENT, HERE, {"gateway_id": "ch_1"}, {"state": state})])
+            again["note"]["inner"].append(state)
         store.find("payment")[0]["note"]["inner"].append(4)
         assert store.find("payment")[0]["note"] == {"inner": [1]}
 

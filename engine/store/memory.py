@@ -33,8 +33,8 @@ class MemoryStore:
             for change in changes:
                 self._hold(draft, change)
             touched = [record for change in changes for record in draft.make(change, self._candidates(draft, change))]
-            self._keep(draft.writes())
-            return touched
+            written = self._keep(draft.writes())
+        return [record if record.id in written else _as_kept(record) for record in touched]
 
     def find(
         self,
@@ -53,21 +53,23 @@ class MemoryStore:
 
     def _hold(self, draft: Draft, change: Change) -> None:
         """Take in hand what `change` names; a key that no record has yet may get one by a change before it."""
-        records = self._records[change.type.name]
-        found = {text: self._keys[text] for text in change.lookup.keys if text in self._keys}
-        ids = [id for id in {change.lookup.id, *found.values()} if id is not None and id in records]
-        for id in ids:
-            draft.hold(_copy(records[id]), [text for text, owner in found.items() if owner == id])
+        records, lookup = self._records[change.type.name], change.lookup
+        found = {text: self._keys[text] for text in lookup.keys if text in self._keys}
+        for id in {lookup.id, *found.values()}:
+            if id in records:
+                draft.hold(records[id], [text for text, owner in found.items() if owner == id])
 
     def _candidates(self, draft: Draft, change: Change) -> list[Record]:
         if not change.searches:
             return draft.meant(change)
         found = filter(change.means, draft.over(change.type.name, self._records[change.type.name]))
-        first = sorted(found, key=lambda record: (record.get("due") or "", record.id))
-        return [_copy(record) for record in first[: change.limit or 1]]
+        return sorted(found, key=lambda record: (record.get("due") or "", record.id))[: change.limit or 1]
 
-    def _keep(self, writes: Sequence[Write]) -> None:
-        """All of them, or none: whatever can fail does so before the first is kept."""
+    def _keep(self, writes: Sequence[Write]) -> set[str]:
+        """All of them, or none: whatever can fail does so before the first is kept. Returns the ids of the copies kept.
+
+        Any other record in hand is still the one that the store keeps.
+        """
         moving = [write for write in writes if write.moves_keys]
         gone = {text for write in moving for text in write.old_keys}
         come = [(text, write) for write in moving for text in write.new_keys]
@@ -85,6 +87,7 @@ class MemoryStore:
                 self._records[record.type][record.id] = record
             elif write.old is not None:
                 del self._records[write.old.type][write.old.id]
+        return {record.id for _, record in kept if record is not None}
 
 
 def _as_kept(record: Record) -> Record:
