@@ -37,7 +37,10 @@ def test_serve_answers_and_ends_cleanly(tmp_path: Path) -> None:
         url = running.stdout.readline().split(" at ")[1].split()[0]
         assert running.stdout.readline() == f"an example shop is at {url}/callsheet/shop/\n"
         with urlopen(url) as answer:
-            assert answer.read() == b"<h1>It runs</h1>"
+            page = answer.read().decode()
+        assert page.startswith("<h1>It runs</h1>")
+        with urlopen(url + page.partition('href="')[2].partition('"')[0]) as answer:
+            assert "stripe/create_payment" in answer.read().decode()
         running.send_signal(signal.SIGINT)
         assert running.stdout.read() == "\nstopped\n"
         assert "Traceback" not in running.stderr.read()
@@ -56,6 +59,23 @@ def test_serve_says_where_the_console_is(tmp_path: Path) -> None:
         console = running.stdout.readline().partition("the console is at ")[2].strip()
         with urlopen(console) as answer:
             assert (answer.status, answer.url) == (200, f"{console}sign-in?next=/callsheet/console/")
+        running.send_signal(signal.SIGINT)
+
+
+def test_serve_warns_of_a_store_that_cannot_be_reached(tmp_path: Path) -> None:
+    """It serves all the same, for a server may come up later."""
+    CliRunner().invoke(group, ["init", str(tmp_path)])
+    with (tmp_path / ".env").open("a") as env:
+        env.write("CALLSHEET_STORE=postgresql://ann@127.0.0.1:1/shop\n")
+    with command("serve", "--port", "0", cwd=tmp_path) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        url = running.stdout.readline().split(" at ")[1].split()[0]
+        said = running.stderr.readline()
+        assert said.startswith("Warning: the store postgresql://ann@127.0.0.1:1/shop did not work: ")
+        assert said.endswith("Whatever needs the store fails until it works.\n")
+        with urlopen(f"{url}/callsheet/static/pages.css") as answer:
+            assert answer.status == 200
         running.send_signal(signal.SIGINT)
 
 

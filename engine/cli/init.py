@@ -25,7 +25,9 @@ callsheet = Callsheet(app)
 
 # With a STRIPE_PUBLISHABLE_KEY in .env, a page may ask for money:
 # {{ request_form("stripe/create_payment", {"amount": 500, "currency": "usd"}, button="Pay 5.00 USD") }}
-PAGE = "<h1>It runs</h1>{% for one in records('payment') %}<p>{{ one.gateway_id }}: {{ one.state }}</p>{% endfor %}"
+PAGE = """<h1>It runs</h1>
+<p>While you develop, <a href="{{ url_for('callsheet.overview') }}">callsheet's pages</a> show what the files say.</p>
+{% for one in records("payment") %}<p>{{ one.gateway_id }}: {{ one.state }}</p>{% endfor %}"""
 
 
 @app.get("/")

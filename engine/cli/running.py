@@ -13,9 +13,12 @@ import click
 from engine.cli import tables
 from engine.cli.opening import Opening, as_json, load_app, opening, print_json
 from engine.cli.sandbox import Standing, addresses, sandboxed
+from engine.errors import StoreError
 
 if TYPE_CHECKING:
     from flask import Flask
+
+    from engine.core import Engine
 
 
 @click.command(short_help="Serve the host's Flask app, or a bare one.")
@@ -53,6 +56,7 @@ def _serve(here: Opening, host: str, port: int, *, reload: bool, standing: Stand
         raise click.UsageError(f"cannot listen on {host}:{port}: no such address on this machine") from None
     address = f"http://{f'[{host}]' if ':' in host else host}:{server.effective_port}"
     click.echo(f"serving {here.root} at {address} (Ctrl-C stops)")
+    _look_into_store(app)
     if "callsheet_console" in app.extensions:
         click.echo(f"the console is at {address}/callsheet/console/")
     if standing is not None:
@@ -65,6 +69,16 @@ def _serve(here: Opening, host: str, port: int, *, reload: bool, standing: Stand
     finally:
         server.close()
     click.echo("\nstopped")
+
+
+def _look_into_store(app: Flask) -> None:
+    """Warn where the store cannot be reached. It may be there later, so the app is served all the same."""
+    engine: Engine | None = app.extensions.get("callsheet")
+    try:
+        if engine is not None:
+            engine.store.find("call", limit=1)
+    except StoreError as error:
+        click.echo(f"Warning: {error}. Whatever needs the store fails until it works.", err=True)
 
 
 def served_app(here: Opening, *, reload: bool) -> Any:
