@@ -54,7 +54,7 @@ def shipped() -> Path:
     return inside if inside.is_dir() else package.parent
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Catalog:
     """All definitions by name: "stripe/create_refund", "stripe/account.updated", "payment"."""
 

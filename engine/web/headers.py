@@ -6,14 +6,17 @@ Our own pages get these headers as they stand; a host's page with a form in it g
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from flask import Flask, Request, Response, g, request
 
+from engine.catalog import Catalog
 from engine.core import Engine
 from engine.request_types import Gateway
 
-CONSOLE = "callsheet.console"  # nothing of a gateway is ever loaded there
+CONSOLE = "callsheet.console."  # nothing of a gateway is ever loaded there
+_UNKEPT = {"Cache-Control": "no-store, private"}  # of all but our own files
 
 
 def content_security_policy(gateways: Iterable[Gateway], sandbox: str | None = None) -> str:
@@ -50,29 +53,33 @@ def protect(app: Flask, engine: Engine) -> None:
     """Have every answer of ours, and every page with a form, carry the headers."""
 
     def add(response: Response) -> Response:
-        ours = "callsheet" in request.blueprints
-        if not ours and not g.get("callsheet_has_form"):
-            return response
-        headers = {
-            "Content-Security-Policy": _policy(engine),
-            "Referrer-Policy": "strict-origin",
-            "X-Content-Type-Options": "nosniff",
-        }
-        if request.endpoint != "callsheet.static":
-            headers["Cache-Control"] = "no-store, private"
-        for name, value in headers.items():
-            if ours or name not in response.headers:
-                response.headers[name] = value
+        endpoint = request.endpoint or ""
+        if endpoint.startswith("callsheet."):
+            response.headers.update(_headers(engine, endpoint))
+        elif g.get("callsheet_has_form"):
+            for name, value in _headers(engine, endpoint).items():
+                response.headers.setdefault(name, value)
         return response
 
     app.after_request(add)
 
 
-def _policy(engine: Engine) -> str:
-    if request.blueprint == CONSOLE:
-        return content_security_policy(())
-    sandbox = engine.settings.sandbox
-    return content_security_policy(() if sandbox else engine.catalog.gateways.values(), sandbox)
+def _headers(engine: Engine, endpoint: str) -> Mapping[str, str]:
+    if endpoint == "callsheet.static":
+        return _said(engine.catalog, engine.settings.sandbox)
+    catalog, sandbox = (None, None) if endpoint.startswith(CONSOLE) else (engine.catalog, engine.settings.sandbox)
+    return _said(catalog, sandbox) | _UNKEPT
+
+
+@lru_cache(maxsize=4)
+def _said(catalog: Catalog | None, sandbox: str | None) -> dict[str, str]:
+    """The headers of a page that may load what the gateways' files name; made once for the files in force."""
+    gateways = catalog.gateways.values() if catalog and not sandbox else ()
+    return {
+        "Content-Security-Policy": content_security_policy(gateways, sandbox),
+        "Referrer-Policy": "strict-origin",
+        "X-Content-Type-Options": "nosniff",
+    }
 
 
 def comes_from_here(asked: Request) -> bool:

@@ -1,4 +1,4 @@
-"""A request's body: whole, no larger than allowed, and read before anything else touches it.
+"""A request's body: whole, no larger than allowed, and read before anything else touches it; and its headers.
 
 Hides: that Werkzeug cuts a chunked body off at MAX_CONTENT_LENGTH without a word, and that once `.form` was looked at
 the raw bytes are gone. So bodies are read here, from the server's own stream, and nowhere else.
@@ -32,3 +32,9 @@ def _read(request: Request, size: int) -> bytes:
         pieces.append(piece)
         size -= len(piece)
     return b"".join(pieces)
+
+
+def read_headers(request: Request) -> dict[str, str]:
+    """The headers, those apart that tell of the body."""
+    environ = request.environ
+    return {name[5:].replace("_", "-"): value for name, value in environ.items() if name.startswith("HTTP_")}

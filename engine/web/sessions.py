@@ -37,7 +37,8 @@ class _Cookies(SecureCookieSessionInterface):
     """
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
-        if app.secret_key and self.get_cookie_name(app) not in request.cookies:
+        brought = "HTTP_COOKIE" in request.environ and self.get_cookie_name(app) in request.cookies
+        if app.secret_key and not brought:
             return self.session_class()
         return super().open_session(app, request)
 

@@ -12,7 +12,7 @@ from flask import Response, request
 
 from engine.errors import SettingError, SignatureError, StoreError, UnknownNameError
 from engine.web.current import engine_of
-from engine.web.intake import read_body
+from engine.web.intake import read_body, read_headers
 
 LIMIT = 512 * 1024  # bytes of an event
 
@@ -23,7 +23,7 @@ def post(gateway: str, name: str = "") -> Response:
     """The view."""
     body = read_body(request, LIMIT)
     try:
-        engine_of().accept(gateway, dict(request.headers.items()), body, endpoint=name)
+        engine_of().accept(gateway, read_headers(request), body, endpoint=name)
     except UnknownNameError:
         return _said("not found", 404)
     except SignatureError as error:
