@@ -12,11 +12,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from html.entities import codepoint2name
+from string import ascii_uppercase
 from typing import Any
 
 MASK = "***"
 LONG = 8  # characters; a shorter secret may stand in a text by chance
 SHORTEST = 4  # characters; so short a text is masked only where it looks like nothing else
+
+_PART = 12  # characters
+_RARE = frozenset(ascii_uppercase)  # in JSON
 
 Form = tuple[str, str | re.Pattern[str]]
 """A text without which a form cannot be there, which is quick to look for, and the form; a text is a form itself."""
@@ -73,11 +77,17 @@ def _all_forms(secrets: Iterable[str]) -> list[Form]:
 
 def _forms(secret: str) -> Iterator[Form]:
     runs = re.findall("[0-9A-Za-z]+", secret)
-    yield max(runs, key=len, default=""), _pattern(secret)
+    yield _telling(max(runs, key=len, default="")), _pattern(secret)
     raw = secret.encode("utf-8", "surrogatepass")
     for form in dict.fromkeys((raw.hex(), raw.hex().upper(), *_in_base64(raw))):
         if len(form) > SHORTEST:
-            yield form, form
+            yield _telling(form), form
+
+
+def _telling(text: str) -> str:
+    """The part of `text` that is looked for: Python passes over most of a text for the sake of a letter not in it."""
+    parts = [text[start : start + _PART] for start in range(max(len(text) - _PART, 0) + 1)]
+    return min(parts, key=lambda part: len(set(part) - _RARE))
 
 
 def _pattern(secret: str) -> re.Pattern[str]:
