@@ -28,7 +28,7 @@ from engine.records import Change, Record, RecordType, Scope
 from engine.request_types import Gateway
 from engine.settings import Settings
 from engine.settling import Settling, Subject
-from engine.signatures import Scheme, check_secret, scheme_of, verify
+from engine.signatures import Scheme, check_secret, verify
 
 GRACE = 10  # seconds that a new event is left to the process that received it
 LATER = (10, 60, 300, 1800, 7200, 21_600, 43_200, 86_400)  # seconds between tries; after the last one it is dead
@@ -86,16 +86,16 @@ class Inbox:
         gateway or endpoint), SignatureError, SettingError (no secret is known) and StoreError.
         """
         gateway = self._with.catalog().gateway(gateway_name)
-        webhook = _webhook(gateway, endpoint)
+        scheme = _scheme_at(gateway, endpoint)
         with self._with.watch.step("receive", gateway.name, OTHER) as step:
-            record, step.outcome = self._received(gateway, webhook, headers, body, endpoint, left)
+            record, step.outcome = self._received(gateway, scheme, headers, body, endpoint, left)
             step.name = self._known_type(record)
             return record
 
     def _received(
         self,
         gateway: Gateway,
-        webhook: Mapping[str, Any],
+        scheme: Scheme,
         headers: Mapping[str, str],
         body: bytes,
         endpoint: str,
@@ -103,7 +103,7 @@ class Inbox:
     ) -> tuple[Record, str]:
         """The event's row, and whether it is new: its state then, else `doubled`."""
         now, settings = self._with.clock.now(), self._with.settings
-        self._verify(gateway, endpoint, scheme_of(webhook["scheme"]), headers, body, now.timestamp())
+        self._verify(gateway, endpoint, scheme, headers, body, now.timestamp())
         kept_body = clean_body(body, settings.redact)
         event, said = self._understood(gateway, kept_body)
         account = _text(said.get("account"))
@@ -307,12 +307,14 @@ def check_secrets(gateways: Mapping[str, Gateway], settings: Settings) -> None:
                 check_secret(name, settings.get(name) or "")
 
 
-def _webhook(gateway: Gateway, endpoint: str) -> Mapping[str, Any]:
-    if gateway.webhook is None:
+def _scheme_at(gateway: Gateway, endpoint: str) -> Scheme:
+    """How events that come to `endpoint` are signed. Raises UnknownNameError."""
+    if gateway.scheme is None:
         raise UnknownNameError("webhook of gateway", gateway.name, [])
-    if endpoint and endpoint not in gateway.webhook.get("endpoints", {}):
-        raise UnknownNameError(f"webhook endpoint of {gateway.name}", endpoint, gateway.webhook.get("endpoints", {}))
-    return gateway.webhook
+    if endpoint not in gateway.endpoint_secrets:
+        known = [name for name in gateway.endpoint_secrets if name]
+        raise UnknownNameError(f"webhook endpoint of {gateway.name}", endpoint, known)
+    return gateway.scheme
 
 
 def _told(said: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from engine import bodies
 from engine.errors import DataError, Problem
 from engine.records import Scope, iter_documents
 from engine.schemas import Schema
+from engine.signatures import Scheme, scheme_of
 from engine.templates import RenderError
 
 READS = ("GET", "HEAD")
@@ -56,7 +58,7 @@ class Rate:
     in_flight: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Gateway:
     """What a gateway's `_gateway.yml` says beside what its request types share.
 
@@ -76,7 +78,12 @@ class Gateway:
     read_cause: Callable[[Mapping[str, Any]], Any]
     read_release: Callable[[Mapping[str, Any]], Any]
 
-    @property
+    @cached_property
+    def scheme(self) -> Scheme | None:
+        """How its events are signed; None where it sends none."""
+        return scheme_of(self.webhook["scheme"]) if self.webhook else None
+
+    @cached_property
     def endpoint_secrets(self) -> Mapping[str, list[str]]:
         """By endpoint, the names of the secrets that its events are signed with; "" is the one without a name."""
         if self.webhook is None:

@@ -175,7 +175,8 @@ def verify(scheme: Scheme, secrets: Sequence[bytes | str], headers: Mapping[str,
 
 
 def _header(headers: Mapping[str, str], name: str) -> str:
-    found = [value for key, value in headers.items() if isinstance(key, str) and key.lower() == name.lower()]
+    wanted = name.lower()
+    found = [value for key, value in headers.items() if isinstance(key, str) and key.lower() == wanted]
     if len(found) != 1 or not isinstance(found[0], str) or not 1 <= len(found[0]) <= HEADER_LIMIT:
         raise SignatureError(f"{name} is missing, doubled or too long")
     return found[0]

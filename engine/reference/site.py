@@ -28,7 +28,6 @@ from engine.reference import examples
 from engine.reference.connections import Connections, follow_ups, touches
 from engine.reference.sources import Sources
 from engine.request_types import RequestType
-from engine.signatures import scheme_of
 
 ASSETS = {
     "reference.css": "reference/static/reference.css",
@@ -193,7 +192,7 @@ class Site:
             "said": said,
             "auth": json.dumps(said["auth"]) if said.get("auth") else "",
             "rate": {part: json.dumps(allowed) for part, allowed in said.get("rate", {}).items()},
-            "scheme": scheme_of(webhook["scheme"]) if webhook else None,
+            "scheme": gateway.scheme,
             "reads": {part: webhook[part] for part in _READ if part in webhook},
             "endpoints": {"": webhook, **webhook.get("endpoints", {})} if webhook else {},
             "set_up": [webhook[part] for part in ("register", "list", "remove") if part in webhook],

@@ -48,7 +48,6 @@ from engine.sandbox.files import Part
 from engine.sandbox.material import Material
 from engine.sandbox.standin import StandIn, World
 from engine.settings import Settings
-from engine.signatures import scheme_of
 from engine.store import Store
 from engine.store.memory import MemoryStore
 
@@ -68,13 +67,8 @@ def made_up(material: Material, gateways: Iterable[str]) -> dict[str, str]:
 
 
 def _made_up(name: str, gateway: Gateway) -> str:
-    webhook = gateway.webhook or {}
-    named = [
-        *webhook.get("secrets", []),
-        *(one for end in webhook.get("endpoints", {}).values() for one in end["secrets"]),
-    ]
-    digest = hashlib.sha256(name.encode()).digest()
-    if name in named and (scheme := scheme_of(webhook["scheme"])).key_encoding == "base64":
+    digest, scheme = hashlib.sha256(name.encode()).digest(), gateway.scheme
+    if scheme and scheme.key_encoding == "base64" and name in gateway.webhook_secrets:
         return scheme.key_prefix + base64.b64encode(digest).decode()
     return f"sandbox_{name.lower()}_{digest.hex()[:16]}"
 
