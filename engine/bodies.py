@@ -24,6 +24,11 @@ def is_json(media_type: str) -> bool:
     return media_type == "application/json" or media_type.endswith("+json")
 
 
+def has_structure(media_type: str) -> bool:
+    """Whether a body of this type is made of a mapping or a list, and not of a text."""
+    return media_type in {FORM, MULTIPART} or is_json(media_type)
+
+
 def media_type(content_type: str) -> str:
     """The type without its parameters, in lower case."""
     return content_type.partition(";")[0].strip().lower()

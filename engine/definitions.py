@@ -323,6 +323,9 @@ class _Reader:
             yield self.file.fault("/method", message)
         if value.get("pages") and value["method"] != "GET":
             yield self.file.fault("/pages", "only a GET can be read page by page")
+        body, kind = value.get("body"), bodies.media_type(self._content_type)
+        if body is not None and (self._is_document or not isinstance(body, str)) and not bodies.has_structure(kind):
+            yield self.file.fault("/body", f"a body of type {kind or 'unknown'} is one line of text")
         lower = [name.lower() for name in self._headers]
         for name in {name for name in lower if lower.count(name) > 1}:
             yield self.file.fault("/headers", f"the header {name} stands there twice; remove one")

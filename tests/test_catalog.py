@@ -66,6 +66,11 @@ FAULTS: dict[str, tuple[str, str, list[str]]] = {
             f"{NEW}:2:1: 'PSOT' is not one of GET, HEAD, POST, PUT, PATCH, DELETE; did you mean 'POST'?",
         ],
     ),
+    "a body that its type cannot hold": (
+        NEW,
+        HEAD + "idempotent: true\nheaders: {Content-Type: application/xml}\nbody: {a: 1}\n",
+        [f"{NEW}:6:1: a body of type application/xml is one line of text"],
+    ),
     "a wrong type": (NEW, READ + "query: 5\n", [f"{NEW}:4:1: 5 is not of type object"]),
     "a URL with a query": (
         NEW,
