@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from benchmarks.timers import Part, Timers
 
 HERE = Path(__file__).parent
 SMALL = ["--rounds=1", "--types=20", "--most-types=60", "--waiting=50", "--calls=2000", "--deliveries=40"]
@@ -42,6 +44,56 @@ def test_one_contest_alone_as_json(name: str, number: int) -> None:
         assert row["ours"] > 0 or row["unit"] == "MB"  # memory may be given back
         assert row["ratio"] is None or row["ratio"] > 0
         assert row["reached"] in {True, False, None}
+
+
+def test_a_profile_names_every_part_and_its_shares_are_the_whole() -> None:
+    shares = defaultdict[tuple[str, str], list[float]](list)
+    for part in json.loads(_benchmarks("--profile", "--as", "json")):
+        shares[part["work"], part["kept"]].append(part["share"])
+    assert [sum(places) for places in shares.values()] == pytest.approx([1] * 8)
+
+
+def test_a_part_whose_function_is_gone_is_not_left_out() -> None:
+    timers = Timers([Part("verify", ("engine.inbox:Inbox.nothing",))], "rest")
+    with pytest.raises(LookupError, match=r"'verify' is no longer engine\.inbox:Inbox\.nothing"), timers.installed():
+        pass
+
+
+def test_a_part_is_what_its_functions_take_without_the_parts_inside() -> None:
+    parts = [Part("outer", (f"{__name__}:_outer",)), Part("inner", (f"{__name__}:_inner", f"{__name__}:_never"))]
+    timers = Timers(parts, "rest", Clock.now)
+    with timers.installed():
+        assert timers.call(_two) == {(0, "outer"): 4, (0, "inner"): 10, (0, "rest"): 1}
+    assert timers.unused == {f"{__name__}:_never"}
+
+
+class Clock:
+    """One that shows what functions take."""
+
+    at = 0.0
+
+    @classmethod
+    def now(cls) -> float:
+        return cls.at
+
+
+def _two() -> None:
+    _outer()
+    Clock.at += 1
+    _outer()
+
+
+def _outer() -> None:
+    Clock.at += 2
+    _inner()
+
+
+def _inner() -> None:
+    Clock.at += 5
+
+
+def _never() -> None:
+    Clock.at += 100
 
 
 def test_help_says_how() -> None:

@@ -16,6 +16,8 @@
     waiting      what a backlog of them costs
     starting     a process from nothing to its first use
     paging       the console's pages over a long journal
+    profile      of what a send and a webhook are made
+    timers       how that is measured
     table        what is printed
 
 This is no test: it judges nothing but prints a mark beside each goal.

@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks [--rounds N] [--only NAME] [--as text|markdown|json]`, and sizes of what is measured."""
+"""`python -m tests.benchmarks [--rounds N] [--only NAME | --profile] [--as FORM]`, and sizes of what is measured."""
 
 from __future__ import annotations
 
@@ -14,20 +14,23 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as pytest has it
 
 from .building import building
-from .contests import Preparation, measured
+from .contests import Measured, Preparation, measured
 from .growing import growing
 from .mapping import mapping
 from .paging import paging
+from .profile import Profiles, profiles
 from .receiving import receiving
 from .remembering import remembering
 from .sending import sending
 from .starting import starting
 from .storing import storing
-from .table import as_dict, markdown, table
+from .table import Table, as_dict, breakdown, comparison, parts_as_dicts
 from .threads import threads
 from .waiting import waiting
 from .working import working
 
+_MACHINE = f"Python {platform.python_version()}, {platform.system()}, {os.cpu_count()} processors"
+_FORMS = {"text": Table.text, "markdown": Table.markdown}
 SIZES = {
     "types": (600, "the request types of the large host that is started"),
     "most-types": (5_000, "the request types of the largest host"),
@@ -62,24 +65,39 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the contests and print one table."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="What the engine costs.")
     parser.add_argument("--rounds", type=int, default=25, help="how often each contestant takes its turn")
-    parser.add_argument("--only", action="append", metavar="NAME", help="one contest; may be given again")
-    parser.add_argument("--as", dest="form", choices=("text", "markdown", "json"), default="text")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--only", action="append", metavar="NAME", help="one contest; may be given again")
+    which.add_argument("--profile", action="store_true", help="of what a send and a webhook are made, and no contest")
+    parser.add_argument("--as", dest="form", choices=(*_FORMS, "json"), default="text")
     for name, (usual, said) in SIZES.items():
         parser.add_argument(f"--{name}", type=int, default=usual, help=f"{said} ({usual:,})")
     chosen = parser.parse_args(arguments)
     known = contests(chosen)
     if unknown := set(chosen.only or ()) - set(known):
         parser.error(f"there is no {', '.join(unknown)}; the contests are {', '.join(known)}")
-    rows = []
-    for name in chosen.only or known:
-        with known[name]() as contest:
-            rows += measured(contest, chosen.rounds)
-    if chosen.form == "json":
+    if chosen.profile:
+        _print_profiles(profiles(chosen.rounds), chosen.form)
+    else:
+        rows = []
+        for name in chosen.only or known:
+            with known[name]() as contest:
+                rows += measured(contest, chosen.rounds)
+        _print_rows(rows, chosen.form)
+
+
+def _print_rows(rows: list[Measured], form: str) -> None:
+    if form == "json":
         print(json.dumps([as_dict(row) for row in rows], indent=2))
-        return
-    machine = f"Python {platform.python_version()}, {platform.system()}, {os.cpu_count()} processors"
-    print(f"{machine}; medians of interleaved rounds\n")
-    print(table(rows) if chosen.form == "text" else markdown(rows))
+    else:
+        print(f"{_MACHINE}; medians of interleaved rounds\n\n{_FORMS[form](comparison(rows))}")
+
+
+def _print_profiles(found: Profiles, form: str) -> None:
+    if form == "json":
+        print(json.dumps(parts_as_dicts(found), indent=2))
+    else:
+        tables = [_FORMS[form](breakdown(work, profiles)) for work, profiles in found.items()]
+        print("\n\n".join([f"{_MACHINE}; own times, means of the middle half of the calls", *tables]))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""What is printed: one line a row, numbers in the unit that suits them, and a mark beside each goal."""
+"""What is printed: one line a row, numbers in the unit that suits them, and a mark beside each goal or a share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
 
-from .contests import Measured
+from .contests import SECONDS, Measured
+from .timers import Profile
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 HEAD = ("work", "ours", "beside", "theirs", "ratio", "goal", "")
@@ -12,22 +14,51 @@ LEFT = {0, 2, 6}  # the columns of words
 MARKS = {None: "", True: "✓", False: "✗ missed"}
 
 
-def table(measured: Iterable[Measured]) -> str:
-    """The rows as aligned columns."""
-    lines = [HEAD, *map(_line, measured)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(_aligned(line, widths).rstrip() for line in lines)
+@dataclass(frozen=True)
+class Table:
+    """Texts in lines and columns; the columns at `left` are words, all others numbers."""
+
+    head: Sequence[str]
+    lines: Sequence[Sequence[str]]
+    left: Set[int]
+
+    def text(self) -> str:
+        """The lines as aligned columns."""
+        lines = [self.head, *self.lines]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        return "\n".join(self._aligned(line, widths).rstrip() for line in lines)
+
+    def markdown(self) -> str:
+        """The lines as a table of the README."""
+        rule = ["---" if place in self.left else "---:" for place in range(len(self.head))]
+        return "\n".join(f"| {' | '.join(line)} |" for line in (self.head, rule, *self.lines))
+
+    def _aligned(self, line: Sequence[str], widths: list[int]) -> str:
+        columns = enumerate(zip(line, widths, strict=True))
+        return "  ".join(
+            text.ljust(width) if place in self.left else text.rjust(width) for place, (text, width) in columns
+        )
 
 
-def markdown(measured: Iterable[Measured]) -> str:
-    """The rows as a table of the README."""
-    rule = tuple("---" if place in LEFT else "---:" for place in range(len(HEAD)))
-    return "\n".join(f"| {' | '.join(line)} |" for line in (HEAD, rule, *map(_line, measured)))
+def comparison(measured: Iterable[Measured]) -> Table:
+    """Who took how long beside whom."""
+    return Table(HEAD, [_line(one) for one in measured], LEFT)
 
 
-def _aligned(line: tuple[str, ...], widths: list[int]) -> str:
-    columns = enumerate(zip(line, widths, strict=True))
-    return "  ".join(text.ljust(width) if place in LEFT else text.rjust(width) for place, (text, width) in columns)
+def breakdown(work: str, profiles: Mapping[str, Profile]) -> Table:
+    """The parts of one work in the order of time, beside each other for all that it was profiled with."""
+    longest = max(profiles.values(), key=lambda profile: len(profile.parts))
+    parts = dict.fromkeys([*longest.parts, *(part for profile in profiles.values() for part in profile.parts)])
+    lines = [(part, *(text for profile in profiles.values() for text in _share(profile, part))) for part in parts]
+    whole = [text for profile in profiles.values() for text in (SECONDS.said(profile.whole), "100.0 %")]
+    untimed = [text for profile in profiles.values() for text in (SECONDS.said(profile.untimed), "")]
+    head = (work, *(text for where in profiles for text in (where, "share")))
+    return Table(head, [*lines, ("all of it", *whole), ("the same, untimed", *untimed)], {0})
+
+
+def _share(profile: Profile, part: str) -> tuple[str, str]:
+    seconds = profile.parts.get(part)
+    return ("", "") if seconds is None else (f"{seconds * 1e6:.1f} µs", f"{100 * seconds / profile.whole:.1f} %")
 
 
 def _line(one: Measured) -> tuple[str, ...]:
@@ -55,3 +86,13 @@ def as_dict(one: Measured) -> dict[str, object]:
         "goal": one.row.goal,
         "reached": one.reached,
     }
+
+
+def parts_as_dicts(profiles: Mapping[str, Mapping[str, Profile]]) -> list[dict[str, object]]:
+    """Profiles, by work and by where it is kept, for `--json`."""
+    return [
+        {"work": work, "kept": where, "part": part, "seconds": seconds, "share": seconds / profile.whole}
+        for work, places in profiles.items()
+        for where, profile in places.items()
+        for part, seconds in profile.parts.items()
+    ]

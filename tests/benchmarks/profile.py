@@ -1,0 +1,156 @@
+"""Of what the time of one send, and of one webhook that is received, is made: the functions behind each part's name.
+
+A send is `Engine.send` with all that it waits for; a delivery is the whole of the WSGI application, without the server
+before it. Where a function is gone, or no call comes to one, this says so in place of a table that leaves it out.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from itertools import repeat
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from flask import Flask
+from postgres import Databases
+from werkzeug.datastructures import Headers
+from werkzeug.test import EnvironBuilder, run_wsgi_app
+
+from engine.signatures import SHIPPED, sign
+from engine.store import Store
+from engine.store.memory import MemoryStore
+from engine.store.sql import SqlStore
+
+from .databases import synced_postgres
+from .deliveries import SECRET, event
+from .gateway import gateway
+from .hosts import PATHS, callsheet
+from .sending import engine_sending
+from .timers import COMMIT, Key, Part, Profile, Timers, profile_of
+
+CALLS = 40  # a round
+
+COMMITS = (
+    Part(COMMIT, ("engine.store.sql:SqlStore.apply", "engine.store.memory:MemoryStore.apply")),
+    Part(
+        f"{COMMIT}: begin", ("engine.store.sqlite:SqliteDatabase._begin", "engine.store.postgres:PostgresSession.begin")
+    ),
+    Part(f"{COMMIT}: find and lock", ("engine.store.rows:Work._hold", "engine.store.memory:MemoryStore._hold")),
+    Part(f"{COMMIT}: conditions, schema", ("engine.store.drafts:Draft.make",)),
+    Part(
+        f"{COMMIT}: rows, keys, index entries",
+        ("engine.store.rows:Work._write", "engine.store.memory:MemoryStore._keep"),
+    ),
+    Part(
+        f"{COMMIT}: statements that write",
+        ("engine.store.statements:Session.write", "engine.store.postgres:PostgresSession.write"),
+    ),
+    Part(f"{COMMIT}: flush", ("engine.store.statements:Session.say",), given="COMMIT"),
+    Part(f"{COMMIT}: flush", ("sqlalchemy:Connection.commit",)),
+)
+
+SENDING = (
+    Part("look for secrets and card numbers", ("engine.planning:_what_must_not_be_kept",)),
+    Part("check the data", ("engine.request_types:RequestType.check",)),
+    Part("render", ("engine.request_types:RequestType.render",)),
+    Part("encode", ("engine.bodies:encode",)),
+    Part("write the call down", ("engine.calls:Plan.born",)),
+    *COMMITS,
+    Part("exchange: httpx's request", ("engine.dispatcher.outgoing:outgoing",)),
+    Part("exchange: around it", ("engine.dispatcher:Dispatcher.send",)),
+    Part("exchange: the socket's writing", ("engine.dispatcher.line:Line._write",)),
+    Part("exchange: the gateway, and the socket's reading", ("engine.dispatcher.line:Line._receive",)),
+    Part("exchange: llhttp", ("engine.dispatcher.reading:Reading.feed",)),
+    Part("exchange: httpx's response", ("httpx:Response.__init__",)),
+    Part("mask the answer", ("engine.sending:Sending._masked",)),
+    Part("judge the answer", ("engine.sending:judge",)),
+    Part("map", ("engine.settling:Settling.mapped",)),
+    Part("the result", ("engine.settling:Settling.result",)),
+)
+
+RECEIVING = (
+    Part("read the body", ("engine.web.webhooks:read_body",)),
+    Part("receive: around it", ("engine.inbox:Inbox.receive",)),
+    Part("verify", ("engine.inbox:Inbox._verify",)),
+    Part("mask secrets and card numbers", ("engine.inbox:clean_body",)),
+    Part("understand: parse, what the gateway's file reads", ("engine.inbox:Inbox._understood",)),
+    *COMMITS,
+)
+
+Calls = Iterator[Callable[[], object]]
+"""One call after the other, each made ready before the time runs."""
+
+Profiles = dict[str, dict[str, Profile]]
+"""By work and by where it is kept."""
+
+
+def profiles(rounds: int) -> Profiles:
+    """Send and receive so many rounds, those who keep it elsewhere in turn."""
+    with gateway() as origin, TemporaryDirectory() as folder, synced_postgres() as url:
+        databases = Databases(url)
+        sends, deliveries = _sends(origin, folder, databases.new()), _deliveries(folder, databases.new())
+        return {
+            "a send": _measured(SENDING, "the steps between", sends, rounds),
+            "a webhook": _measured(RECEIVING, "Flask", deliveries, rounds),
+        }
+
+
+def _measured(parts: tuple[Part, ...], rest: str, all_calls: Mapping[str, Calls], rounds: int) -> dict[str, Profile]:
+    """The profiles of calls that are kept in different places. Raises LookupError for a function that none comes to."""
+    timers = Timers(parts, rest)
+    timed: dict[str, list[dict[Key, float]]] = {where: [] for where in all_calls}
+    untimed: dict[str, list[float]] = {where: [] for where in all_calls}
+    for number in range(rounds + 1):
+        for where, calls in all_calls.items():
+            gc.collect()
+            with timers.installed():
+                made = [timers.call(next(calls)) for _ in range(CALLS)]
+            plain = [_seconds(next(calls)) for _ in range(CALLS)]
+            if number:  # the first calls open connections and compile what is used
+                timed[where] += made
+                untimed[where] += plain
+    if timers.unused:
+        raise LookupError(f"no call comes to {', '.join(sorted(timers.unused))}: name in profile.py what does it now")
+    return {where: profile_of(timed[where], untimed[where]) for where in all_calls}
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def _sends(origin: str, folder: str, server: str) -> dict[str, Calls]:
+    stores: dict[str, Store] = {
+        "in memory": MemoryStore(),
+        "SQLite": SqlStore(f"sqlite:///{folder}/sends.sqlite3"),
+        "SQLite of `fast`": SqlStore(f"sqlite+pysqlite3:///{folder}/sends-fast.sqlite3"),
+        "PostgreSQL": SqlStore(server),
+    }
+    return {where: repeat(engine_sending(origin, folder, store)) for where, store in stores.items()}
+
+
+def _deliveries(folder: str, server: str) -> dict[str, Calls]:
+    stores = {
+        "in memory": "memory:",
+        "SQLite": f"sqlite:///{folder}/events.sqlite3",
+        "SQLite of `fast`": f"sqlite+pysqlite3:///{folder}/events-fast.sqlite3",
+        "PostgreSQL": server,
+    }
+    return {where: _delivered_to(callsheet(folder, store)) for where, store in stores.items()}
+
+
+def _delivered_to(app: Flask) -> Calls:
+    while True:
+        body = event()
+        proof = sign(SHIPPED["stripe"], SECRET, body, time.time())
+        request = EnvironBuilder(PATHS["callsheet"], method="POST", data=body, headers=Headers(proof))
+        yield partial(_deliver, app, request.get_environ())
+
+
+def _deliver(app: Flask, environ: dict[str, Any]) -> None:
+    pieces, status, _ = run_wsgi_app(app, environ)
+    assert status == "200 OK", (status, list(pieces))
