@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +23,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from postgres import running_server
 from sqlalchemy import Connection, create_engine, event, insert, make_url, select, text
+from sqlalchemy.exc import SQLAlchemyError
 from store_contract import (
     CALL,
     HERE,
@@ -49,7 +50,7 @@ from engine.store import Durability, migrations
 from engine.store.group import Group, Job
 from engine.store.migrations import VERSION_TABLE
 from engine.store.mounts import network_file_system
-from engine.store.postgres import DURABLE, PostgresDatabase
+from engine.store.postgres import DURABLE, PostgresDatabase, PostgresSession
 from engine.store.searches import by_id, by_id_or_key, by_key, page
 from engine.store.searches import claim as claim_statement
 from engine.store.sql import SqlStore
@@ -579,33 +580,52 @@ class TestPostgresServer:
         sessions.give(only)
         assert sessions.take() is only
 
-    def test_a_connection_lost_before_the_commit(self, postgres_store_url: str) -> None:
-        store, losses = SqlStore(postgres_store_url), iter(range(1))
-
-        def lose(_: Connection) -> None:
-            for _once in losses:
-                cut_all(postgres_store_url)
-
-        store.upgrade()
-        event.listen(store._opened().engine, "commit", lose)
-        (once,) = store.apply([upsert("ch_1", state="paid")])
-        assert contents(store) == [once]
-
-    def test_a_commit_whose_answer_is_lost_is_not_made_twice(self, postgres_store_url: str) -> None:
-        store, losses, tries = SqlStore(postgres_store_url), iter(range(1)), list[str]()
+    def test_a_connection_lost_before_the_commit(
+        self, postgres_store_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store, losses, commit = SqlStore(postgres_store_url), iter(range(1)), PostgresSession.commit
         store.apply([upsert("ch_0")])
 
-        def lose(connection: Connection) -> None:
-            tries.append("commit")
+        def lose(session: PostgresSession) -> Any:
             for _once in losses:
-                driver: Any = connection.connection.driver_connection
-                driver.commit()
-                driver.close()
+                cut_all(postgres_store_url)
+            return commit(session)
 
-        event.listen(store._opened().engine, "commit", lose)
-        (once,) = store.apply([Change("insert", PAYMENT, HERE, {}, {"gateway_id": "ch_1"})])
-        assert store.find("payment", where={"gateway_id": "ch_1"}) == [once]
+        monkeypatch.setattr(PostgresSession, "commit", lose)
+        once, again = store.apply([upsert("ch_1", state="pending"), upsert("ch_1", state="paid")])
+        assert once.id == again.id
+        assert store.find("payment", where={"gateway_id": "ch_1"}) == [again]
+        assert list(losses) == []
+
+    def test_a_commit_whose_answer_is_lost_is_not_made_twice(
+        self, postgres_store_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store, tries, commit = SqlStore(postgres_store_url), list[str](), PostgresSession.commit
+        store.apply([upsert("ch_0")])
+
+        def lose(session: PostgresSession) -> Any:
+            tries.append("commit")
+            if len(tries) == 1:
+                commit(session)
+                session.driver.close()
+            return commit(session)
+
+        monkeypatch.setattr(PostgresSession, "commit", lose)
+        born = [Change("insert", PAYMENT, HERE, {}, {"gateway_id": name}) for name in ("ch_1", "ch_2")]
+        both = store.apply(born)
+        assert store.find("payment", where={"gateway_id": ["ch_1", "ch_2"]}, order="id") == both
         assert tries == ["commit"]
+
+    def test_a_failure_that_was_not_heeded_is_no_success(self, postgres_store_url: str) -> None:
+        """The server undoes a transaction in which a statement failed, and calls that no error."""
+
+        def inside(connection: Connection, *_: Any) -> None:
+            with suppress(SQLAlchemyError):
+                connection.execute(text("SELECT nothing"))
+
+        with pytest.raises(StoreError, match="nothing of the transaction was stored"):
+            SqlStore(postgres_store_url, inside=inside).apply([upsert("ch_1")])
+        assert contents(SqlStore(postgres_store_url)) == []
 
     def test_a_deadlock_is_tried_again(self, postgres_url: str) -> None:
         with psycopg.connect(postgres_url, autocommit=True) as connection:

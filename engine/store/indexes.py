@@ -202,8 +202,9 @@ def _clear(type: RecordType, session: Session) -> set[str]:
     """Remove what is out of date; returns what is missing then."""
     declared, complete = _declared(type), _complete(session, type.name)
     changed = declared ^ complete
-    session.connection.execute(delete(INDEX).where(INDEX.c.type == type.name, INDEX.c.name.in_(changed)))
-    session.connection.execute(delete(KEY).where(KEY.c.type == type.name, KEY.c.name.in_(_key_names(changed))))
+    connection = session.transaction
+    connection.execute(delete(INDEX).where(INDEX.c.type == type.name, INDEX.c.name.in_(changed)))
+    connection.execute(delete(KEY).where(KEY.c.type == type.name, KEY.c.name.in_(_key_names(changed))))
     _set_marks(type, complete - declared, set(), session)
     return declared - complete
 
@@ -212,7 +213,7 @@ def _fill(type: RecordType, missing: set[str], after: str, session: Session) -> 
     """Write what is missing for the next records after the id `after`; returns the last one's id, None at the end."""
     place = shelf(type.name)
     id, names = place.table.c.id, _key_names(missing)
-    rows = session.connection.execute(
+    rows = session.transaction.execute(
         select(*place.kept).where(place.mine, id > after).order_by(id).limit(_BATCH).with_for_update()
     ).all()
     records = [place.record(row) for row in rows]

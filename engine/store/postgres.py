@@ -69,11 +69,10 @@ class PostgresSession(Session):
 
     __slots__ = ("_number",)
 
-    def begin(self) -> None:
-        """Begin a transaction."""
+    def begin(self, text: str = _BEGIN) -> None:
+        """As `Session.begin`."""
+        super().begin(text)
         self._number: str | None = None
-        self.connection.begin()
-        self.say(_BEGIN)
 
     def write(self, questions: Sequence[Question]) -> None:
         """As `Session.write`."""
@@ -85,9 +84,16 @@ class PostgresSession(Session):
 
     def number(self) -> str | None:
         """The number of the transaction, by which one learns later what became of it; None where it wrote nothing."""
-        if self._number is None:
+        if self._number is None and self.wrote:
             self._number = self.say(_NUMBER).fetchone()[0]
         return self._number
+
+    def commit(self) -> Any:
+        """As `Session.commit`. Raises StoreError where a failure was not heeded: the server then undoes all."""
+        cursor = super().commit()
+        if cursor.statusmessage != "COMMIT":
+            raise StoreError("a statement had failed, so that nothing of the transaction was stored")
+        return cursor
 
 
 def _together(*parts: tuple[str, Callable[..., Delete | Insert | Update], Shape]) -> Select[Any]:
@@ -177,7 +183,7 @@ class PostgresDatabase:
             result = work(session)
             number = session.number()
             try:
-                session.connection.commit()
+                session.commit()
             except DBAPIError as error:
                 if not error.connection_invalidated or number is None or not self._was_committed(number):
                     raise

@@ -67,7 +67,7 @@ class SqlStore:
         work = Work(session, self._indexes)
         touched = work.make(changes)
         if self._inside is not None:
-            self._inside(session.connection, changes, list(work.written.values()))
+            self._inside(session.transaction, changes, list(work.written.values()))
         return touched
 
     def find(
@@ -93,7 +93,7 @@ class SqlStore:
     def write(self, work: Callable[[Connection], T]) -> T:
         """What `work` returns, in a transaction of its own: for tables that hold no records. It may run again."""
         with self._told:
-            return self._opened().write(lambda session: work(session.connection))
+            return self._opened().write(lambda session: work(session.transaction))
 
     def durability(self) -> Durability:
         """How the database keeps what is committed."""

@@ -120,7 +120,7 @@ class SqliteDatabase:
         """Begin a transaction that writes: of all processes, one at a time has one."""
         if time.monotonic() - self._refused < _POLITE:
             time.sleep(_LOOKS[1])  # so that those who wait find the place free
-        begin = partial(session.say, "BEGIN IMMEDIATE")  # a deferred one would fail at its first write
+        begin = partial(session.begin, "BEGIN IMMEDIATE")  # a deferred one would fail at its first write
         try:
             begin()
         except DBAPIError as error:
@@ -154,7 +154,6 @@ class SqliteDatabase:
     def _transact(self, jobs: Sequence[Job]) -> None:
         session = self._sessions.take()
         try:
-            session.connection.begin()
             try:
                 self._begin(session)
             except DBAPIError as error:
@@ -166,8 +165,7 @@ class SqliteDatabase:
                 done = list(jobs)
             else:
                 done = [job for job in jobs if _ran(job, session)]
-            self._in_turn(partial(session.say, "COMMIT"))  # with a journal it waits for those who read
-            session.connection.commit()
+            self._in_turn(session.commit)  # with a journal it waits for those who read
             for job in done:
                 job.error = None
         finally:

@@ -41,14 +41,38 @@ def _made(dialect: Dialect, build: Build, shape: Shape) -> _Made:
 
 
 class Session:
-    """One open connection; `connection` is SQLAlchemy's, for those who bring statements of their own."""
+    """One open connection; `connection` is SQLAlchemy's, for those who bring statements of their own.
 
-    __slots__ = ("_error", "_made", "connection", "driver")
+    `wrote` says whether anything may have been written since the transaction began.
+    """
+
+    __slots__ = ("_error", "_made", "connection", "driver", "wrote")
 
     def __init__(self, connection: Connection, made: Callable[[Build, Shape], _Made]) -> None:
         self.connection = connection
         self.driver: Any = connection.connection.driver_connection
         self._made, self._error = made, connection.dialect.loaded_dbapi.Error
+        self.wrote = False
+
+    @property
+    def transaction(self) -> Connection:
+        """SQLAlchemy's connection once more: that knows of the open transaction, for those who write with it."""
+        self.wrote = True
+        if self.connection.get_transaction() is None:
+            self.connection.begin()
+        return self.connection
+
+    def begin(self, text: str) -> None:
+        """Begin a transaction. Raises SQLAlchemy's DBAPIError."""
+        self.say(text)
+        self.wrote = False
+
+    def commit(self) -> Any:
+        """Commit what was begun; returns the driver's cursor. Raises SQLAlchemy's DBAPIError."""
+        cursor = self.say("COMMIT")
+        if self.connection.get_transaction() is not None:
+            self.connection.commit()
+        return cursor
 
     def run(self, build: Build, shape: Shape, values: Values) -> Fetched:
         """The rows that the statement brings; none where it is no query. Raises SQLAlchemy's DBAPIError."""
@@ -57,7 +81,11 @@ class Session:
             values = {**constants, **values}
         try:
             cursor = self.driver.execute(text, values)
-            return cursor.fetchall() if is_query else ()
+            if not is_query:
+                self.wrote = True
+                return ()
+            rows: Fetched = cursor.fetchall()
+            return rows
         except self._error as error:
             raise self._as_sqlalchemy(text, error) from error
 

@@ -29,7 +29,7 @@ def upgrade(database: SqliteDatabase | PostgresDatabase, to: str = SCHEMA) -> No
     Raises StoreError where the database is newer than this code.
     """
     if database.read(lambda session: _version(session.connection)) != to:
-        database.write(lambda session: _upgrade(session.connection, to))
+        database.write(lambda session: _upgrade(session.transaction, to))
 
 
 def _version(connection: Connection) -> str | None:
