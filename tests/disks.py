@@ -16,9 +16,8 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, event
-
 from engine.store.sql import SqlStore
+from engine.store.statements import Session
 
 HERE = "CALLSHEET_TEST_DISK"
 _MOUNT = 'mount -t tmpfs -o size=32m none "$0" && exec "$@"'
@@ -70,12 +69,15 @@ class Paged:
     def hold(self, store: SqlStore) -> None:
         """Have every transaction of `store` keep to it."""
 
-        def limit(connection: Connection) -> None:
-            driver: Any = connection.connection.driver_connection
-            (pages,) = driver.execute("PRAGMA page_count").fetchone()
-            driver.execute(f"PRAGMA max_page_count = {pages if self._is_full else 1 << 30}").close()
+        database: Any = store._opened()
+        begin = database._begin
 
-        event.listen(store._opened().engine, "begin", limit)
+        def limited(session: Session) -> None:
+            (pages,) = session.driver.execute("PRAGMA page_count").fetchone()
+            session.driver.execute(f"PRAGMA max_page_count = {pages if self._is_full else 1 << 30}").close()
+            begin(session)
+
+        database._begin = limited
 
 
 class Mounted:

@@ -192,6 +192,21 @@ class TestInside:
         store.apply([upsert("ch_4"), gone, upsert("ch_2", state="paid")])
         assert seen == [[("payment", "ch_1", "paid"), ("payment", "ch_2", None)], [], [("payment", "ch_2", "paid")]]
 
+    def test_it_is_left_out_where_the_records_are_nothing_to_it(self, store_url: str) -> None:
+        seen: list[Any] = []
+
+        def inside(_: Connection, __: Sequence[Change], records: Sequence[Record]) -> None:
+            seen.extend(record["gateway_id"] for record in records)
+
+        def concerns(records: Sequence[Record]) -> bool:
+            return any(record.get("state") == "paid" for record in records)
+
+        store = SqlStore(store_url, inside=inside, concerns=concerns)
+        for changes in ([upsert("ch_1")], [upsert("ch_2", state="paid")], [upsert("ch_3"), upsert("ch_4")]):
+            store.apply(changes)
+        store.apply([upsert("ch_3"), upsert("ch_1", state="paid")])
+        assert seen == ["ch_2", "ch_1"]
+
     def test_a_write_inside_a_write_is_refused_where_it_would_wait_for_itself(self, sqlite_store_url: str) -> None:
         def inside(_: Connection, changes: Sequence[Change], *__: Any) -> None:
             if changes[0].where["gateway_id"] == "ch_1":

@@ -616,6 +616,97 @@ class TestPostgresServer:
         assert store.find("payment", where={"gateway_id": ["ch_1", "ch_2"]}, order="id") == both
         assert tries == ["commit"]
 
+    def test_what_is_new_takes_one_statement(self, postgres_store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """And no transaction around it; what has to be looked at first takes one."""
+        store, began, begin = SqlStore(postgres_store_url), list[str](), PostgresSession.begin
+        store.apply([upsert("ch_0")])
+
+        def begin_one(session: PostgresSession) -> None:
+            began.append("once")
+            begin(session)
+
+        monkeypatch.setattr(PostgresSession, "begin", begin_one)
+        born = Change("insert", CALL, HERE, {"id": "call-1"}, {"key": "k", "state": "prepared"})
+        store._indexes.keep(store._opened(), CALL)  # which is a transaction of its own
+        began.clear()
+        (call,), (payment,) = store.apply([born]), store.apply([upsert("ch_1", state="paid", tags=["a", "b"])])
+        assert store.apply([born]) == []
+        assert began == []
+        (again,) = store.apply([upsert("ch_1", state="refunded")])
+        assert began == ["once"]
+        assert (store.find("call"), again.id) == ([call], payment.id)
+        assert store.find("payment", where={"tags": "b", "state": "refunded"}) == [again]
+
+    @pytest.mark.parametrize("when", ["before", "after"])
+    @pytest.mark.parametrize("verb", ["insert", "upsert"])
+    def test_what_is_new_is_written_once_though_its_answer_is_lost(
+        self, postgres_store_url: str, monkeypatch: pytest.MonkeyPatch, when: str, verb: str
+    ) -> None:
+        store, losses, put = SqlStore(postgres_store_url), iter(range(1)), PostgresSession.insert
+        store.apply([upsert("ch_0")])
+
+        def lose(session: PostgresSession, *new: Any) -> bool:
+            for _once in losses:
+                if when == "after":
+                    assert put(session, *new)
+                session.driver.close()
+            return put(session, *new)
+
+        monkeypatch.setattr(PostgresSession, "insert", lose)
+        insert = Change("insert", PAYMENT, HERE, {}, {"gateway_id": "ch_1"})
+        (born,) = store.apply([insert if verb == "insert" else upsert("ch_1")])
+        assert store.find("payment", where={"gateway_id": "ch_1"}) == [born]
+        assert store.apply([insert]) == []
+        assert list(losses) == []
+
+    def test_what_another_made_meanwhile_is_not_taken_for_ones_own(
+        self, postgres_store_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store, losses, put = SqlStore(postgres_store_url), iter(range(1)), PostgresSession.insert
+        store.apply([upsert("ch_0")])
+        born = Change("insert", CALL, HERE, {}, {"key": "k", "state": "prepared"})
+
+        def lose(session: PostgresSession, *new: Any) -> bool:
+            for _once in losses:
+                session.driver.close()
+                assert SqlStore(postgres_store_url).apply([born])
+            return put(session, *new)
+
+        monkeypatch.setattr(PostgresSession, "insert", lose)
+        assert store.apply([born]) == []
+        assert len(store.find("call")) == 1
+
+    def test_whether_what_is_new_was_written_may_not_be_known(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("engine.store.postgres._PATIENCE", 0.3)
+        with running_server() as server:
+            store, put = SqlStore(server.url), PostgresSession.insert
+            store.apply([upsert("ch_0")])
+
+            def lose(session: PostgresSession, *new: Any) -> bool:
+                put(session, *new)
+                server.stop()
+                return put(session, *new)
+
+            monkeypatch.setattr(PostgresSession, "insert", lose)
+            with pytest.raises(StoreError, match="whether it was stored is not known") as caught:
+                store.apply([upsert("ch_1")])
+            assert caught.value.in_doubt
+
+    def test_a_connection_that_was_cut_while_it_was_idle_leaves_no_doubt(
+        self, postgres_store_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store, tries, put = SqlStore(postgres_store_url), list[str](), PostgresSession.insert
+        store.apply([upsert("ch_0")])
+
+        def put_one(session: PostgresSession, *new: Any) -> bool:
+            tries.append("once")
+            return put(session, *new)
+
+        monkeypatch.setattr(PostgresSession, "insert", put_one)
+        cut_all(postgres_store_url)
+        assert store.apply([upsert("ch_1")])
+        assert tries == ["once"]
+
     def test_a_failure_that_was_not_heeded_is_no_success(self, postgres_store_url: str) -> None:
         """The server undoes a transaction in which a statement failed, and calls that no error."""
 

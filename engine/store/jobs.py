@@ -65,10 +65,17 @@ class Jobs:
 
     def __call__(self, connection: Connection, _: Sequence[Change], records: Sequence[Record]) -> None:
         """Give a job to every one of `records` that is due."""
-        now = datetime.now(UTC)
-        due = [(record.type, record.id) for record in records if record.type in self._due and _is_due(record, now)]
+        due = self._due_among(records)
         if due and self._are_there(connection):
             _defer(connection, due, late=False)
+
+    def concern(self, records: Sequence[Record]) -> bool:
+        """Whether any of `records` is due."""
+        return bool(self._due_among(records))
+
+    def _due_among(self, records: Sequence[Record]) -> list[Row]:
+        now = datetime.now(UTC)
+        return [(record.type, record.id) for record in records if record.type in self._due and _is_due(record, now)]
 
     def set_up(self, connection: Connection) -> None:
         """Make procrastinate's tables where they are not there yet; of several workers that start at once, one does.

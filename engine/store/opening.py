@@ -33,5 +33,6 @@ def open_store(
     from engine.store.sql import SqlStore
 
     if setting and setting.startswith(("postgresql://", "postgres://")):
-        return SqlStore(setting, inside=Jobs(due or {}))
+        jobs = Jobs(due or {})
+        return SqlStore(setting, inside=jobs, concerns=jobs.concern)
     return SqlStore(setting or f"sqlite:///{(root / FILE).resolve()}")

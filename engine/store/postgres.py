@@ -8,10 +8,12 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
+from select import POLLIN, poll
 from typing import Any, TypeVar
 
 from sqlalchemy import (
     URL,
+    Connection,
     Delete,
     Insert,
     NullPool,
@@ -29,8 +31,9 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from engine.errors import StoreError
 from engine.store import Durability
+from engine.store.births import Birth
 from engine.store.indexes import Taken
-from engine.store.statements import Question, Session, Sessions, Shape
+from engine.store.statements import New, Question, Session, Sessions, Shape, Values
 
 T = TypeVar("T")
 
@@ -67,12 +70,18 @@ _STATUS = text("SELECT pg_xact_status(cast(:number AS xid8))")
 class PostgresSession(Session):
     """Writes in as few statements as can be: each one costs a round trip, and more time than it takes the server."""
 
-    __slots__ = ("_number",)
+    __slots__ = ("_ears", "_number")
+
+    def __init__(self, connection: Connection, made: Any) -> None:
+        super().__init__(connection, made)
+        self._number: str | None = None
+        self._ears = poll()
+        self._ears.register(self.driver.fileno(), POLLIN)
 
     def begin(self, text: str = _BEGIN) -> None:
         """As `Session.begin`."""
         super().begin(text)
-        self._number: str | None = None
+        self._number = None
 
     def write(self, questions: Sequence[Question]) -> None:
         """As `Session.write`."""
@@ -81,6 +90,16 @@ class PostgresSession(Session):
             values = {mark + name: value for mark, _, _, given in some for name, value in given.items()}
             shape = tuple((mark, build, of) for mark, build, of, _ in some)
             ((self._number,),) = self.run(_together, shape, values)
+
+    def insert(self, new: New, values: Values) -> bool:
+        """As `Session.insert`."""
+        ((count, self._number),) = self.run(*new.at_once, values)
+        return bool(count)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the server has something to say to an idle connection, which is as good as its end."""
+        return bool(self._ears.poll(0))
 
     def number(self) -> str | None:
         """The number of the transaction, by which one learns later what became of it; None where it wrote nothing."""
@@ -152,6 +171,35 @@ class PostgresDatabase:
             for table in ("callsheet_call", "callsheet_event"):
                 connection.exec_driver_sql(f"VACUUM {table}")
 
+    def bear(self, birth: Birth) -> bool:
+        """Write what is new, by one statement that is a transaction of its own; False where it is not new."""
+        try:
+            return self._bear(birth)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+        self._sessions.clear()
+        return self._was_born(birth)
+
+    def _bear(self, birth: Birth) -> bool:
+        while (session := self._sessions.take()).is_lost:
+            self._sessions.drop(session)
+        try:
+            return birth.write(session)
+        finally:
+            self._sessions.give(session)
+
+    def _was_born(self, birth: Birth) -> bool:
+        """The same, after the connection was lost and nobody knows what had been done by then."""
+        end = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                return self._bear(birth) or self._read(birth.is_there)
+            except DBAPIError:
+                if time.monotonic() > end:
+                    raise _in_doubt() from None
+            time.sleep(0.1)
+
     def _read(self, work: Callable[[Session], T]) -> T:
         session = self._sessions.take()
         try:
@@ -202,9 +250,12 @@ class PostgresDatabase:
             if status in {"committed", "aborted"}:
                 return bool(status == "committed")
             if time.monotonic() > end:
-                message = "the database was lost during a commit; whether it was stored is not known"
-                raise StoreError(message, in_doubt=True)
+                raise _in_doubt()
             time.sleep(0.1)
+
+
+def _in_doubt() -> StoreError:
+    return StoreError("the database was lost during a commit; whether it was stored is not known", in_doubt=True)
 
 
 def _is_passing(error: DBAPIError) -> bool:

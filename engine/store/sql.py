@@ -20,6 +20,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from engine.errors import StoreError
 from engine.records import Change, Record, RecordType
 from engine.store import Durability, Order, migrations
+from engine.store.births import Birth, birth_of
 from engine.store.indexes import Indexes, incomplete
 from engine.store.postgres import PostgresDatabase
 from engine.store.rows import Work
@@ -30,6 +31,7 @@ from engine.store.tables import shelf
 
 T = TypeVar("T")
 Inside = Callable[[Connection, Sequence[Change], Sequence[Record]], None]
+Concerns = Callable[[Sequence[Record]], bool]
 
 
 class SqlStore:
@@ -39,7 +41,8 @@ class SqlStore:
     called before each commit with the connection, the changes, and the records that they leave created or changed, to
     write to other tables of the same database; where it raises, nothing is stored. It may be called again for the same
     changes, after a try that was undone, and on another thread than the one that waits in `apply`, though in a copy of
-    its context.
+    its context. It is left out where `concerns` says that those records are nothing to it, which saves a commit some
+    steps.
 
     Nothing is opened before the first use, which also brings the tables up to date.
     """
@@ -47,8 +50,9 @@ class SqlStore:
     _demanding = False
     _database: SqliteDatabase | PostgresDatabase | None = None
 
-    def __init__(self, url: str | Path, *, inside: Inside | None = None) -> None:
+    def __init__(self, url: str | Path, *, inside: Inside | None = None, concerns: Concerns | None = None) -> None:
         self._url, self._inside = _parsed(url), inside
+        self._concerns = concerns or (lambda _: inside is not None)
         self._told = _Told(self._url)
         self.forget()
         _STORES.add(self)
@@ -61,13 +65,25 @@ class SqlStore:
             database = self._opened()
             for type in {change.type.name: change.type for change in changes}.values():
                 self._indexes.keep(database, type)
-            return database.write(lambda session: self._work(session, changes))
+            birth = birth_of(changes)
+            if isinstance(database, PostgresDatabase) and birth is not None and not self._concerns([birth.record]):
+                if database.bear(birth):
+                    return [birth.record]
+                if birth.or_nothing:
+                    return []
+                birth = None
+            return database.write(lambda session: self._work(session, changes, birth))
 
-    def _work(self, session: Session, changes: Sequence[Change]) -> list[Record]:
-        work = Work(session, self._indexes)
-        touched = work.make(changes)
-        if self._inside is not None:
-            self._inside(session.transaction, changes, list(work.written.values()))
+    def _work(self, session: Session, changes: Sequence[Change], birth: Birth | None) -> list[Record]:
+        if birth is not None and birth.write(session):
+            touched = written = [birth.record]
+        elif birth is not None and birth.or_nothing:
+            return []
+        else:
+            work = Work(session, self._indexes)
+            touched, written = work.make(changes), list(work.written.values())
+        if self._inside is not None and self._concerns(written):
+            self._inside(session.transaction, changes, written)
         return touched
 
     def find(

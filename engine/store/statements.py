@@ -25,6 +25,13 @@ Question = tuple[Build, Shape, Values]
 """What makes a statement, of what, and the values of its parameters. Building is dear: done once for every shape."""
 
 
+class New(NamedTuple):
+    """What inserts rows, or none where the first is not new: `steps` one by one, `at_once` all of them together."""
+
+    steps: Sequence[tuple[Build, Shape]]
+    at_once: tuple[Build, Shape]
+
+
 class _Made(NamedTuple):
     """A statement's text, and the parameters whose values stand in the statement itself."""
 
@@ -88,6 +95,19 @@ class Session:
             return rows
         except self._error as error:
             raise self._as_sqlalchemy(text, error) from error
+
+    def insert(self, new: New, values: Values) -> bool:
+        """Insert rows; False where the first is not new, and then nothing is written. Raises as `run` does."""
+        (build, shape), *others = new.steps
+        text = self._made(build, shape).text
+        try:
+            if not self.driver.execute(text, values).rowcount:
+                return False
+        except self._error as error:
+            raise self._as_sqlalchemy(text, error) from error
+        for build, shape in others:
+            self.run(build, shape, values)
+        return True
 
     def write(self, questions: Sequence[Question]) -> None:
         """Run statements that write, each to rows of its own. Raises SQLAlchemy's DBAPIError.
@@ -163,6 +183,14 @@ class Sessions(Generic[S]):
         """Give a connection back. What was begun on it and not committed is undone."""
         try:
             self._keep(session)
+        finally:
+            if self._room is not None:
+                self._room.release()
+
+    def drop(self, session: S) -> None:
+        """Give a connection back that is of no use any more."""
+        try:
+            session.close()
         finally:
             if self._room is not None:
                 self._room.release()

@@ -1,0 +1,123 @@
+"""A record that nobody has yet, written without looking for it first.
+
+So most of them begin: a call before it is sent, an event as it comes, an object as its gateway tells of it. Whether it
+is new is for the database to say. Hides: which changes may be tried so, and what decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Insert, Select, Table, Text, bindparam, cast, func, insert, literal_column, select, union_all
+
+from engine.errors import DataError
+from engine.records import Change, Record, resulting
+from engine.store.indexes import entries, keys
+from engine.store.searches import by_id
+from engine.store.statements import Build, New, Session, Shape, Values
+from engine.store.tables import INDEX, KEY, RECORD, shelf
+
+_Row = tuple[tuple[str, str], ...]  # columns, each with the name of its parameter
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """A `record` as it begins, and what writes it. `or_nothing`: where it is there already, nothing is to be done."""
+
+    record: Record
+    or_nothing: bool
+    _new: New
+    _values: Values
+
+    def write(self, session: Session) -> bool:
+        """Write it; False where a record is in its place already, and then nothing is written."""
+        return session.insert(self._new, self._values)
+
+    def is_there(self, session: Session) -> bool:
+        """Whether it was written: nobody else's record has its id."""
+        return bool(session.run(*by_id(self.record.type, [self.record.id])))
+
+
+def birth_of(changes: Sequence[Change]) -> Birth | None:
+    """What a single change makes where there is no such record; None where one has to look first.
+
+    One row is to decide, so a record that has several unique keys is looked for.
+    """
+    if len(changes) != 1:
+        return None
+    (change,) = changes
+    if change.verb != "insert" and not (change.verb == "upsert" and change.lookup.keys):
+        return None
+    place, type = shelf(change.type.name), change.type
+    if place.table is RECORD and "id" in change.where:
+        return None
+    try:
+        record = resulting(change, None)
+        if record is None or len(by_key := keys(type, record)) > 1:
+            return None
+        values = place.row(record) | {"type": record.type}
+    except DataError:
+        return None  # perhaps it is there, and lacks nothing
+    for text, _, name, _ in by_key:
+        values |= {"key_text": text, "key_name": name}
+    by_index = entries(type, record)
+    for number, (_, name, value, _) in enumerate(by_index):
+        values |= {f"name_{number}": name, f"value_{number}": value}
+    new = _new(place.type, len(by_key), len(by_index))
+    return Birth(record, change.verb == "insert" and not change.must, new, values)
+
+
+@cache
+def _new(type: str, keys: int, entries: int) -> New:
+    shape = (type, keys, entries)
+    after: list[tuple[Build, Shape]] = [(_next, (*shape, number)) for number in range(1, len(_parts(*shape)))]
+    return New([(_first, shape), *after], (_at_once, shape))
+
+
+def _parts(type: str, keys: int, entries: int) -> list[tuple[Table, list[_Row]]]:
+    """The rows of a record. The one that decides whether it is new comes first."""
+    table = shelf(type).table
+    own: _Row = tuple((name, name) for name in table.c.keys())  # noqa: SIM118
+    key: _Row = (("text", "key_text"), ("type", "type"), ("name", "key_name"), ("record_id", "id"))
+    by_index: list[_Row] = [
+        (("type", "type"), ("name", f"name_{number}"), ("value", f"value_{number}"), ("record_id", "id"))
+        for number in range(entries)
+    ]
+    parts = [(KEY, [key] * keys), (table, [own]), (INDEX, by_index)]
+    return [(table, rows) for table, rows in parts if rows]
+
+
+def _parameters(row: _Row) -> dict[str, Any]:
+    return {column: bindparam(name) for column, name in row}
+
+
+def _first(type: str, keys: int, entries: int) -> Insert:
+    """A statement of SQLite's that writes nothing where its row is not new."""
+    from sqlalchemy.dialects.sqlite import insert as insert_or_not
+
+    table, (row,) = _parts(type, keys, entries)[0]
+    return insert_or_not(table).values(_parameters(row)).on_conflict_do_nothing()
+
+
+def _next(type: str, keys: int, entries: int, number: int) -> Insert:
+    table, rows = _parts(type, keys, entries)[number]
+    return insert(table).values([_parameters(row) for row in rows])
+
+
+def _at_once(type: str, keys: int, entries: int) -> Select[Any]:
+    """A statement of PostgreSQL's for all of them: how many were new, and the number of its transaction."""
+    from sqlalchemy.dialects.postgresql import insert as insert_or_not
+
+    (table, (row,)), *others = _parts(type, keys, entries)
+    decides = insert_or_not(table).values(_parameters(row)).on_conflict_do_nothing()
+    first = decides.returning(literal_column("1").label("new")).cte("first")
+    rest = []
+    for number, (table, rows) in enumerate(others):
+        asked = [select(*(cast(bindparam(name), table.c[column].type) for column, name in row)) for row in rows]
+        found = union_all(*(one.select_from(first) for one in asked))
+        rest.append(insert(table).from_select([column for column, _ in rows[0]], found).cte(f"rest_{number}"))
+    count = select(func.count()).select_from(first).scalar_subquery()
+    return select(count, cast(func.pg_current_xact_id(), Text)).add_cte(*rest)
