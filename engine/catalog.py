@@ -106,11 +106,16 @@ def load(
 
 @contextmanager
 def _collector_at_rest() -> Iterator[None]:
-    """Nearly all that is made here stays; looking for garbage in it again and again takes half the time."""
+    """Nearly all that is made here stays; looking for garbage in it again and again takes half the time.
+
+    What a process loads first stays as long as the process, and is not looked at later either, nor at its end.
+    """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
+        if not gc.get_freeze_count():
+            gc.freeze()
     finally:
         if was_enabled:
             gc.enable()

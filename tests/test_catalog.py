@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -633,3 +635,20 @@ def test_what_cannot_be_kept_is_rendered_all_the_same(tmp_path: Path, monkeypatc
 def test_the_kinds_of_files() -> None:
     """There are four folders, and a file's ending is that of its folder."""
     assert list(KINDS) == ["request_types", "response_mappers", "webhook_processors", "forms"]
+
+
+LOADED_TWICE = """
+import gc
+from engine.catalog import load, shipped
+
+load([shipped()])
+frozen = gc.get_freeze_count()
+load([shipped()])
+print(gc.isenabled(), frozen > 10_000, gc.get_freeze_count() <= frozen)
+"""
+
+
+def test_the_collector_passes_over_what_a_process_loads_first() -> None:
+    """And over nothing that it loads later, which may go again."""
+    said = subprocess.run([sys.executable, "-c", LOADED_TWICE], check=True, capture_output=True, text=True)
+    assert said.stdout.split() == ["True"] * 3
