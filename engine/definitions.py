@@ -11,7 +11,7 @@ import re
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -172,6 +172,7 @@ class Shared:
 def read_request_type(name: str, file: YamlFile, shared: Shared, look: Look) -> RequestType | list[Fault]:
     """The request type of `file`, laid over what the gateway's file says; or its faults."""
 
+    @cache
     def reader() -> _Reader:
         marks: Mapping[str, Mark] = ChainMap(file.marks, shared.file.marks)  # type: ignore[arg-type]  # only read
         below = {key: part for key, part in shared.file.value.items() if key not in _ONLY_GATEWAY}
@@ -236,13 +237,13 @@ class _Reader:
     def _journaled(self) -> bool:
         return self.file.value["method"] not in READS
 
-    @property
+    @cached_property
     def _data(self) -> dict[str, Any]:
         data = {"type": "object", "additionalProperties": False, **self.file.value.get("data", {})}
         own = {"idempotency_key": _OPERATION} if self._journaled else {}
         return {**data, "properties": {**data.get("properties", {}), **own}}
 
-    @property
+    @cached_property
     def _headers(self) -> dict[str, Any]:
         return {name: value for name, value in self.file.value.get("headers", {}).items() if value is not None}
 

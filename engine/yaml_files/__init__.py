@@ -45,6 +45,9 @@ class Marks(Mapping[str, Mark]):
     def __getitem__(self, pointer: str) -> Mark:
         return Mark(self.file, *self.places[pointer])
 
+    def __contains__(self, pointer: object) -> bool:
+        return pointer in self.places
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.places)
 
