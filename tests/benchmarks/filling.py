@@ -1,7 +1,8 @@
-"""Stores that hold very much: calls and payments written straight into the tables, for to send a million takes an hour.
+"""Stores that hold very much: calls and payments that the database itself makes, for to send a million takes an hour.
 
 Each call keeps what a payment keeps, and has its key and a record; nine of ten succeeded, one of ten was refused, and a
-few are open. One of each was really sent before, so the tables and what says that they are complete are there.
+few are open. One call is really sent before, so the tables and what says that they are complete are there; its rows are
+the pattern, in which the database writes a number and a state.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,28 @@ import psycopg
 from engine import Engine
 from engine.calls import CALL
 from engine.dispatcher import Answer
-from engine.records import Record, RecordType
-from engine.settling import Result
 from engine.store.indexes import entries, keys
 from engine.store.tables import INDEX, KEY, shelf
 
 from .payment import DATA, NAME, answer
 
-BATCH = 5000
 RARE = 1000  # one call of so many is open
 
-Rows = list[dict[str, Any]]
+_NUMBER, _STATE = "@number@", "@state@"  # what the pattern has in their place
+_ID = f"018bcfe5-6800-7000-8000-{_NUMBER}"  # a UUIDv7 of some time ago
+_FILL = f"""
+    WITH RECURSIVE place (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM place WHERE n + 1 < {{number}}),
+    made AS (
+        SELECT substr(CAST(1000000000000 + n AS TEXT), 2) AS number, CASE
+            WHEN n % {RARE} = 0 THEN 'unknown' WHEN n % {RARE} = 1 THEN 'unmapped'
+            WHEN n % 10 = 3 THEN 'declined' ELSE 'succeeded' END AS state
+        FROM place
+    )
+    INSERT INTO {{table}} ({{columns}}) SELECT {{values}} FROM made
+"""
+_VALUE = f"replace(replace(CAST({{}} AS TEXT), '{_NUMBER}', number), '{_STATE}', state)"
+
+Row = dict[str, Any]
 
 
 class Answering:
@@ -40,73 +52,50 @@ class Answering:
 
 def fill_sqlite(file: Path, engine: Engine, number: int) -> None:
     """Write so many calls and payments into a file that no store has open."""
+    patterns = list(_patterns(engine))
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
         connection.execute("PRAGMA synchronous = OFF")
-        for tables in _batches(engine, number):
-            connection.execute("BEGIN")
-            for table, rows in tables.items():
-                marks = ", ".join("?" * len(rows[0]))
-                texts = f"INSERT INTO {table} ({', '.join(rows[0])}) VALUES ({marks})"
-                connection.executemany(texts, [list(row.values()) for row in rows])
-            connection.execute("COMMIT")
+        connection.execute("BEGIN")
+        for table, row in patterns:
+            connection.execute(_filling(table, row, number, "?"), list(row.values()))
+        connection.execute("COMMIT")
 
 
 def fill_postgres(url: str, engine: Engine, number: int) -> None:
     """Write so many calls and payments into a database."""
+    patterns = list(_patterns(engine))
     with psycopg.connect(url, autocommit=True) as connection:
-        for tables in _batches(engine, number):
-            for table, rows in tables.items():
-                copying = f"COPY {table} ({', '.join(rows[0])}) FROM STDIN".encode()
-                with connection.cursor() as cursor, cursor.copy(copying) as copy:
-                    for row in rows:
-                        copy.write_row(list(row.values()))
+        for table, row in patterns:
+            connection.execute(_filling(table, row, number, "%s").encode(), list(row.values()))
         connection.execute("VACUUM ANALYZE")
         connection.execute("CHECKPOINT")
 
 
 def id_of(place: int) -> str:
-    """A UUIDv7 of some time ago, later for a later place."""
-    digits = f"{1_700_000_000_000 + place:012x}"
-    return f"{digits[:8]}-{digits[8:]}-7000-8000-{place:012x}"
+    """The id of the call, and of the payment, that was made so many after the first."""
+    return _ID.replace(_NUMBER, f"{place:012}")
 
 
-@dataclass(frozen=True)
-class _Pattern:
-    """What all calls and payments have, but for their names and states."""
-
-    payment: RecordType
-    call: Record
-    record: Record
-
-    @classmethod
-    def of(cls, engine: Engine, made: Result) -> _Pattern:
-        assert made.call is not None
-        return cls(engine.catalog.record_types["payment"], made.call, made.records[0])
-
-    def call_at(self, place: int) -> Record:
-        state = (
-            ("unknown", "unmapped")[place % 2] if place % RARE < 2 else "declined" if place % 10 == 3 else "succeeded"
-        )
-        named = {"operation": f"order-{place}", "key": f"{place:052}", "state": state, "message": f"answered, {state}"}
-        return replace(self.call, id=id_of(place), properties={**self.call.properties, **named})
-
-    def payment_at(self, place: int) -> Record:
-        named = {"gateway_id": f"ch_{place}", "external_id": f"order-{place}"}
-        return replace(self.record, id=id_of(place), properties={**self.record.properties, **named})
+def _filling(table: str, row: Row, number: int, mark: str) -> str:
+    """The statement that writes a pattern so many times. It takes the pattern's values."""
+    values = [_VALUE.format(mark) if isinstance(value, str) else mark for value in row.values()]
+    return _FILL.replace("%", "%%" if mark == "%s" else "%").format(
+        number=number, table=table, columns=", ".join(row), values=", ".join(values)
+    )
 
 
-def _batches(engine: Engine, number: int) -> Iterator[dict[str, Rows]]:
-    """By table, the rows of a few thousand calls and payments at a time."""
-    pattern = _Pattern.of(engine, engine.send(NAME, DATA))
+def _patterns(engine: Engine) -> Iterator[tuple[str, Row]]:
+    """The rows of one call and its payment, each with its table; entries of an index one by one, as it is sorted."""
+    made = engine.send(NAME, DATA)
     engine.store.close()  # type: ignore[attr-defined]  # a store of the tables has it
-    for begin in range(0, number, BATCH):
-        places = range(begin, min(begin + BATCH, number))
-        made = [(CALL, pattern.call_at(place)) for place in places]
-        made += [(pattern.payment, pattern.payment_at(place)) for place in places]
-        tables: dict[str, Rows] = {shelf(type.name).table.name: [] for type in (CALL, pattern.payment)}
-        for type, record in made:
-            tables[shelf(type.name).table.name].append(shelf(type.name).row(record))
+    assert made.call is not None
+    said = {"operation": f"order-{_NUMBER}", "key": _NUMBER.rjust(48, "0"), "state": _STATE, "message": f"is {_STATE}"}
+    call = replace(made.call, id=_ID, properties={**made.call.properties, **said})
+    named = {"gateway_id": f"ch_{_NUMBER}", "external_id": f"order-{_NUMBER}"}
+    payment = replace(made.records[0], id=_ID, properties={**made.records[0].properties, **named})
+    for type, record in ((CALL, call), (engine.catalog.record_types["payment"], payment)):
+        place = shelf(type.name)
+        yield place.table.name, place.row(record)
         for table, side in ((KEY, keys), (INDEX, entries)):
-            rows = sorted(row for type, record in made for row in side(type, record))
-            tables[table.name] = [dict(zip(table.c.keys(), row, strict=True)) for row in rows]
-        yield tables
+            for row in sorted(side(type, record)):
+                yield table.name, dict(zip(table.c.keys(), row, strict=True))
