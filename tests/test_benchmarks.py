@@ -64,7 +64,7 @@ def test_a_part_is_what_its_functions_take_without_the_parts_inside() -> None:
     timers = Timers(parts, "rest", Clock.now)
     with timers.installed():
         assert timers.call(_two) == {(0, "outer"): 4, (0, "inner"): 10, (0, "rest"): 1}
-    assert timers.unused == {f"{__name__}:_never"}
+    assert timers.used == {f"{__name__}:_outer", f"{__name__}:_inner"}
 
 
 class Clock:

@@ -37,7 +37,7 @@ SIZES = {
     "deliveries": (400, "the events of a batch that is delivered"),
     "queued": (320, "the calls that wait for each worker"),
     "waiting": (100_000, "the calls that wait where many do"),
-    "stored": (100_000, "the calls and records that are kept where many are; the goal is meant for 1,000,000, which take 10 GB"),
+    "stored": (100_000, "the calls and records kept where many are; the goal is meant for 1,000,000, which take 10 GB"),
     "more-calls": (100_000, "the calls after which memory is looked at again"),
     "calls": (20_000, "the calls in the journal that the console shows"),
 }

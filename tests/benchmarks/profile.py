@@ -1,7 +1,7 @@
 """Of what the time of one send, and of one webhook that is received, is made: the functions behind each part's name.
 
 A send is `Engine.send` with all that it waits for; a delivery is the whole of the WSGI application, without the server
-before it. Where a function is gone, or no call comes to one, this says so in place of a table that leaves it out.
+before it. Where the name of a function is out of date there is an error, and no table that leaves it out.
 """
 
 from __future__ import annotations
@@ -35,22 +35,23 @@ CALLS = 40  # a round
 
 COMMITS = (
     Part(COMMIT, ("engine.store.sql:SqlStore.apply", "engine.store.memory:MemoryStore.apply")),
-    Part(
-        f"{COMMIT}: begin", ("engine.store.sqlite:SqliteDatabase._begin", "engine.store.postgres:PostgresSession.begin")
-    ),
+    Part(f"{COMMIT}: a new record and its rows", ("engine.store.sql:birth_of",)),
+    Part(f"{COMMIT}: begin", ("engine.store.sqlite:SqliteDatabase._begin", "engine.store.statements:Session.begin")),
     Part(f"{COMMIT}: find and lock", ("engine.store.rows:Work._hold", "engine.store.memory:MemoryStore._hold")),
     Part(f"{COMMIT}: conditions, schema", ("engine.store.drafts:Draft.make",)),
-    Part(
-        f"{COMMIT}: rows, keys, index entries",
-        ("engine.store.rows:Work._write", "engine.store.memory:MemoryStore._keep"),
-    ),
+    Part(f"{COMMIT}: rows to write", ("engine.store.rows:Work._write", "engine.store.memory:MemoryStore._keep")),
     Part(
         f"{COMMIT}: statements that write",
-        ("engine.store.statements:Session.write", "engine.store.postgres:PostgresSession.write"),
+        (
+            "engine.store.statements:Session.insert",
+            "engine.store.statements:Session.write",
+            "engine.store.postgres:PostgresSession.insert",
+            "engine.store.postgres:PostgresSession.write",
+        ),
     ),
-    Part(f"{COMMIT}: flush", ("engine.store.statements:Session.say",), given="COMMIT"),
-    Part(f"{COMMIT}: flush", ("sqlalchemy:Connection.commit",)),
+    Part(f"{COMMIT}: flush", ("engine.store.statements:Session.commit",)),
 )
+"""Where PostgreSQL writes what is new by one statement that commits itself, the flush is a part of that statement."""
 
 SENDING = (
     Part("look for secrets and card numbers", ("engine.planning:_what_must_not_be_kept",)),
@@ -88,19 +89,27 @@ Profiles = dict[str, dict[str, Profile]]
 
 
 def profiles(rounds: int) -> Profiles:
-    """Send and receive so many rounds, those who keep it elsewhere in turn."""
+    """Send and receive so many rounds, those who keep it elsewhere in turn.
+
+    Raises LookupError for a function that is gone, or that no call comes to.
+    """
     with gateway() as origin, TemporaryDirectory() as folder, synced_postgres() as url:
         databases = Databases(url)
         sends, deliveries = _sends(origin, folder, databases.new()), _deliveries(folder, databases.new())
-        return {
-            "a send": _measured(SENDING, "the steps between", sends, rounds),
-            "a webhook": _measured(RECEIVING, "Flask", deliveries, rounds),
-        }
+        works = {"a send": (SENDING, "the steps between", sends), "a webhook": (RECEIVING, "Flask", deliveries)}
+        used, found = set[str](), Profiles()
+        for work, (parts, rest, all_calls) in works.items():
+            timers = Timers(parts, rest)
+            found[work] = _measured(timers, all_calls, rounds)
+            used |= timers.used
+    lost = {function for part in (*SENDING, *RECEIVING) for function in part.functions} - used
+    if lost:
+        raise LookupError(f"no call comes to {', '.join(sorted(lost))}: name in profile.py what does it now")
+    return found
 
 
-def _measured(parts: tuple[Part, ...], rest: str, all_calls: Mapping[str, Calls], rounds: int) -> dict[str, Profile]:
-    """The profiles of calls that are kept in different places. Raises LookupError for a function that none comes to."""
-    timers = Timers(parts, rest)
+def _measured(timers: Timers, all_calls: Mapping[str, Calls], rounds: int) -> dict[str, Profile]:
+    """The profiles of calls that are kept in different places."""
     timed: dict[str, list[dict[Key, float]]] = {where: [] for where in all_calls}
     untimed: dict[str, list[float]] = {where: [] for where in all_calls}
     for number in range(rounds + 1):
@@ -112,8 +121,6 @@ def _measured(parts: tuple[Part, ...], rest: str, all_calls: Mapping[str, Calls]
             if number:  # the first calls open connections and compile what is used
                 timed[where] += made
                 untimed[where] += plain
-    if timers.unused:
-        raise LookupError(f"no call comes to {', '.join(sorted(timers.unused))}: name in profile.py what does it now")
     return {where: profile_of(timed[where], untimed[where]) for where in all_calls}
 
 

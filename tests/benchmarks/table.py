@@ -47,13 +47,24 @@ def comparison(measured: Iterable[Measured]) -> Table:
 
 def breakdown(work: str, profiles: Mapping[str, Profile]) -> Table:
     """The parts of one work in the order of time, beside each other for all that it was profiled with."""
-    longest = max(profiles.values(), key=lambda profile: len(profile.parts))
-    parts = dict.fromkeys([*longest.parts, *(part for profile in profiles.values() for part in profile.parts)])
+    parts = _merged(profile.parts for profile in profiles.values())
     lines = [(part, *(text for profile in profiles.values() for text in _share(profile, part))) for part in parts]
     whole = [text for profile in profiles.values() for text in (SECONDS.said(profile.whole), "100.0 %")]
     untimed = [text for profile in profiles.values() for text in (SECONDS.said(profile.untimed), "")]
     head = (work, *(text for where in profiles for text in (where, "share")))
     return Table(head, [*lines, ("all of it", *whole), ("the same, untimed", *untimed)], {0})
+
+
+def _merged(orders: Iterable[Iterable[str]]) -> list[str]:
+    """All of them once, each after what it came after where it is first seen."""
+    merged: list[str] = []
+    for order in orders:
+        place = 0
+        for one in order:
+            if one not in merged:
+                merged.insert(place, one)
+            place = merged.index(one) + 1
+    return merged
 
 
 def _share(profile: Profile, part: str) -> tuple[str, str]:

@@ -27,14 +27,10 @@ Key = tuple[int, str]
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the work, which is some functions' own time: each as `module:name`, or `module:Class.name`.
-
-    Where `given` is not empty, only calls whose last argument begins with it are meant.
-    """
+    """A part of the work, which is some functions' own time: each as `module:name`, or `module:Class.name`."""
 
     name: str
     functions: tuple[str, ...]
-    given: str = ""
 
 
 @dataclass
@@ -51,9 +47,10 @@ class Timers:
 
     def __init__(self, parts: Iterable[Part], rest: str, clock: Callable[[], float] = time.perf_counter) -> None:
         self._parts, self._rest, self._clock = tuple(parts), rest, clock
-        self.unused = {function for part in self._parts for function in part.functions}  # no call came to them so far
+        self.used = set[str]()  # the functions that some call came to
         self._inner = self._outer = 0.0
         self._inner, self._outer = self._costs()
+        self.used.clear()
 
     def call(self, run: Callable[[], object]) -> dict[Key, float]:
         """Run once: the seconds of each part, what timing took taken off."""
@@ -89,15 +86,13 @@ class Timers:
                 setattr(owner, name, function)
 
     def _around(self, part: Part, named: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        clock, name, given = self._clock, part.name, part.given
+        clock, name = self._clock, part.name
         counted, counts = name.startswith(COMMIT), name == COMMIT
 
         @wraps(function)
         def timed(*args: Any, **kwargs: Any) -> Any:
-            if given and not str(args[-1]).startswith(given):
-                return function(*args, **kwargs)
             until, taken, stack = clock(), self._taken, self._stack
-            self.unused.discard(named)
+            self.used.add(named)
             taken.own[stack[-1]] += until - self._at
             taken.called[stack[-1]] += 1
             self._commits += counts
