@@ -38,12 +38,14 @@ _END_CALL = """
     UPDATE callsheet_call SET state = :state, lease = NULL, properties = :properties
     WHERE id = :id AND state = 'sending' AND lease = :lease
 """
-_FIND_PAYMENT = "SELECT record_id FROM callsheet_record_key WHERE text = ?"
 _INSERT_PAYMENT = """
     INSERT INTO callsheet_record (type, id, gateway, account, live, properties)
     VALUES ('payment', ?, 'stripe', '', 0, ?)
 """
-_INSERT_KEY = "INSERT INTO callsheet_record_key (text, type, name, record_id) VALUES (?, 'payment', 'gateway_id', ?)"
+_INSERT_KEY = """
+    INSERT INTO callsheet_record_key (text, type, name, record_id) VALUES (?, 'payment', 'gateway_id', ?)
+    ON CONFLICT (text) DO NOTHING
+"""
 _INSERT_ENTRY = "INSERT INTO callsheet_record_index (type, name, value, record_id) VALUES ('payment', ?, ?, ?)"
 
 
@@ -96,9 +98,8 @@ class Sqlite:
         key = _json(["payment", "gateway_id", "stripe", "", False, payment["gateway_id"]])
         with self._transaction() as execute:
             assert execute(_END_CALL, {**call, "properties": _json(call)}).rowcount == 1
-            assert execute(_FIND_PAYMENT, (key,)).fetchone() is None
+            assert execute(_INSERT_KEY, (key, id)).rowcount == 1
             execute(_INSERT_PAYMENT, (id, _json(payment)))
-            execute(_INSERT_KEY, (key, id))
             for name in self._indexed:
                 if name in payment:
                     execute(_INSERT_ENTRY, (name, payment[name], id))
