@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
 from numbers import Number
 from types import NoneType
-from typing import Any
+from typing import Any, ClassVar
 
 Accepts = Callable[[Any], bool]
 
@@ -121,21 +121,22 @@ class _Reader:
         return _all(checks)
 
     def _keyword(self, keyword: str, given: Any, depth: int) -> _Checks:
+        if read := self._KEYWORDS.get(keyword):
+            return read(self, given, depth)
         if keyword in _LIMITS:
-            _demand(isinstance(given, int | float | Number) and not isinstance(given, bool))
+            _demand(isinstance(given, Number) and not isinstance(given, bool))
             within = _LIMITS[keyword]
             return _only(dict.fromkeys((int, float), lambda value: within(value, given)))
-        if keyword in _SIZES:
-            _demand(type(given) is int and given >= 0)
-            kind, compare = _SIZES[keyword]
-            return _only({kind: lambda value: compare(len(value), given)})
-        read = getattr(self, f"_{keyword.removeprefix('$')}", None) if keyword in _KEYWORDS else None
-        _demand(read is not None)
-        return read(given, depth)  # type: ignore[no-any-return, misc]  # one of the methods below
+        _demand(keyword in _SIZES and type(given) is int and given >= 0)
+        kind, compare = _SIZES[keyword]
+        return _only({kind: lambda value: compare(len(value), given)})
 
     def _type(self, given: Any, _: int) -> _Checks:
-        names = given if isinstance(given, list) else [given]
-        _demand(bool(names) and all(isinstance(name, str) and name in _TYPES for name in names))
+        if isinstance(given, str) and given in _TYPES:
+            return _of_types(given)
+        _demand(isinstance(given, list) and bool(given))
+        names: list[Any] = given
+        _demand(all(isinstance(name, str) and name in _TYPES for name in names))
         _demand(len(set(names)) == len(names))
         return _of_types(*names)
 
@@ -174,20 +175,20 @@ class _Reader:
         fits = partial(_fits, self.schema(given, depth))
         return _only({list: lambda value: all(map(fits, value))})
 
-    def _propertyNames(self, given: Any, depth: int) -> _Checks:  # noqa: N802 - the keyword is spelt so
+    def _property_names(self, given: Any, depth: int) -> _Checks:
         fits = partial(_fits, self.schema(given, depth))
         return _only({dict: lambda value: all(map(fits, value))})
 
-    def _anyOf(self, given: Any, depth: int) -> _Checks:  # noqa: N802
+    def _any_of_them(self, given: Any, depth: int) -> _Checks:
         return self._by_kind(_any_of, given, depth)
 
-    def _allOf(self, given: Any, depth: int) -> _Checks:  # noqa: N802
+    def _all_of_them(self, given: Any, depth: int) -> _Checks:
         return self._by_kind(_all_of, given, depth)
 
-    def _oneOf(self, given: Any, depth: int) -> _Checks:  # noqa: N802
+    def _one_of_them(self, given: Any, depth: int) -> _Checks:
         return self._by_kind(_one_of, given, depth)
 
-    def _not(self, given: Any, depth: int) -> _Checks:
+    def _none_of_them(self, given: Any, depth: int) -> _Checks:
         return self._by_kind(_none_of, [given], depth)
 
     def _by_kind(self, join: Join, given: Any, depth: int) -> _Checks:
@@ -215,9 +216,20 @@ class _Reader:
             return _open(known, required)
         return _closed(known, required, self.schema(additional, depth + 1))
 
-
-_KEYWORDS = {"type", "enum", "const", "pattern", "format", "items", "propertyNames"}
-_KEYWORDS |= {"anyOf", "allOf", "oneOf", "not", "$ref"}
+    _KEYWORDS: ClassVar[Mapping[str, Callable[[_Reader, Any, int], _Checks]]] = {
+        "type": _type,
+        "enum": _enum,
+        "const": _const,
+        "pattern": _pattern,
+        "format": _format,
+        "items": _items,
+        "propertyNames": _property_names,
+        "anyOf": _any_of_them,
+        "allOf": _all_of_them,
+        "oneOf": _one_of_them,
+        "not": _none_of_them,
+        "$ref": _ref,
+    }
 
 
 def _open(known: Mapping[str, _Checks], required: list[str]) -> Accepts:
@@ -258,7 +270,9 @@ def _closed(known: Mapping[str, _Checks], required: list[str], other: _Checks) -
 
 def _only(checks: Mapping[type, Accepts | None], other: Accepts | None = None) -> _Checks:
     """These `checks` of their kinds, and `other` of every other kind."""
-    return _Checks({**dict.fromkeys(_KINDS, other), **checks})
+    made = _Checks(dict.fromkeys(_KINDS, other))
+    made.update(checks)
+    return made
 
 
 @cache
