@@ -65,6 +65,7 @@ def receiving(deliveries: int) -> Iterator[Contest]:
         }
         rows += [
             Row("webhook on gunicorn sync, durable in SQLite", "callsheet, sync", django, TIMES_DJ_STRIPE, RATE),
+            Row("the same written by hand", "by hand, sync", django, None, RATE),
             Row("the same without the extra `fast`", plain, django, None, RATE),
             Row("webhook on gunicorn sync, PostgreSQL", on_server, f"{django}, PostgreSQL", TIMES_DJ_STRIPE, RATE),
         ]
