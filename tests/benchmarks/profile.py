@@ -54,20 +54,21 @@ COMMITS = (
 """Where PostgreSQL writes what is new by one statement that commits itself, the flush is a part of that statement."""
 
 SENDING = (
+    Part("plan the call: operation, key, names", ("engine.sending:plan", "engine.sending:credentials")),
     Part("look for secrets and card numbers", ("engine.planning:_what_must_not_be_kept",)),
     Part("check the data", ("engine.request_types:RequestType.check",)),
     Part("render", ("engine.request_types:RequestType.render",)),
     Part("encode", ("engine.bodies:encode",)),
     Part("write the call down", ("engine.calls:Plan.born",)),
     *COMMITS,
-    Part("exchange: httpx's request", ("engine.dispatcher.outgoing:outgoing",)),
-    Part("exchange: around it", ("engine.dispatcher:Dispatcher.send",)),
+    Part("tries, and a line for each", ("engine.sending:Sending._exchange", "engine.calls:attempt")),
+    Part("exchange: the message, and around it", ("engine.dispatcher:Dispatcher.send",)),
     Part("exchange: the socket's writing", ("engine.dispatcher.line:Line._write",)),
     Part("exchange: the gateway, and the socket's reading", ("engine.dispatcher.line:Line._receive",)),
     Part("exchange: llhttp", ("engine.dispatcher.reading:Reading.feed",)),
-    Part("exchange: httpx's response", ("httpx:Response.__init__",)),
     Part("mask the answer", ("engine.sending:Sending._masked",)),
     Part("judge the answer", ("engine.sending:judge",)),
+    Part("write down what came", ("engine.settling:Settling._facts", "engine.calls:moved")),
     Part("map", ("engine.settling:Settling.mapped",)),
     Part("the result", ("engine.settling:Settling.result",)),
 )
