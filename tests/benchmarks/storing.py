@@ -21,8 +21,9 @@ from engine.ids import new_id
 from engine.records import Change, RecordType, Scope
 from engine.store import Store
 from engine.store.sql import SqlStore
-from engine.store.sqlite import driver, journal_for
+from engine.store.sqlite import driver
 
+from .by_hand import opened
 from .contests import Contest, Contestant, Row
 from .databases import synced_postgres
 
@@ -140,11 +141,7 @@ def _upgraded(folder: Path) -> Path:
 
 
 def _sqlite(path: Path) -> Execute:
-    module = driver("pysqlite3")
-    connection = module.connect(path, isolation_level=None)
-    journal, synchronous = journal_for(module.sqlite_version_info)
-    connection.execute(f"PRAGMA journal_mode = {journal}")
-    connection.execute(f"PRAGMA synchronous = {synchronous}")
+    connection = opened(path, driver("pysqlite3"))
     return lambda text, values: list(connection.execute(text.format("?"), values))
 
 

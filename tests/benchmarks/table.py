@@ -86,7 +86,7 @@ def _times(ratio: float) -> str:
 
 
 def as_dict(one: Measured) -> dict[str, object]:
-    """A row for `--json`."""
+    """A row for `--as json`."""
     return {
         "work": one.row.work,
         "unit": one.row.unit.name,
@@ -100,7 +100,7 @@ def as_dict(one: Measured) -> dict[str, object]:
 
 
 def parts_as_dicts(profiles: Mapping[str, Mapping[str, Profile]]) -> list[dict[str, object]]:
-    """Profiles, by work and by where it is kept, for `--json`."""
+    """Profiles, by work and by where it is kept, for `--as json`."""
     return [
         {"work": work, "kept": where, "part": part, "seconds": seconds, "share": seconds / profile.whole}
         for work, places in profiles.items()
