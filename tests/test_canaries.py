@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import httpx
 import psycopg
 import pytest
 from canaries.files import a_host, alone, environment
@@ -135,10 +134,6 @@ def test_nothing_is_seen_in_a_database_server(databases: Any, tmp_path: Path) ->
 def _unhidden(monkeypatch: pytest.MonkeyPatch) -> None:
     """Switch everything off that hides anything."""
 
-    def as_it_came(response: httpx.Response, limit: int) -> tuple[int, dict[str, str], bytes]:
-        del limit
-        return response.status_code, dict(response.headers.items()), b"".join(response.iter_raw())
-
     def signed(_: Tokens, payload: Mapping[str, Any]) -> str:
         return base64.urlsafe_b64encode(json.dumps(dict(payload)).encode()).decode()
 
@@ -148,7 +143,7 @@ def _unhidden(monkeypatch: pytest.MonkeyPatch) -> None:
         "engine.answers.may_hold_card_number": lambda _: False,
         "engine.planning._what_must_not_be_kept": lambda *_: [],
         "engine.schemas.marks": lambda _: False,
-        "engine.dispatcher._read": as_it_came,
+        "engine.dispatcher.reading._UNKEPT": frozenset(),
         "engine.store.sql._safe": lambda url: url.render_as_string(hide_password=False),
         "engine.forms.slips._digest": lambda text: text,
         "engine.web.console.accounts.generate_password_hash": lambda password: password,

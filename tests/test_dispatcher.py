@@ -826,8 +826,8 @@ def test_the_environment_changes_nothing(tmp_path: Path) -> None:
     assert not keys.exists()
 
 
-def test_a_trouble_is_one_of_httpx() -> None:
-    """The lines are httpx transports, so what they raise is an httpx error."""
+def test_a_pool_without_places_says_so() -> None:
+    """Whoever comes waits for as long as it is told to, and is told then."""
     with pytest.raises(Trouble, match="was not called"):
         Pool(0, lambda: Line(Addresses(lambda host, port: []), None)).take(0.01)
 

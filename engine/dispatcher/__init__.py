@@ -16,7 +16,7 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
 from engine.dispatcher.addresses import Addresses, LookUp, system_look_up
 from engine.dispatcher.outcomes import HELD_BACK, Answer, Failure, Kind, Trouble
@@ -84,11 +84,10 @@ class Dispatcher:
         started, line, pool = time.monotonic(), None, None
         try:
             message = outgoing(request, credentials)
-            message.extensions = {"timeout": self._limits, "deadline": deadline}
             pool = self._pool(message.url)
             line = pool.take(min(self._patience, deadline - started))
-            status, headers, body = _read(line.handle_request(message), answer_limit or self._answer_limit)
-            return Answer(status, headers, body, time.monotonic() - started)
+            answer = line.exchange(message, self._limits, deadline, answer_limit or self._answer_limit)
+            return Answer(answer.status, answer.headers, answer.body, time.monotonic() - started)
         except Trouble as trouble:
             kind, predicate = trouble.kind, str(trouble)
         except Exception as error:  # noqa: BLE001  # after the first byte even a bug here must not look like "not sent"
@@ -136,21 +135,3 @@ def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
     context.load_verify_locations(ca_file or certifi.where())
     context.set_alpn_protocols(["http/1.1"])
     return context
-
-
-def _read(response: httpx.Response, limit: int) -> tuple[int, dict[str, str], bytes]:
-    """The whole answer. Stops at `limit` bytes, and before the first byte of a compressed body."""
-    headers: dict[str, str] = {}
-    for raw_name, raw_value in response.headers.raw:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        if name != "set-cookie":
-            headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    if headers.get("content-encoding", "identity").lower() not in {"", "identity"}:
-        raise Trouble("encoding", "compressed its answer, though it was asked not to")
-    pieces, size = [], 0
-    for piece in cast("httpx.SyncByteStream", response.stream):
-        size += len(piece)
-        if size > limit:
-            raise Trouble("too_large", f"sent more than {limit} bytes")
-        pieces.append(piece)
-    return response.status_code, headers, b"".join(pieces)

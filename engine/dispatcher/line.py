@@ -1,9 +1,9 @@
 """A line to one gateway: a connection that carries one exchange after the other, HTTP/1.1 and nothing else.
 
-Hides: sockets, TLS, and when a connection may be used again. It is an httpx transport of its own because three facts
-decide what a money-moving caller may do next, and httpx's stock transport tells none of them: whether a byte of the
-request left, that no wait outlasts the deadline of the whole exchange (its time-outs are for one socket operation each,
-none for the look-up of the host), and that no byte is left over which the next request would take for its answer.
+Hides: sockets, TLS, and when a connection may be used again. It stands where httpx has a transport because three facts
+decide what a money-moving caller may do next, and httpx's own tells none of them: whether a byte of the request left,
+that no wait outlasts the deadline of the whole exchange (its time-outs are for one socket operation each, none for the
+look-up of the host), and that no byte is left over which the next request would take for its answer.
 Nothing here writes to a log, follows a redirect, keeps a cookie, unpacks a body or reads the environment.
 """
 
@@ -13,7 +13,7 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Literal
 
 import httpx
@@ -44,12 +44,8 @@ _DID_NOT: dict[_Step, str] = {
 }
 
 
-class Line(httpx.BaseTransport):
-    """One connection, opened when it is needed. One thread at a time.
-
-    A request's extensions are its limits: `timeout` as httpx has it (seconds; `connect` spans look-up, connection and
-    TLS together) and `deadline`, an instant of the monotonic clock. Raises Trouble.
-    """
+class Line:
+    """One connection, opened when it is needed. One thread at a time."""
 
     def __init__(self, addresses: Addresses, tls: ssl.SSLContext | None) -> None:
         self.wrote = False  # whether a byte of the last request left
@@ -59,19 +55,40 @@ class Line(httpx.BaseTransport):
         self._poll = select.poll()
         self._idle_since = _NEVER
         self._deadline = 0.0
+        self._step: _Step = "dns"
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send, and return as soon as the headers are here; the rest comes while the stream is read."""
-        self.wrote = False
-        self._deadline = request.extensions["deadline"]
-        limits: Mapping[str, float] = request.extensions["timeout"]
+    def exchange(self, request: httpx.Request, limits: Mapping[str, float], deadline: float, most: int) -> Reading:
+        """Send, and read the whole answer, up to `most` bytes of its body; one that is compressed is not read.
+
+        `limits` are seconds: `connect` for look-up, connection and TLS together, `write` and `read` without any
+        progress. `deadline` is an instant of the monotonic clock. Raises Trouble.
+        """
+        self.wrote, self._deadline = False, deadline
+        try:
+            return self._exchanged(request, limits, most)
+        except TimeoutError:
+            if time.monotonic() >= deadline:
+                raise Trouble("deadline", f"{_DID_NOT[self._step]} before the deadline") from None
+            raise Trouble(_TOO_LATE[self._step], f"{_DID_NOT[self._step]} in time") from None
+        except (OSError, UnicodeError) as error:
+            raise Trouble(self._step, f"{_DID_NOT[self._step]}: {_reason(error)}") from None
+
+    def _exchanged(self, request: httpx.Request, limits: Mapping[str, float], most: int) -> Reading:
         wire = self._usable() or self._open(request.url, limits["connect"])
         self._idle_since = _NEVER
+        self._step = "write"
         self._write(wire, _wire_form(request), limits["write"])
+        self._step = "read"
         reading = Reading(head_only=request.method == "HEAD")
         self._head(wire, reading, limits["read"])
-        body = _Body(self._body(wire, reading, limits["read"]))
-        return httpx.Response(reading.status, headers=reading.headers, stream=body)
+        if reading.headers.get("content-encoding", "identity").lower() not in {"", "identity"}:
+            raise Trouble("encoding", "compressed its answer, though it was asked not to")
+        self._body(wire, reading, limits["read"], most)
+        if reading.reusable:
+            self._idle_since = time.monotonic()
+        else:
+            self.close()
+        return reading
 
     def close(self) -> None:
         """Close the connection; the next request opens another."""
@@ -102,17 +119,15 @@ class Line(httpx.BaseTransport):
     def _open(self, url: httpx.URL, seconds: float) -> socket.socket:
         until = min(time.monotonic() + seconds, self._deadline)
         host, port = url.raw_host.decode(), url.port or (443 if url.scheme == "https" else 80)
-        with self._step("dns"):
-            addresses = self._addresses.find(host, port, until)
-        with self._step("connect"):
-            wire = self._connect(addresses, port, until)
-        self._socket = wire
+        self._step = "dns"
+        addresses = self._addresses.find(host, port, until)
+        self._step = "connect"
+        self._socket = wire = self._connect(addresses, port, until)
         if self._tls:
-            with self._step("tls"):
-                wire.settimeout(self._left(until))
-                # Without its farewell, the end of a TLS connection may be anybody's doing (RFC 9112, 9.8).
-                wire = self._tls.wrap_socket(wire, server_hostname=host, suppress_ragged_eofs=False)
-            self._socket = wire
+            self._step = "tls"
+            wire.settimeout(self._left(until))
+            # Without its farewell, the end of a TLS connection may be anybody's doing (RFC 9112, 9.8).
+            self._socket = wire = self._tls.wrap_socket(wire, server_hostname=host, suppress_ragged_eofs=False)
         self._poll = select.poll()
         self._poll.register(wire, select.POLLIN)
         return wire
@@ -135,14 +150,13 @@ class Line(httpx.BaseTransport):
 
     def _write(self, wire: socket.socket, message: bytes, seconds: float) -> None:
         rest = memoryview(message)
-        with self._step("write"):
-            while rest:
-                wire.settimeout(self._left(time.monotonic() + seconds))
-                # Where the very first attempt fails, no part of the request left that could be read as one: under TLS
-                # at most a piece of a record, which cannot be decrypted.
-                gone = wire.send(rest)
-                self.wrote = True
-                rest = rest[gone:]
+        while rest:
+            wire.settimeout(self._left(time.monotonic() + seconds))
+            # Where the very first attempt fails, no part of the request left that could be read as one: under TLS at
+            # most a piece of a record, which cannot be decrypted.
+            gone = wire.send(rest)
+            self.wrote = True
+            rest = rest[gone:]
 
     def _head(self, wire: socket.socket, reading: Reading, seconds: float) -> None:
         """Read on until the headers are here."""
@@ -152,30 +166,26 @@ class Line(httpx.BaseTransport):
                 raise _too_large()
             room -= self._receive(wire, reading, room, seconds)
 
-    def _body(self, wire: socket.socket, reading: Reading, seconds: float) -> Iterator[bytes]:
-        """The body, piece by piece; at its end the connection is idle again, or closed."""
+    def _body(self, wire: socket.socket, reading: Reading, seconds: float, most: int) -> None:
+        """Read on until all of it is here."""
         silent = 0  # bytes since the last of the body: sizes of chunks, what is said beside them, trailers
         while True:
-            pieces = reading.pieces()
-            silent = 0 if pieces else silent
-            yield from pieces
+            if reading.size > most:
+                raise Trouble("too_large", f"sent more than {most} bytes")
             if reading.complete:
-                break
+                return
             if silent > HEAD_LIMIT:
                 raise _too_large()
-            silent += self._receive(wire, reading, _CHUNK, seconds)
-        if reading.reusable:
-            self._idle_since = time.monotonic()
-        else:
-            self.close()
+            before = reading.size
+            received = self._receive(wire, reading, _CHUNK, seconds)
+            silent = silent + received if reading.size == before else 0
 
     def _receive(self, wire: socket.socket, reading: Reading, most: int, seconds: float) -> int:
-        with self._step("read"):
-            wire.settimeout(self._left(time.monotonic() + seconds))
-            try:
-                received = wire.recv(min(most, _CHUNK))
-            except ssl.SSLEOFError:
-                raise closed() from None
+        wire.settimeout(self._left(time.monotonic() + seconds))
+        try:
+            received = wire.recv(min(most, _CHUNK))
+        except ssl.SSLEOFError:
+            raise closed() from None
         reading.feed(received)
         return len(received)
 
@@ -187,40 +197,6 @@ class Line(httpx.BaseTransport):
         if left <= 0:
             raise TimeoutError
         return left
-
-    def _step(self, step: _Step) -> _Watched:
-        return _Watched(step, self._deadline)
-
-
-class _Watched:
-    """Whatever goes wrong inside is the trouble of this step."""
-
-    __slots__ = ("_deadline", "_step")
-
-    def __init__(self, step: _Step, deadline: float) -> None:
-        self._step, self._deadline = step, deadline
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        step = self._step
-        if isinstance(error, TimeoutError):
-            if time.monotonic() >= self._deadline:
-                raise Trouble("deadline", f"{_DID_NOT[step]} before the deadline") from None
-            raise Trouble(_TOO_LATE[step], f"{_DID_NOT[step]} in time") from None
-        if isinstance(error, OSError | UnicodeError):
-            raise Trouble(step, f"{_DID_NOT[step]}: {_reason(error)}") from None
-
-
-class _Body(httpx.SyncByteStream):
-    """httpx wants a class of its own around an iterator."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self._pieces
 
 
 def _wire_form(request: httpx.Request) -> bytes:

@@ -11,18 +11,20 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from engine.dispatcher.outcomes import Trouble
 
+_UNKEPT = frozenset({"set-cookie"})
+
 
 class Reading:
     """What has been read of the answer to one request; `head_only` where it was a HEAD.
 
-    `begun`: its `status` and `headers` are here. `complete`: so is all of it. `reusable`: and the line may carry
-    another exchange.
+    `begun`: its `status` and `headers` (as `Answer` has them) are here. `complete`: so is all of it. `reusable`: and
+    the line may carry another exchange. `size` is what has come of the body, in bytes.
     """
 
     def __init__(self, *, head_only: bool) -> None:
         self.begun = self.complete = self.reusable = False
-        self.status = 0
-        self.headers: list[tuple[bytes, bytes]] = []
+        self.status = self.size = 0
+        self.headers: dict[str, str] = {}
         self._head_only, self._ends_with_line = head_only, False
         self._pieces: list[bytes] = []
         self._parser = HttpResponseParser(self)
@@ -41,11 +43,13 @@ class Reading:
             if not self.complete:
                 # The error's own text quotes what was received, which may be an echo of our secrets.
                 raise _foreign() from None
+        if self.complete:
+            del self._parser  # it holds on to what it calls, so the two would wait for the collector of garbage
 
-    def pieces(self) -> list[bytes]:
-        """What has come of the body since this was last asked."""
-        pieces, self._pieces = self._pieces, []
-        return pieces
+    @property
+    def body(self) -> bytes:
+        """What has come of the body."""
+        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
 
     # Called by the parser ---------------------------------------------------------------------------------------------
 
@@ -56,8 +60,11 @@ class Reading:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header; those that come after the body are of no interest."""
-        if not self.begun:
-            self.headers.append((name, value))
+        if self.begun:
+            return
+        known, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        if known not in _UNKEPT:
+            self.headers[known] = f"{self.headers[known]}, {text}" if known in self.headers else text
 
     def on_headers_complete(self) -> None:
         """All headers are here."""
@@ -67,11 +74,13 @@ class Reading:
         if status < 200:
             self.headers.clear()
             return
-        encodings = [value.strip().lower() for name, value in self.headers if name.lower() == b"transfer-encoding"]
-        if encodings not in ([], [b"chunked"]) or self._parser.get_http_version() not in {"1.0", "1.1"}:
+        encoding = self.headers.get("transfer-encoding")
+        if encoding is not None and encoding.strip().lower() != "chunked":
             raise ValueError
-        framed = bool(encodings) or any(name.lower() == b"content-length" for name, _ in self.headers)
-        self.status, self.begun, self._ends_with_line = status, True, not framed
+        if self._parser.get_http_version() not in {"1.0", "1.1"}:
+            raise ValueError
+        self._ends_with_line = encoding is None and "content-length" not in self.headers
+        self.status, self.begun = status, True
         if self._head_only:
             self._end()
 
@@ -81,6 +90,7 @@ class Reading:
             self.reusable = False
         else:
             self._pieces.append(piece)
+            self.size += len(piece)
 
     def on_message_complete(self) -> None:
         """The answer has ended, or an interim one has."""
