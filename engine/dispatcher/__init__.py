@@ -26,7 +26,7 @@ from engine.request_types import Request
 if TYPE_CHECKING:
     import ssl
 
-    import httpx
+    from engine.dispatcher.outgoing import Place
 
 __all__ = ["HELD_BACK", "Answer", "Dispatcher", "Failure", "Kind", "Sender"]
 
@@ -71,7 +71,7 @@ class Dispatcher:
 
     def _start_afresh(self) -> None:
         self._process = os.getpid()
-        self._pools: dict[tuple[str, str, int | None], Pool] = {}
+        self._pools: dict[tuple[str, str, int], Pool] = {}
         self._addresses = Addresses(self._look_up)
         self._tls: ssl.SSLContext | None = None
 
@@ -84,7 +84,7 @@ class Dispatcher:
         started, line, pool = time.monotonic(), None, None
         try:
             message = outgoing(request, credentials)
-            pool = self._pool(message.url)
+            pool = self._pool(message.place)
             line = pool.take(min(self._patience, deadline - started))
             answer = line.exchange(message, self._limits, deadline, answer_limit or self._answer_limit)
             return Answer(answer.status, answer.headers, answer.body, time.monotonic() - started)
@@ -99,15 +99,15 @@ class Dispatcher:
         known = "the request may have been carried out" if sent else "nothing was sent"
         return Failure(kind, sent, f"{host_and_port(request.url)} {predicate}; {known}", time.monotonic() - started)
 
-    def _pool(self, url: httpx.URL) -> Pool:
+    def _pool(self, place: Place) -> Pool:
         if self._process != os.getpid():
             # The connections are the parent's too, so only this copy is closed; its locks may be held for ever.
             inherited = self._pools
             self._start_afresh()
             for pool in inherited.values():
                 pool.close()
-        origin = (url.scheme, url.host, url.port)
-        return self._pools.get(origin) or self._pools.setdefault(origin, self._new_pool(url.scheme))
+        origin = (place.scheme, place.host, place.port)
+        return self._pools.get(origin) or self._pools.setdefault(origin, self._new_pool(place.scheme))
 
     def _new_pool(self, scheme: str) -> Pool:
         from engine.dispatcher.line import Line

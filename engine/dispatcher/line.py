@@ -16,10 +16,9 @@ import time
 from collections.abc import Mapping
 from typing import Literal
 
-import httpx
-
 from engine.dispatcher.addresses import Addresses
 from engine.dispatcher.outcomes import Kind, Trouble
+from engine.dispatcher.outgoing import Message, Place
 from engine.dispatcher.reading import Reading, closed
 
 HEAD_LIMIT = 64 * 1024  # bytes of status line and headers
@@ -57,7 +56,7 @@ class Line:
         self._deadline = 0.0
         self._step: _Step = "dns"
 
-    def exchange(self, request: httpx.Request, limits: Mapping[str, float], deadline: float, most: int) -> Reading:
+    def exchange(self, message: Message, limits: Mapping[str, float], deadline: float, most: int) -> Reading:
         """Send, and read the whole answer, up to `most` bytes of its body; one that is compressed is not read.
 
         `limits` are seconds: `connect` for look-up, connection and TLS together, `write` and `read` without any
@@ -65,7 +64,7 @@ class Line:
         """
         self.wrote, self._deadline = False, deadline
         try:
-            return self._exchanged(request, limits, most)
+            return self._exchanged(message, limits, most)
         except TimeoutError:
             if time.monotonic() >= deadline:
                 raise Trouble("deadline", f"{_DID_NOT[self._step]} before the deadline") from None
@@ -73,13 +72,13 @@ class Line:
         except (OSError, UnicodeError) as error:
             raise Trouble(self._step, f"{_DID_NOT[self._step]}: {_reason(error)}") from None
 
-    def _exchanged(self, request: httpx.Request, limits: Mapping[str, float], most: int) -> Reading:
-        wire = self._usable() or self._open(request.url, limits["connect"])
+    def _exchanged(self, message: Message, limits: Mapping[str, float], most: int) -> Reading:
+        wire = self._usable() or self._open(message.place, limits["connect"])
         self._idle_since = _NEVER
         self._step = "write"
-        self._write(wire, _wire_form(request), limits["write"])
+        self._write(wire, message.wire, limits["write"])
         self._step = "read"
-        reading = Reading(head_only=request.method == "HEAD")
+        reading = Reading(head_only=message.head_only)
         self._head(wire, reading, limits["read"])
         if reading.headers.get("content-encoding", "identity").lower() not in {"", "identity"}:
             raise Trouble("encoding", "compressed its answer, though it was asked not to")
@@ -116,18 +115,17 @@ class Line:
         self.close()
         return None
 
-    def _open(self, url: httpx.URL, seconds: float) -> socket.socket:
+    def _open(self, place: Place, seconds: float) -> socket.socket:
         until = min(time.monotonic() + seconds, self._deadline)
-        host, port = url.raw_host.decode(), url.port or (443 if url.scheme == "https" else 80)
         self._step = "dns"
-        addresses = self._addresses.find(host, port, until)
+        addresses = self._addresses.find(place.host, place.port, until)
         self._step = "connect"
-        self._socket = wire = self._connect(addresses, port, until)
+        self._socket = wire = self._connect(addresses, place.port, until)
         if self._tls:
             self._step = "tls"
             wire.settimeout(self._left(until))
             # Without its farewell, the end of a TLS connection may be anybody's doing (RFC 9112, 9.8).
-            self._socket = wire = self._tls.wrap_socket(wire, server_hostname=host, suppress_ragged_eofs=False)
+            self._socket = wire = self._tls.wrap_socket(wire, server_hostname=place.host, suppress_ragged_eofs=False)
         self._poll = select.poll()
         self._poll.register(wire, select.POLLIN)
         return wire
@@ -197,13 +195,6 @@ class Line:
         if left <= 0:
             raise TimeoutError
         return left
-
-
-def _wire_form(request: httpx.Request) -> bytes:
-    """The message (RFC 9112, 2.1). `outgoing` has seen to it that no part of it can end early, or begin another."""
-    lines = [b"%b %b HTTP/1.1" % (request.method.encode("ascii"), request.url.raw_path)]
-    lines += [b"%b: %b" % header for header in request.headers.raw]
-    return b"\r\n".join([*lines, b"", request.read()])
 
 
 def _too_large() -> Trouble:

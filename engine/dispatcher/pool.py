@@ -7,9 +7,9 @@ for longest is closed when its time is up.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from engine.dispatcher.outcomes import Trouble
@@ -27,13 +27,17 @@ class Pool:
 
     def __init__(self, size: int, new_line: Callable[[], Line]) -> None:
         self._new_line = new_line
-        self._places = threading.Semaphore(size)
+        self._places: SimpleQueue[None] = SimpleQueue()
+        for _ in range(size):
+            self._places.put(None)
         self._idle: deque[Line] = deque()
 
     def take(self, seconds: float) -> Line:
         """A line for one exchange, to be given back. Raises Trouble where all are taken for so many seconds."""
-        if not self._places.acquire(timeout=seconds):
-            raise Trouble("pool_timeout", "was not called: too many calls to it were under way here")
+        try:
+            self._places.get(timeout=max(0.0, seconds))
+        except Empty:
+            raise Trouble("pool_timeout", "was not called: too many calls to it were under way here") from None
         try:
             return self._idle.pop()
         except IndexError:
@@ -45,15 +49,14 @@ class Pool:
             self._idle.append(line)
         else:
             line.close()
-        self._places.release()
-        self._close_oldest()
+        self._places.put(None)
+        if len(self._idle) > 1:
+            self._close_oldest()
 
     def _close_oldest(self) -> None:
         try:
-            oldest = self._idle.popleft() if len(self._idle) > 1 else None
+            oldest = self._idle.popleft()
         except IndexError:
-            return
-        if oldest is None:
             return
         if oldest.has_expired:
             oldest.close()
