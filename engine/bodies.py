@@ -65,18 +65,24 @@ def _percent_encoded(text: str) -> str:
     return text if _UNRESERVED.fullmatch(text) else quote(text, safe="")
 
 
-def _pairs(name: str, value: Any) -> Iterator[tuple[str, str]]:
+def _pairs(name: str, value: Any) -> list[tuple[str, str]]:
     """The pairs that a receiver is to find, before any encoding."""
+    found: list[tuple[str, str]] = []
+    _add(found, name, value)
+    return found
+
+
+def _add(found: list[tuple[str, str]], name: str, value: Any) -> None:
     if isinstance(value, str):
-        yield name, value
+        found.append((name, value))
     elif isinstance(value, dict):
         for key, part in value.items():
-            yield from _pairs(f"{name}[{_key(key)}]" if name else _key(key), part)
+            _add(found, f"{name}[{_key(key)}]" if name else _key(key), part)
     elif isinstance(value, list):
         for index, part in enumerate(value):
-            yield from _pairs(f"{name}[{index}]", part)
+            _add(found, f"{name}[{index}]", part)
     else:
-        yield name, _text(value)
+        found.append((name, _text(value)))
 
 
 def _key(key: str) -> str:
