@@ -17,6 +17,7 @@ from urllib.parse import quote
 import jinja2
 from jinja2 import nodes
 from jinja2.filters import FILTERS
+from jinja2.nodes import EvalContext
 from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.tests import TESTS
@@ -180,8 +181,21 @@ def join(parts: list[nodes.Expr], line: int) -> nodes.Expr:
     return nodes.Filter(nodes.List(parts, lineno=line), "joined", [], [], None, None, lineno=line)
 
 
+class _Scene(Context):
+    """The names in reach of one rendering; no template has blocks to be replaced, and none asks which are global."""
+
+    def __init__(
+        self, environment: jinja2.Environment, parent: dict[str, Any], name: str | None, *_: object, **__: object
+    ) -> None:
+        self.environment, self.parent, self.name = environment, parent, name
+        self.vars, self.exported_vars = {}, set()
+        self.eval_ctx, self.globals_keys, self.blocks = EvalContext(environment, name), set(), {}
+
+
 class Environment(ImmutableSandboxedEnvironment):
     """The sandbox, narrowed to JSON values. Compiled code is kept in `cache_folder` where one is given."""
+
+    context_class = _Scene
 
     intercepted_binops = frozenset({"*", "**"})
 
