@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from base64 import b32encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -140,6 +139,7 @@ class Plan:
 
         Raises SettingError where there is something to seal and no key.
         """
+        held = _held(now) if state == "sending" else {}
         properties: dict[str, Any] = {
             "request_type": self.type.name,
             "operation": self.operation,
@@ -151,7 +151,7 @@ class Plan:
             "digest": self.digest,
             "request": frozen(self.request, self.sealer),
             "attempts": [],
-            **(_held(now) | {"first_sent_at": instant(now)} if state == "sending" else {}),
+            **(held | {"first_sent_at": held["sent_at"]} if held else {}),
             **({"due": instant(due or now), "queued": True} if state == "prepared" else {}),
         }
         return Change("insert", CALL, self.scope, {"id": self.id}, properties)
@@ -256,9 +256,16 @@ def operation_key(salt: str, scope: Scope, request_type: str, operation: str) ->
     return short_digest(text)
 
 
+_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"  # RFC 4648, 6
+_PAIRS = [one + other for one in _LETTERS for other in _LETTERS]
+_FILL = b"\0"  # 52 letters are 260 bits
+_SHIFTS = tuple(range(254, -1, -10))
+
+
 def short_digest(text: str) -> str:
-    """What tells `text` from any other: 52 letters and few digits, so that it never looks like a card number."""
-    return b32encode(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()).decode().rstrip("=").lower()
+    """What tells `text` from any other: 52 letters and few digits (base32), so it never looks like a card number."""
+    number = int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() + _FILL, "big")
+    return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
 
 
 def follow_up_operation(parent: str, label: str) -> str:
@@ -343,9 +350,9 @@ def visible_answer(kept: Mapping[str, Any]) -> Answer:
     return given_answer({"body": "", **kept}, _NO_KEY)
 
 
-def attempt(result: Answer | Failure, kind: str, request_id: str | None, at: datetime) -> dict[str, Any]:
-    """One line of a call's history."""
-    line: dict[str, Any] = {"at": instant(at), "class": kind, "ms": round(result.seconds * 1000)}
+def attempt(result: Answer | Failure, kind: str, request_id: str | None, at: str) -> dict[str, Any]:
+    """One line of a call's history; `at` is the instant at which the request left."""
+    line: dict[str, Any] = {"at": at, "class": kind, "ms": round(result.seconds * 1000)}
     if isinstance(result, Answer):
         line |= {"phase": "answered", "status": result.status}
         if request_id and (named := result.headers.get(request_id.lower())):

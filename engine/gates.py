@@ -12,9 +12,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime
 
 from engine.budgets import LATE, Budget
+from engine.calls import instant
 from engine.context import Clock
 from engine.dispatcher import Answer, Failure, Kind
 from engine.errors import EngineError
@@ -27,8 +27,8 @@ WAITING = 0.8  # of the time that is left may be spent at the gate; the rest is 
 
 _OURS = frozenset({"invalid_request", "pool_timeout", "lease_lost", "too_large", "encoding", "unexpected"})
 
-Sent = tuple[datetime, Answer | Failure]
-"""When a request left, and what came of it."""
+Sent = tuple[str, Answer | Failure]
+"""The instant at which a request left, and what came of it."""
 
 
 class Circuit:
@@ -111,7 +111,7 @@ class Gate:
 
     def _refused(self, began: float, kind: Kind, why: str) -> Sent:
         message = f"{self._name} {why}; nothing was sent, and it may be tried again"
-        return self._clock.now(), Failure(kind, sent=False, message=message, seconds=time.monotonic() - began)
+        return instant(self._clock.now()), Failure(kind, sent=False, message=message, seconds=time.monotonic() - began)
 
 
 def _resting(seconds: float) -> str:

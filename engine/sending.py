@@ -17,6 +17,7 @@ from typing import Any
 from engine import calls
 from engine.answers import Verdict, clean_body, judge
 from engine.calls import Plan, instant
+from engine.card_numbers import may_hold_card_number
 from engine.context import Context, Task
 from engine.credentials import credentials
 from engine.dispatcher import Answer, Failure
@@ -49,6 +50,7 @@ class Sending:
 
     def __init__(self, context: Context, gate: Callable[[RequestType], Gate | None]) -> None:
         self._with, self._gate = context, gate
+        self._proofs: dict[str, tuple[RequestType, Mapping[str, str]]] = {}
         self.settling = Settling(context)
 
     def send(self, name: str, data: Mapping[str, Any], operation: str | None = None) -> Result:
@@ -63,7 +65,7 @@ class Sending:
                 planned = plan(self._with, type.name, data, operation)
         except StoreError as error:  # the store's salt is a part of every key
             raise StoreError(f"{type.name} was not sent: {error}") from None
-        credentials(planned.type, self._with.settings)  # a missing secret is told before anything is kept
+        self._proof(planned.type)  # a missing secret is told before anything is kept
         if not planned.type.journaled:
             return self.read(planned)
         if planned.type.sealed:
@@ -102,7 +104,7 @@ class Sending:
     def _send_queued(self, call: Record) -> None:
         try:
             type = self._with.catalog().request_type(call["request_type"])
-            credentials(type, self._with.settings)
+            self._proof(type)
             self._thawed(type, call)
         except (UnknownNameError, SettingError, SignatureError) as error:
             self.settling.put_off(call, str(error))
@@ -138,6 +140,13 @@ class Sending:
         request = self._thawed(type, call)
         return self.settling.settle(call, type, self._exchange(type, request, call, first, self._deadline()))
 
+    def _proof(self, type: RequestType) -> Mapping[str, str]:
+        """The credentials of a type: made once while its file stays as it is, for settings never change."""
+        known = self._proofs.get(type.name)
+        if known is None or known[0] is not type:
+            known = self._proofs[type.name] = type, credentials(type, self._with.settings)
+        return known[1]
+
     def _deadline(self) -> float:
         """Until when somebody waits who begins to wait now."""
         return time.monotonic() + self._with.clock.patience
@@ -147,7 +156,7 @@ class Sending:
     ) -> Exchange:
         """Send `request` until there is a verdict, the retries are used up, or the deadline is near."""
         clock, gate = self._with.clock, self._gate(type)
-        send = partial(self._send_once, type, request, call, credentials(type, self._with.settings), deadline)
+        send = partial(self._send_once, type, request, call, self._proof(type), deadline)
         attempts: list[dict[str, Any]] = list(call.get("attempts") or []) if call else []
         hide = self.settling.hiding(type, call) if call else str
         for tries in range(RETRIES + 1):
@@ -170,7 +179,7 @@ class Sending:
             clock.sleep(wait)
             if call and not first and not may_resend(type, call, clock.now()):
                 break  # however long the pause was meant to be: a machine may sleep for days in it
-        return Exchange(result, verdict, attempts, instant(sent_at))
+        return Exchange(result, verdict, attempts, sent_at)
 
     def _send_once(
         self,
@@ -181,7 +190,7 @@ class Sending:
         deadline: float,
         tries: int,
     ) -> Sent:
-        now = self._with.clock.now()
+        now = instant(self._with.clock.now())
         if call and (unfit := _unfit(type, call, now)):
             return now, unfit
         send = self._with.dispatcher.send
@@ -209,6 +218,9 @@ class Sending:
         if isinstance(result, Failure):
             return replace(result, message=hide(settings.clean(result.message)))
         values = "\n".join(result.headers.values())
+        whole = f"{values}\n{calls.as_text(result.body)}"
+        if hide(values) == values and settings.redact(whole) == whole and not may_hold_card_number(whole):
+            return result  # as nearly every answer is
         masked = hide(settings.clean(values))
         body = clean_body(result.body, settings.redact)
         if masked == values and body is result.body:
@@ -245,7 +257,7 @@ def unattended(do: Callable[[Record], object], call: Record) -> None:
         log.warning("%s %s: %s", call["request_type"], call.id, error)
 
 
-def _unfit(type: RequestType, call: Record, now: datetime) -> Failure | None:
+def _unfit(type: RequestType, call: Record, now: str) -> Failure | None:
     """What becomes of a call that was written down for another place, or waited with until its lease ended.
 
     Our credentials are not sent there; and another process may be sending it by now.
@@ -255,7 +267,7 @@ def _unfit(type: RequestType, call: Record, now: datetime) -> Failure | None:
         return Failure(
             "invalid_request", sent=False, message=f"{call['request']['url']} {where}; it was not sent", seconds=0.0
         )
-    if call["lease"] <= instant(now):
+    if call["lease"] <= now:
         message = f"{type.gateway.name} was waited for until the lease of this call ended; it was not sent"
         return Failure("lease_lost", sent=False, message=message, seconds=0.0)
     return None

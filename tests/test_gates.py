@@ -23,7 +23,7 @@ from rates import Counter, engine_at, limited, most_in_a_second, pay_all
 from store_processes import in_processes
 
 from engine.budgets import AHEAD, LATE, Budget
-from engine.calls import LEASE
+from engine.calls import LEASE, instant
 from engine.catalog import load
 from engine.context import Clock
 from engine.core import Engine
@@ -279,7 +279,7 @@ def gate_of(hours: Hours, rate: Rate, store: MemoryStore | None = None) -> Gate:
 def at(hours: Hours, *came: Answer | Failure) -> Callable[[], Any]:
     """A way to send that brings these results in turn, the last for ever."""
     left = list(came)
-    return lambda: (hours.now, left.pop(0) if len(left) > 1 else left[0])
+    return lambda: (instant(hours.now), left.pop(0) if len(left) > 1 else left[0])
 
 
 def deadline(seconds: float = SOON) -> float:
@@ -289,7 +289,7 @@ def deadline(seconds: float = SOON) -> float:
 def test_a_gate_waits_for_its_turn(hours: Passing) -> None:
     """What is sent is sent apart, and when it left is told as it was after the wait."""
     gate = gate_of(hours, Rate(10, None, None))
-    left = [gate.send(deadline(), lambda: (hours.now, WORKS))[0] for _ in range(20)]
+    left = [datetime.fromisoformat(gate.send(deadline(), at(hours, WORKS))[0]) for _ in range(20)]
     assert {round((later - earlier).total_seconds(), 5) for earlier, later in pairwise(left)} == {0.1}
 
 
@@ -304,7 +304,7 @@ def test_a_turn_that_was_overslept_is_not_used(hours: Passing) -> None:
     clock = Clock(lambda: hours.now, sleep=sleep)
     store = CountingStore()
     gate = Gate("shop", Rate(1, None, None), Budget(store, clock, "shop test", 1), clock)
-    moments = [gate.send(deadline(), lambda: (hours.now, WORKS))[0] for _ in range(2)]
+    moments = [datetime.fromisoformat(gate.send(deadline(), at(hours, WORKS))[0]) for _ in range(2)]
     assert moments[1] - moments[0] == timedelta(seconds=6)
     assert store.commits.count(["update rate_budget"]) == 3
 
@@ -438,7 +438,7 @@ def test_the_mode_decides(tmp_path: Path, hours: Passing) -> None:
     for live, gap in ((False, 1), (True, 0.5)):
         gate = Gates(MemoryStore(), hours.clock(), live=live).of(pay)
         assert gate
-        moments = [gate.send(deadline(), lambda: (hours.now, WORKS))[0] for _ in range(2)]
+        moments = [datetime.fromisoformat(gate.send(deadline(), at(hours, WORKS))[0]) for _ in range(2)]
         assert (moments[1] - moments[0]).total_seconds() == pytest.approx(gap)
 
 

@@ -54,7 +54,7 @@ COMMITS = (
 """Where PostgreSQL writes what is new by one statement that commits itself, the flush is a part of that statement."""
 
 SENDING = (
-    Part("plan the call: operation, key, names", ("engine.sending:plan", "engine.sending:credentials")),
+    Part("plan the call: operation, key, names", ("engine.sending:plan", "engine.sending:Sending._proof")),
     Part("look for secrets and card numbers", ("engine.planning:_what_must_not_be_kept",)),
     Part("check the data", ("engine.request_types:RequestType.check",)),
     Part("render", ("engine.request_types:RequestType.render",)),
