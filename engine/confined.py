@@ -133,6 +133,7 @@ _WRITERS: dict[type, Callable[[Any], str]] = {
     bool: lambda value: "true" if value else "false",
     NoneType: lambda _: "null",
     Absent: lambda _: "null",
+    list: lambda value: f"[{', '.join(map(_written, value))}]",
 }
 _PLAIN = (str, int, float, NoneType)
 
@@ -140,6 +141,10 @@ _PLAIN = (str, int, float, NoneType)
 @jinja2.pass_context  # taking the context keeps Jinja from folding constants past the encoder
 def _as_json(_: Context, value: Any) -> str:
     """Every `{{ }}` of a document: one whole JSON value."""
+    return _written(value)
+
+
+def _written(value: Any) -> str:
     write = _WRITERS.get(type(value))
     return write(value) if write else _encode(_plain(value))
 
