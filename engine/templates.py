@@ -236,8 +236,10 @@ class Templates:
 
         def render(names: Names) -> str:
             compiled = template()
-            with _located(compiled, file):
+            try:
                 return "".join(compiled.root_render_func(_context(compiled, names)))
+            except Exception as error:  # noqa: BLE001 - whatever a template's author got wrong
+                raise _located(error, compiled, file) from None
 
         return render
 
@@ -304,25 +306,15 @@ def pruned(value: Any) -> Any:
     return [pruned(part) for part in value]  # a filter's generator
 
 
-class _located:  # noqa: N801 - reads as a verb where it is used
-    """Turns whatever a template raises into a RenderError with the template's own file and line."""
-
-    def __init__(self, template: jinja2.Template, file: str) -> None:
-        self._template, self._file = template, file
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        if error is None or not isinstance(error, Exception):
-            return
-        file, line = self._file, 1
-        while traceback is not None:
-            loaded = traceback.tb_frame.f_globals.get("__jinja_template__") or self._template
-            if traceback.tb_frame.f_code.co_filename == loaded.filename:
-                file, line = loaded.filename, loaded.get_corresponding_lineno(traceback.tb_lineno)
-            traceback = traceback.tb_next
-        raise RenderError(file, line, str(error)) from None
+def _located(error: Exception, template: jinja2.Template, file: str) -> RenderError:
+    """Whatever a template raised, with the template's own file and line."""
+    line, traceback = 1, error.__traceback__
+    while traceback is not None:
+        loaded = traceback.tb_frame.f_globals.get("__jinja_template__") or template
+        if traceback.tb_frame.f_code.co_filename == loaded.filename:
+            file, line = loaded.filename, loaded.get_corresponding_lineno(traceback.tb_lineno)
+        traceback = traceback.tb_next
+    return RenderError(file, line, str(error))
 
 
 class _Refused(Exception):
