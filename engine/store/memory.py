@@ -54,10 +54,11 @@ class MemoryStore:
     def _hold(self, draft: Draft, change: Change) -> None:
         """Take in hand what `change` names; a key that no record has yet may get one by a change before it."""
         records, lookup = self._records[change.type.name], change.lookup
-        found = {text: self._keys[text] for text in lookup.keys if text in self._keys}
-        for id in {lookup.id, *found.values()}:
-            if id in records:
-                draft.hold(records[id], [text for text, owner in found.items() if owner == id])
+        if lookup.id is not None and lookup.id in records:
+            draft.hold(records[lookup.id])
+        for text in lookup.keys:
+            if (id := self._keys.get(text)) is not None:
+                draft.hold(records[id], [text])
 
     def _candidates(self, draft: Draft, change: Change) -> list[Record]:
         if not change.searches:
