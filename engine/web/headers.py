@@ -55,7 +55,8 @@ def protect(app: Flask, engine: Engine) -> None:
     def add(response: Response) -> Response:
         endpoint = request.endpoint or ""
         if endpoint.startswith("callsheet."):
-            response.headers.update(_headers(engine, endpoint))
+            for name, value in _headers(engine, endpoint).items():
+                response.headers[name] = value
         elif g.get("callsheet_has_form"):
             for name, value in _headers(engine, endpoint).items():
                 response.headers.setdefault(name, value)

@@ -6,28 +6,31 @@ the raw bytes are gone. So bodies are read here, from the server's own stream, a
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import Request, abort
 
 
 def read_body(request: Request, limit: int) -> bytes:
     """The raw body. Ends the request with 411 (no length), 413 (more than `limit` bytes) or 400 (cut off)."""
-    if request.content_length is not None:
-        if request.content_length > limit:
+    length, environ = request.content_length, request.environ
+    if length is not None:
+        if length > limit:
             abort(413)
-        body = _read(request, request.content_length)
-        if len(body) != request.content_length:
+        body = _read(environ["wsgi.input"], length)
+        if len(body) != length:
             abort(400)
         return body
-    if not request.environ.get("wsgi.input_terminated"):
+    if not environ.get("wsgi.input_terminated"):
         abort(411)
-    body = _read(request, limit + 1)
+    body = _read(environ["wsgi.input"], limit + 1)
     if len(body) > limit:
         abort(413)
     return body
 
 
-def _read(request: Request, size: int) -> bytes:
-    stream, pieces = request.environ["wsgi.input"], []
+def _read(stream: Any, size: int) -> bytes:
+    pieces = []
     while size > 0 and (piece := stream.read(size)):
         pieces.append(piece)
         size -= len(piece)
