@@ -2,13 +2,15 @@
 
 no_op       a Flask route that does nothing
 callsheet   the engine's own route; its events are kept, and left to `callsheet worker`
-by_hand     what somebody would write who verifies an event and keeps it, and nothing else
+by_hand     what somebody would write who verifies an event and keeps it, and nothing else; of three kinds
 dj_stripe   the view that dj-stripe brings, with its tables in the same kind of database
 """
 
 from __future__ import annotations
 
+import gc
 import hmac
+import json
 import re
 import subprocess
 import sys
@@ -17,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 from uuid import UUID
 
@@ -35,6 +38,8 @@ PATHS = {
     "no_op": "/hook",
     "callsheet": "/callsheet/webhooks/stripe",
     "by_hand": "/hook",
+    "by_hand_in_threads": "/hook",
+    "by_hand_on_server": "/hook",
     "dj_stripe": f"/webhook/{ENDPOINT}/",
 }
 _GUARDIAN = '"$@" & read -r _; kill $!; wait'  # ends the server with us, however we end
@@ -57,31 +62,79 @@ def callsheet(folder: str, store: str) -> Flask:
 
 
 def by_hand(file: str) -> Flask:
-    """Verify, insert, commit: on the same SQLite, in the same journal mode."""
-    app, here, module = Flask("by_hand"), threading.local(), driver("pysqlite3")
+    """Verify, insert, commit: on the same SQLite, in the same journal mode, for a worker that does one at a time."""
+    connection = _database(file)
 
-    def connection() -> Any:
-        if not hasattr(here, "connection"):
-            here.connection = module.connect(file, timeout=10)
-            journal, synchronous = journal_for(module.sqlite_version_info)
-            here.connection.execute(f"PRAGMA journal_mode = {journal}")
-            here.connection.execute(f"PRAGMA synchronous = {synchronous}")
-        return here.connection
+    def keep(id: str, body: str) -> None:
+        with connection:
+            connection.execute(_INSERT, (id, body))
+
+    return _receiver(keep)
+
+
+def by_hand_in_threads(file: str) -> Flask:
+    """The same for many threads, which would wait for each other at every commit: one more commits for all of them."""
+    waiting: SimpleQueue[tuple[str, str, threading.Lock]] = SimpleQueue()
+
+    def keep(id: str, body: str) -> None:
+        kept = threading.Lock()
+        kept.acquire()
+        waiting.put((id, body, kept))
+        kept.acquire()
+
+    def write() -> None:
+        connection = _database(file)
+        while True:
+            group = [waiting.get(), *(waiting.get() for _ in range(waiting.qsize()))]
+            with connection:
+                connection.executemany(_INSERT, [(id, body) for id, body, _ in group])
+            for _, _, kept in group:
+                kept.release()
+
+    threading.Thread(target=write, daemon=True).start()
+    return _receiver(keep)
+
+
+def by_hand_on_server(url: str) -> Flask:
+    """The same on PostgreSQL, by a statement that is a transaction of its own."""
+    import psycopg
+
+    connection = psycopg.connect(url, autocommit=True)
+    connection.execute("CREATE TABLE IF NOT EXISTS by_hand (id TEXT PRIMARY KEY, body TEXT)")
+
+    def keep(id: str, body: str) -> None:
+        connection.execute("INSERT INTO by_hand VALUES (%s, %s) ON CONFLICT DO NOTHING", (id, body))
+
+    return _receiver(keep)
+
+
+_INSERT = "INSERT OR IGNORE INTO event VALUES (?, ?)"
+
+
+def _database(file: str) -> Any:
+    module = driver("pysqlite3")
+    connection = module.connect(file, timeout=10, check_same_thread=False)
+    journal, synchronous = journal_for(module.sqlite_version_info)
+    connection.execute(f"PRAGMA journal_mode = {journal}")
+    connection.execute(f"PRAGMA synchronous = {synchronous}")
+    connection.execute("CREATE TABLE IF NOT EXISTS event (id TEXT PRIMARY KEY, body TEXT)")
+    return connection
+
+
+def _receiver(keep: Callable[[str, str], None]) -> Flask:
+    app, secret = Flask("by_hand"), SECRET.encode()
 
     def hook() -> tuple[str, int]:
         body = request.get_data()
         pairs = [part.split("=", 1) for part in request.headers["Stripe-Signature"].split(",")]
         timestamp = dict(pairs)["t"]
-        expected = hmac.new(SECRET.encode(), timestamp.encode() + b"." + body, "sha256").hexdigest()
+        expected = hmac.digest(secret, timestamp.encode() + b"." + body, "sha256").hex()
         right = any(name == "v1" and hmac.compare_digest(value, expected) for name, value in pairs)
         if not right or abs(time.time() - int(timestamp)) > 300:
             return "not accepted", 400
-        id = request.get_json()["id"]
-        with connection() as here:
-            here.execute("INSERT OR IGNORE INTO event VALUES (?, ?)", (id, body.decode()))
+        keep(json.loads(body)["id"], body.decode())
         return "ok", 200
 
-    connection().execute("CREATE TABLE IF NOT EXISTS event (id TEXT PRIMARY KEY, body TEXT)")
     app.add_url_rule("/hook", "hook", hook, methods=["POST"])
     return app
 
@@ -119,11 +172,19 @@ def dj_stripe(database: dict[str, Any]) -> Callable[..., Any]:
     return application
 
 
+def settled(name: str, *arguments: Any) -> Callable[..., Any]:
+    """An application as it is after an hour: what was made at start is not looked through for garbage any more."""
+    application: Callable[..., Any] = globals()[name](*arguments)
+    gc.collect()
+    gc.freeze()
+    return application
+
+
 @contextmanager
 def served(name: str, *arguments: object, threads: int = 0) -> Iterator[int]:
     """The port of one gunicorn worker that serves the application, with so many threads or the sync worker."""
     kind = ["--worker-class", "gthread", "--threads", str(threads)] if threads else ["--worker-class", "sync"]
-    application = f"{__name__}:{name}({', '.join(map(repr, arguments))})"
+    application = f"{__name__}:settled({name!r}, {', '.join(map(repr, arguments))})"
     command = ["/bin/sh", "-c", _GUARDIAN, "guardian"]
     command += [sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:0", "--timeout", "300", *kind, application]
     pipe = subprocess.PIPE

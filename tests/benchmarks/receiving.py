@@ -20,6 +20,7 @@ from .deliveries import CONNECTIONS, Deliveries
 from .hosts import PATHS, served
 
 THREADS = {"sync": 0, "gthread": CONNECTIONS}
+BY_HAND = {"sync": "by_hand", "gthread": "by_hand_in_threads"}
 GOALS = {"sync": 0.42, "gthread": 0.50}  # of a route that does nothing
 TIMES_DJ_STRIPE = 15.0
 SPREAD = 3.0  # the slowest hundredth beside the middle
@@ -44,7 +45,7 @@ def receiving(deliveries: int) -> Iterator[Contest]:
             host = deliver(("callsheet", (folder, f"sqlite+pysqlite3:///{file}")), server, deliveries)
             contestants |= {
                 ceiling: Contestant(deliver(("no_op", ()), server, deliveries).run, 1),
-                by_hand: Contestant(deliver(("by_hand", (f"{file}.by-hand",)), server, deliveries).run, 1),
+                by_hand: Contestant(deliver((BY_HAND[server], (f"{file}.by-hand",)), server, deliveries).run, 1),
                 ours: Contestant(host.run, 1),
             }
             rows += [
@@ -61,13 +62,16 @@ def receiving(deliveries: int) -> Iterator[Contest]:
             plain: Contestant(deliver(("callsheet", (folder, store)), "sync", deliveries).run, 1),
             django: Contestant(deliver(("dj_stripe", (_file(folder),)), "sync", fewer).run, 1),
             on_server: Contestant(deliver(("callsheet", (folder, url)), "sync", deliveries).run, 1),
+            "by hand, sync, PostgreSQL": Contestant(deliver(("by_hand_on_server", (url,)), "sync", deliveries).run, 1),
             f"{django}, PostgreSQL": Contestant(deliver(("dj_stripe", (_server(url),)), "sync", fewer).run, 1),
         }
         rows += [
             Row("webhook on gunicorn sync, durable in SQLite", "callsheet, sync", django, TIMES_DJ_STRIPE, RATE),
             Row("the same written by hand", "by hand, sync", django, None, RATE),
             Row("the same without the extra `fast`", plain, django, None, RATE),
+            Row("a Flask route that does nothing", "no-op Flask route, sync", django, None, RATE),
             Row("webhook on gunicorn sync, PostgreSQL", on_server, f"{django}, PostgreSQL", TIMES_DJ_STRIPE, RATE),
+            Row("the same written by hand", "by hand, sync, PostgreSQL", f"{django}, PostgreSQL", None, RATE),
         ]
         yield Contest("receiving", contestants, rows, most=7)
         for kept in (f"sqlite+pysqlite3:///{folder}/gthread.sqlite3", url):
