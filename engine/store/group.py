@@ -28,7 +28,7 @@ class Job:
         self.result: Any = None
         message = "the write was interrupted; whether it was stored is not known"
         self.error: BaseException | None = StoreError(message, in_doubt=True)
-        self.woken: threading.Event | None = None  # there is none while there is nobody to wait for
+        self.woken: threading.Lock | None = None  # free once there is nobody to wait for any more
 
     def run(self, session: Session) -> None:
         """Do the work, in its own thread's context whichever thread this is."""
@@ -59,10 +59,11 @@ class Group:
             if self._leader is None:
                 self._leader = job
             else:
-                job.woken = threading.Event()
+                job.woken = threading.Lock()
+                job.woken.acquire()
         try:
             if job.woken is not None:
-                job.woken.wait()  # either the work is done, or it is this thread's turn to do it for all
+                job.woken.acquire()  # either the work is done, or it is this thread's turn to do it for all
             if self._leader is job:
                 self._carry_out()
         finally:
@@ -78,7 +79,7 @@ class Group:
     def _lead_next(self) -> None:
         self._leader = self._waiting[0] if self._waiting else None
         if self._leader is not None and self._leader.woken is not None:
-            self._leader.woken.set()
+            self._leader.woken.release()
 
     def _carry_out(self) -> None:
         with self._lock:
@@ -90,7 +91,7 @@ class Group:
             self._writing = None
             for job in jobs:
                 if job.woken is not None:
-                    job.woken.set()
+                    job.woken.release()
 
     def _attempt(self, jobs: list[Job]) -> None:
         try:

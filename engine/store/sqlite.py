@@ -160,16 +160,25 @@ class SqliteDatabase:
                 for job in jobs:
                     job.error = error
                 return
-            if len(jobs) == 1:
-                jobs[0].run(session)
-                done = list(jobs)
-            else:
-                done = [job for job in jobs if _ran(job, session)]
+            done = self._done(jobs, session)
             self._in_turn(session.commit)  # with a journal it waits for those who read
             for job in done:
                 job.error = None
         finally:
             self._sessions.give(session)
+
+    def _done(self, jobs: Sequence[Job], session: Session) -> list[Job]:
+        """Run `jobs`; returns those that did not fail. Nearly always it is all of them, so that is tried first."""
+        try:
+            for job in jobs:
+                job.run(session)
+            return list(jobs)
+        except Exception:
+            if len(jobs) == 1:
+                raise
+        session.settle()
+        self._begin(session)
+        return [job for job in jobs if _ran(job, session)]
 
 
 def _patience(url: URL) -> float:
