@@ -12,30 +12,27 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from engine.comparison import fits, texts
 from engine.errors import Conflict, DataError, Problem, UnknownNameError
 from engine.ids import new_id
 from engine.schemas import Schema
 
-SCOPE = ("gateway", "account", "live")
-_COLUMNS = frozenset(("id", *SCOPE))
 _SCALARS = (str, int, float)
+_SEVERAL = (dict, list, tuple)
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(NamedTuple):
     """Where a record belongs: a gateway, an account there ("" is our own), and live money or test money."""
 
     gateway: str
     account: str = ""
     live: bool = False
 
-    @property
-    def whole(self) -> tuple[str, str, bool]:
-        """Its fields in the order of SCOPE."""
-        return self.gateway, self.account, self.live
+
+SCOPE = Scope._fields
+_COLUMNS = frozenset(("id", *SCOPE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +112,11 @@ class RecordType:
 
     def keys_of(self, scope: Scope, properties: Mapping[str, Any]) -> dict[str, str]:
         """The unique keys of a record with `properties`, as `keys` has them."""
-        found, inside = {}, self._inside(scope)
-        for name, key in self._key_names:
-            values = [properties.get(one) for one in key]
+        found = {}
+        for key in self.unique:
+            values = [properties.get(name) for name in key]
             if None not in values:
-                found[_key_text(self.name, name, inside, values)] = name
+                found[self._key_text(key, scope, values)] = ",".join(key)
         return found
 
     def key_text(self, scope: Scope, named: Mapping[str, Any]) -> str | None:
@@ -128,9 +125,15 @@ class RecordType:
         if not key:
             return None
         values = [named[name] for name in key]
-        if not all(isinstance(value, _SCALARS) for value in values):
-            return None
-        return _key_text(self.name, ",".join(key), self._inside(scope), values)
+        for value in values:
+            if not isinstance(value, _SCALARS):
+                return None
+        return self._key_text(key, scope, values)
+
+    def _key_text(self, key: tuple[str, ...], scope: Scope, values: list[Any]) -> str:
+        """The JSON list of all that makes a unique key, or its digest where it is long."""
+        text = ",".join([_begun(self.name, key, self.within, scope), *map(_json, values)]) + "]"
+        return text if len(text) <= 200 else hashlib.sha256(text.encode()).hexdigest()
 
     @cached_property
     def ways_to_name(self) -> dict[frozenset[str], tuple[str, ...]]:
@@ -141,16 +144,9 @@ class RecordType:
         """Whether two states of one record have the same unique keys."""
         return all(one.properties.get(name) == other.properties.get(name) for name in self._in_keys)
 
-    def _inside(self, scope: Scope) -> tuple[Any, ...]:
-        return scope.whole if self.within == SCOPE else tuple(getattr(scope, name) for name in self.within)
-
     @cached_property
     def _in_keys(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(name for key in self.unique for name in key))
-
-    @cached_property
-    def _key_names(self) -> list[tuple[str, tuple[str, ...]]]:
-        return [(",".join(key), key) for key in self.unique]
 
     def entries(self, properties: Mapping[str, Any]) -> set[tuple[str, str]]:
         """What an index holds of a record: names of indexed properties with the texts that their values sort by."""
@@ -169,8 +165,7 @@ class RecordType:
                 raise UnknownNameError(f"{what} {self.name}", name, self.searchable)
 
 
-@dataclass(frozen=True, slots=True)
-class Lookup:
+class Lookup(NamedTuple):
     """How a store finds the one record that a change means: by its id, or by unique keys, any of which finds it.
 
     `keys` are texts of RecordType.keys. Where there is neither, the change has to search.
@@ -214,7 +209,7 @@ class Change:
     def lookup(self) -> Lookup:
         """How the one record meant is found."""
         id = self.where.get("id")
-        named = None if isinstance(id, dict | list | tuple) else id
+        named = None if isinstance(id, _SEVERAL) else id
         if self.verb == "insert":
             return Lookup(named, tuple(self.type.keys_of(self.scope, self.new_properties)))
         if named is not None:
@@ -333,15 +328,10 @@ def _with(properties: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, A
     return result
 
 
-def _key_text(type: str, name: str, inside: tuple[Any, ...], values: list[Any]) -> str:
-    """The JSON list of all this, or its digest where it is long."""
-    text = ",".join([_begun(type, name, inside), *map(_json, values)]) + "]"
-    return text if len(text) <= 200 else hashlib.sha256(text.encode()).hexdigest()
-
-
 @lru_cache(maxsize=1000)
-def _begun(type: str, name: str, inside: tuple[Any, ...]) -> str:
-    return _json([type, name, *inside])[:-1]
+def _begun(type: str, key: tuple[str, ...], within: tuple[str, ...], scope: Scope) -> str:
+    """The text of a unique key without its values and its end."""
+    return _json([type, ",".join(key), *(getattr(scope, name) for name in within)])[:-1]
 
 
 def iter_documents(text: str) -> Iterator[Any]:

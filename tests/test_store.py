@@ -7,7 +7,6 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
@@ -74,7 +73,7 @@ class TestLikeness:
 
     def change(self, dice: random.Random) -> Change:
         some = {name: dice.choice(values) for name, values in self.VALUES.items() if dice.random() < 0.4}
-        scope = dice.choice([HERE, HERE, replace(HERE, account="acct_1")])
+        scope = dice.choice([HERE, HERE, HERE._replace(account="acct_1")])
         when = {"state": dice.choice(self.WANTED["state"])} if dice.random() < 0.3 else {}
         as_of = dice.choice([None, None, "1", "2", "3"])
         missing = dice.choice(["skip", "skip", "skip", "wait"])

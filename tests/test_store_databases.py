@@ -12,7 +12,6 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -179,7 +178,7 @@ class TestIndexes:
         with pytest.raises(StoreError, match="upgrade"):
             store.apply([self.order(wide, "2")])
         store.reindex([wide])
-        elsewhere = Change("insert", wide, replace(HERE, account="acct_1"), {}, {"number": "1"})
+        elsewhere = Change("insert", wide, HERE._replace(account="acct_1"), {}, {"number": "1"})
         assert store.apply([elsewhere]) == []
 
 
