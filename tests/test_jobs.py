@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -180,14 +181,18 @@ def test_while_one_process_tells_the_others_do_not(store: SqlStore) -> None:
 # The queue's own tables -----------------------------------------------------------------------------------------------
 
 
-def test_without_a_worker_nothing_is_told_and_nothing_piles_up(postgres_url: str) -> None:
-    """The tables are made by the first worker; from then on every process tells, whenever it began."""
+def test_without_a_worker_nothing_is_told_and_nothing_piles_up(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tables are made by the first worker; soon after every process tells, whenever it began."""
+    monkeypatch.setattr(jobs, "LOOKS_AGAIN", 0.5)
     store = open_store(postgres_url, Path(), DUE)
     assert isinstance(store, SqlStore)
     store.apply([a_call("a")])
     there = text("SELECT to_regclass('procrastinate_jobs')")
     assert store.write(lambda connection: connection.scalar(there)) is None
     SqlStore(postgres_url).write(Jobs(DUE).set_up)
+    time.sleep(0.5)
     store.apply([a_call("b")])
     assert [job[2] for job in waiting(store)] == ["b"]
     assert tell(store) == 1

@@ -9,6 +9,7 @@ makes. Until then nobody is told, and nothing piles up.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from procrastinate.types import JSONDict
 
 TASK = "callsheet"
+LOOKS_AGAIN = 1.0  # seconds, while no worker has made the tables; what one does not hear of meanwhile, `tell` finds
 FIRST = 1000  # rows of a kind, those longest due, that are looked at: a backlog costs no more than these
 
 _FOR_SETTING_UP = (
@@ -62,6 +64,7 @@ class Jobs:
     def __init__(self, due: Mapping[str, Sequence[str]]) -> None:
         self._due = due
         self._there = False
+        self._looks_at = 0.0  # by the clock of this process, whether they are there now
 
     def __call__(self, connection: Connection, _: Sequence[Change], records: Sequence[Record]) -> None:
         """Give a job to every one of `records` that is due."""
@@ -70,8 +73,8 @@ class Jobs:
             _defer(connection, due, late=False)
 
     def concern(self, records: Sequence[Record]) -> bool:
-        """Whether any of `records` is due."""
-        return bool(self._due_among(records))
+        """Whether any of `records` is due, and there may be somebody to tell."""
+        return (self._there or time.monotonic() >= self._looks_at) and bool(self._due_among(records))
 
     def _due_among(self, records: Sequence[Record]) -> list[Row]:
         now = datetime.now(UTC)
@@ -109,7 +112,9 @@ class Jobs:
         return len(rows)
 
     def _are_there(self, connection: Connection) -> bool:
-        self._there = self._there or bool(connection.scalar(_THERE))
+        if not self._there:
+            self._there = bool(connection.scalar(_THERE))
+            self._looks_at = time.monotonic() + LOOKS_AGAIN
         return self._there
 
 
