@@ -45,8 +45,8 @@ COMMITS = (
         (
             "engine.store.statements:Session.insert",
             "engine.store.statements:Session.write",
-            "engine.store.postgres:PostgresSession.insert",
-            "engine.store.postgres:PostgresSession.write",
+            "engine.store.postgres_session:PostgresSession.insert",
+            "engine.store.postgres_session:PostgresSession.write",
         ),
     ),
     Part(f"{COMMIT}: flush", ("engine.store.statements:Session.commit",)),
