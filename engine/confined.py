@@ -190,11 +190,11 @@ class _Scene(Context):
     """The names in reach of one rendering; no template has blocks to be replaced, and none asks which are global."""
 
     def __init__(
-        self, environment: jinja2.Environment, parent: dict[str, Any], name: str | None, *_: object, **__: object
+        self, environment: Environment, parent: dict[str, Any], name: str | None, *_: object, **__: object
     ) -> None:
         self.environment, self.parent, self.name = environment, parent, name
         self.vars, self.exported_vars = {}, set()
-        self.eval_ctx, self.globals_keys, self.blocks = EvalContext(environment, name), set(), {}
+        self.eval_ctx, self.globals_keys, self.blocks = environment.evaluation, set(), {}
 
 
 class Environment(ImmutableSandboxedEnvironment):
@@ -221,6 +221,7 @@ class Environment(ImmutableSandboxedEnvironment):
             bytecode_cache=cache,
         )
         self.globals = {"dict": dict}
+        self.evaluation = EvalContext(self)  # which no template can change
         self.filters = {name: FILTERS[name] for name in _FILTERS} | _OWN_FILTERS
         self.tests = {name: TESTS[name] for name in _TESTS}
 
@@ -241,6 +242,13 @@ class Environment(ImmutableSandboxedEnvironment):
 
     def is_safe_callable(self, obj: Any) -> bool:
         return obj is dict
+
+    def call(self, context: Context, obj: Any, *args: Any, **kwargs: Any) -> Any:
+        if obj is not dict:
+            return super().call(context, obj, *args, **kwargs)
+        for name in ("_loop_vars", "_block_vars"):  # Jinja's own, of a call inside a loop
+            kwargs.pop(name, None)
+        return dict(*args, **kwargs)
 
     def call_binop(self, _: Context, operator: str, left: Any, right: Any) -> Any:
         """Numbers only, and no powers: a template must not fill the memory."""

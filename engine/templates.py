@@ -245,7 +245,8 @@ class Templates:
 
 
 def _context(compiled: jinja2.Template, names: Names) -> Context:
-    return compiled.new_context({**compiled.environment.globals, **names}, shared=True)
+    environment = compiled.environment
+    return environment.context_class(environment, {**environment.globals, **names}, compiled.name, {})
 
 
 def _includes(tree: list[nodes.Node]) -> Iterator[nodes.Include]:

@@ -373,6 +373,12 @@ def test_statements_that_are_not_offered(text: str) -> None:
     assert templates().check_document(Source(text, "a.json.j2"), {"data": None})
 
 
+def test_an_object_is_made_anywhere() -> None:
+    """Inside a loop, too, where Jinja hands more to a call than the template does."""
+    text = "{% for one in data.l %}{{ dict(one, b=loop.index) }}{% endfor %}"
+    assert document(text, data={"l": [{"a": 1}]}) == {"a": 1, "b": 1}
+
+
 def test_a_template_cannot_change_what_it_is_given() -> None:
     """Rendering leaves the data as it was."""
     data: dict[str, Any] = {"a": {"b": 1}, "l": [2, 1]}
