@@ -87,7 +87,7 @@ class Watch:
 
     def of(self, kind: Kind, type: RequestType, tries: int = 0) -> AbstractContextManager[Step]:
         """A step of a call of `type`."""
-        return self.step(kind, type.gateway.name, type.name, type, tries)
+        return self.step(kind, type.gateway.name, type.name, type, tries) if self._observers else _UNWATCHED
 
 
 _UNWATCHED = nullcontext(Step("send", "", ""))

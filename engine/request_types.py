@@ -173,9 +173,9 @@ class RequestType:
         """`data` with its defaults, checked. Raises DataError; warns where an old spelling is used."""
         if not isinstance(data, Mapping):
             raise DataError(self.name, [Problem("", "must be an object")])
-        renamed = {}
+        renamed, properties = {}, self.properties
         for name, value in data.items():
-            known = self.gateway.renamed.get(name, name) if name not in self.properties else name
+            known = name if name in properties else self.gateway.renamed.get(name, name)
             if known != name:
                 warnings.warn(f"{name} is now spelt {known}", DeprecationWarning, stacklevel=3)
             renamed[known] = value

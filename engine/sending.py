@@ -156,12 +156,12 @@ class Sending:
     ) -> Exchange:
         """Send `request` until there is a verdict, the retries are used up, or the deadline is near."""
         clock, gate = self._with.clock, self._gate(type)
-        send = partial(self._send_once, type, request, call, self._proof(type), deadline)
+        proof = self._proof(type)
         attempts: list[dict[str, Any]] = list(call.get("attempts") or []) if call else []
         hide = self.settling.hiding(type, call) if call else str
         for tries in range(RETRIES + 1):
             with self._with.watch.of("attempt", type, len(attempts)) as step:
-                once = partial(send, len(attempts))
+                once = partial(self._send_once, type, request, call, proof, deadline, len(attempts))
                 sent_at, result = gate.send(deadline, once) if gate else once()
                 result = self._masked(result, hide)
                 verdict = judge(type, result, first=first)

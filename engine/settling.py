@@ -142,7 +142,7 @@ class Settling:
             raise self._unmapped(call, type, verdict, facts, error) from None
         if verdict.outcome == "declined":
             raise error_of(type, ended, verdict)
-        if any(_was_passed_over(change, records) for change in changes):
+        if len(records) < len(changes) and any(_was_passed_over(change, records) for change in changes):
             records = [*changed_by(self._with.store, self._with.catalog().record_types, ended), *records]
         return self.result(ended, type, verdict.response, records)
 

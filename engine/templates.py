@@ -294,7 +294,9 @@ def pruned(value: Any) -> Any:
     if isinstance(value, dict):
         kept = {}
         for key, whole in value.items():
-            if (part := pruned(whole)) is not ABSENT:
+            if type(whole) in _PLAIN:
+                kept[key] = whole
+            elif (part := pruned(whole)) is not ABSENT:
                 kept[key] = part
         return kept if kept or not value else ABSENT
     if isinstance(value, (list, tuple)):
