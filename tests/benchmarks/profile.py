@@ -49,9 +49,15 @@ COMMITS = (
             "engine.store.postgres_session:PostgresSession.write",
         ),
     ),
-    Part(f"{COMMIT}: flush", ("engine.store.statements:Session.commit",)),
+    Part(
+        f"{COMMIT}: flush",
+        ("engine.store.statements:Session.commit", "engine.store.postgres_session:PostgresSession.commit"),
+    ),
 )
-"""Where PostgreSQL writes what is new by one statement that commits itself, the flush is a part of that statement."""
+"""PostgreSQL is sent together what need not wait for an answer, so a part of it is what waits there for all of them.
+
+What is new is one statement that commits itself, and what writes something else goes with the commit.
+"""
 
 SENDING = (
     Part("plan the call: operation, key, names", ("engine.sending:plan", "engine.sending:Sending._proof")),
