@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg.errors import UniqueViolation
-from store_contract import upsert
+from store_contract import CALL, HERE, claim, upsert
 
 from engine.errors import StoreError
 from engine.records import Change, RecordType, Scope
@@ -151,3 +151,17 @@ def test_a_change_of_many_records_takes_two_round_trips(
     with pytest.raises(StoreError, match="did not work"):
         store.apply([Change("update", order, Scope("shop"), {"id": "\x00"}, {}), upsert("ch_4")])
     assert store.find("payment", where={"gateway_id": "ch_4"}) == []
+
+
+def test_a_claim_takes_two_round_trips(postgres_store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And so it does where there is nothing to claim: a transaction has to be ended."""
+    store, trips, ask = SqlStore(postgres_store_url), list[int](), Wire.ask
+    store.apply([Change("insert", CALL, HERE, {"id": id}, {"state": "failed", "due": "1"}) for id in "abc"])
+
+    def counted(wire: Wire, statements: Any) -> list[Answer]:
+        trips.append(len(statements))
+        return ask(wire, statements)
+
+    monkeypatch.setattr(Wire, "ask", counted)
+    assert [[one.id for one in store.apply([claim(CALL, "1", 2, "w")])] for _ in range(3)] == [["a", "b"], ["c"], []]
+    assert len(trips) == 6

@@ -28,12 +28,13 @@ class PostgresSession(Session):
     A transaction begins with the first look-up, and its writes go with the commit where its number is known by then.
     """
 
-    __slots__ = ("_number", "_refusal", "_waiting", "_wire")
+    __slots__ = ("_is_within", "_number", "_refusal", "_waiting", "_wire")
 
     def __init__(self, connection: Connection, made: Any) -> None:
         super().__init__(connection, made)
         self._wire = Wire(self.driver)
         self._number: str | None = None
+        self._is_within = False  # a transaction
         self._waiting: list[_Waiting] = []
         self._refusal = connection.dialect.loaded_dbapi.IntegrityError
 
@@ -44,7 +45,7 @@ class PostgresSession(Session):
 
     def begin(self, _: str = "") -> None:
         """As `Session.begin`."""
-        self._number, self.wrote = None, False
+        self._number, self.wrote, self._is_within = None, False, True
         self._waiting = [_BEGINNING]
 
     @property
@@ -57,7 +58,11 @@ class PostgresSession(Session):
         """As `Session.run`."""
         statement, is_query = self._statement(build, shape, values)
         self.wrote = self.wrote or not is_query
-        return self._sent(statement)[0].rows
+        if self._number is not None or not self._is_within:
+            return self._sent(statement)[0].rows
+        found, number = self._sent(statement, (_NUMBER, {}))  # there is one as soon as a row is locked
+        ((self._number,),) = number.rows
+        return found.rows
 
     def look(self, questions: Sequence[Question]) -> Sequence[Fetched]:
         """As `Session.look`. The number of the transaction is asked for on the way."""
@@ -79,7 +84,7 @@ class PostgresSession(Session):
 
     def insert(self, new: New, values: Values) -> bool:
         """As `Session.insert`."""
-        ((count, self._number),) = self.run(*new.at_once, values)
+        ((count, self._number),) = self._sent(self._statement(*new.at_once, values)[0])[0].rows
         return bool(count)
 
     def number(self) -> str | None:
@@ -98,7 +103,7 @@ class PostgresSession(Session):
 
     def settle(self) -> None:
         """As `Session.settle`."""
-        self._waiting = []
+        self._waiting, self._is_within = [], False
         super().settle()
 
     def _statement(self, build: Build, shape: Shape, values: Values) -> tuple[Statement, bool]:
