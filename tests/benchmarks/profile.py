@@ -54,9 +54,9 @@ COMMITS = (
         ("engine.store.statements:Session.commit", "engine.store.postgres_session:PostgresSession.commit"),
     ),
 )
-"""PostgreSQL is sent together what need not wait for an answer, so a part of it is what waits there for all of them.
+"""On PostgreSQL, what is new is one statement that commits itself, so that its flush is a part of the statement.
 
-What is new is one statement that commits itself, and what writes something else goes with the commit.
+What else is written there is sent together with the commit, and is a part of the flush.
 """
 
 SENDING = (
