@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import cached_property
 from types import NoneType
 from typing import Any, NoReturn
 from urllib.parse import quote
@@ -221,9 +222,13 @@ class Environment(ImmutableSandboxedEnvironment):
             bytecode_cache=cache,
         )
         self.globals = {"dict": dict}
-        self.evaluation = EvalContext(self)  # which no template can change
         self.filters = {name: FILTERS[name] for name in _FILTERS} | _OWN_FILTERS
         self.tests = {name: TESTS[name] for name in _TESTS}
+
+    @cached_property
+    def evaluation(self) -> EvalContext:
+        """Whether values are escaped, as the environment has it; no template can change that."""
+        return EvalContext(self)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         if isinstance(obj, dict):
