@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 _UNRESERVED = re.compile("[A-Za-z0-9_.~-]*")  # RFC 3986, 2.3
+_ESCAPES = [quote(chr(code), safe="") for code in range(128)]
 
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
@@ -62,7 +63,9 @@ def _quoted_name(name: str) -> str:
 
 
 def _percent_encoded(text: str) -> str:
-    return text if _UNRESERVED.fullmatch(text) else quote(text, safe="")
+    if _UNRESERVED.fullmatch(text):
+        return text
+    return text.translate(_ESCAPES) if text.isascii() else quote(text, safe="")
 
 
 def _pairs(name: str, value: Any) -> list[tuple[str, str]]:

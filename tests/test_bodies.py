@@ -6,7 +6,7 @@ import json
 from email import message_from_bytes
 from email.message import Message
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 import pytest
 
@@ -41,6 +41,13 @@ def test_brackets_from_data_are_refused(value: dict[str, Any]) -> None:
     """A name that holds a bracket, or nothing at all, would make structure of data; it is refused."""
     with pytest.raises(ValueError, match="cannot stand in a form"):
         encode_form(value)
+
+
+def test_every_character_of_a_form_is_encoded_as_urllib_does() -> None:
+    """Within ASCII and beyond it, alone and among others."""
+    for char in map(chr, [*range(0x180), 0x20AC, 0x1F600]):
+        for text in (char, f"a {char}."):
+            assert encode_form({"x": text}) == f"x={quote(text, safe='')}"
 
 
 @pytest.mark.parametrize("value", [["a"], "a=1", 5, None])
