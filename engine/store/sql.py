@@ -78,7 +78,7 @@ class SqlStore:
         if birth is not None and birth.write(session):
             touched = written = [birth.record]
         elif birth is not None and birth.or_nothing:
-            return []
+            touched = written = []
         else:
             work = Work(session, self._indexes)
             touched, written = work.make(changes), list(work.written.values())
