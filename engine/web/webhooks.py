@@ -7,12 +7,17 @@ what is wrong on our side, so that the gateway sends the event again.
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 from flask import Response, request
+from werkzeug.datastructures import Headers
 
 from engine.errors import SettingError, SignatureError, StoreError, UnknownNameError
 from engine.web.current import engine_of
 from engine.web.intake import read_body, read_headers
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 LIMIT = 512 * 1024  # bytes of an event
 
@@ -35,5 +40,14 @@ def post(gateway: str, name: str = "") -> Response:
     return _said("ok", 200)
 
 
+class _Said(Response):
+    """A short text, whose headers are right as they stand."""
+
+    def get_wsgi_headers(self, environ: WSGIEnvironment) -> Headers:
+        """They themselves: a copy with everything corrected would take twice as long as finding the route."""
+        del environ
+        return self.headers
+
+
 def _said(text: str, status: int) -> Response:
-    return Response(text, status, mimetype="text/plain")
+    return _Said(text, status, mimetype="text/plain")
