@@ -16,17 +16,17 @@ _LAST_LOCK = threading.Lock()
 
 def new_id() -> str:
     """A UUIDv7 (RFC 9562): milliseconds, then a counter within one, so ids of one process sort by age."""
+    drawn = int.from_bytes(os.urandom(10), "big")  # before the lock: other threads run meanwhile, and would wait for it
     with _LAST_LOCK:
         now = time.time_ns() // 1_000_000
         if now > _LAST[0]:
-            _LAST[:] = [now, int.from_bytes(os.urandom(2), "big") & 0x7FF]
+            _LAST[:] = [now, drawn & 0x7FF]
         else:
             _LAST[1] += 1
             if _LAST[1] > 0xFFF:
                 _LAST[:] = [_LAST[0] + 1, 0]
         millis, counter = _LAST
-    tail = int.from_bytes(os.urandom(8), "big") & 0x3FFF_FFFF_FFFF_FFFF
-    number = millis << 80 | 0x7 << 76 | counter << 64 | 0b10 << 62 | tail
+    number = millis << 80 | 0x7 << 76 | counter << 64 | 0b10 << 62 | drawn >> 18
     text = f"{number:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
