@@ -16,7 +16,7 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from engine.dispatcher.addresses import Addresses, LookUp, system_look_up
 from engine.dispatcher.outcomes import HELD_BACK, Answer, Failure, Kind, Trouble
@@ -26,7 +26,7 @@ from engine.request_types import Request
 if TYPE_CHECKING:
     import ssl
 
-    from engine.dispatcher.outgoing import Place
+    import httpx
 
 __all__ = ["HELD_BACK", "Answer", "Dispatcher", "Failure", "Kind", "Sender"]
 
@@ -71,7 +71,7 @@ class Dispatcher:
 
     def _start_afresh(self) -> None:
         self._process = os.getpid()
-        self._pools: dict[tuple[str, str, int], Pool] = {}
+        self._pools: dict[tuple[str, str, int | None], Pool] = {}
         self._addresses = Addresses(self._look_up)
         self._tls: ssl.SSLContext | None = None
 
@@ -84,10 +84,11 @@ class Dispatcher:
         started, line, pool = time.monotonic(), None, None
         try:
             message = outgoing(request, credentials)
-            pool = self._pool(message.place)
+            limits = {"timeout": self._limits, "deadline": deadline, "answer_limit": answer_limit or self._answer_limit}
+            message.extensions = limits
+            pool = self._pool(message.url)
             line = pool.take(min(self._patience, deadline - started))
-            answer = line.exchange(message, self._limits, deadline, answer_limit or self._answer_limit)
-            return Answer(answer.status, answer.headers, answer.body, time.monotonic() - started)
+            return _answer(line.handle_request(message), started)
         except Trouble as trouble:
             kind, predicate = trouble.kind, str(trouble)
         except Exception as error:  # noqa: BLE001  # after the first byte even a bug here must not look like "not sent"
@@ -99,15 +100,15 @@ class Dispatcher:
         known = "the request may have been carried out" if sent else "nothing was sent"
         return Failure(kind, sent, f"{host_and_port(request.url)} {predicate}; {known}", time.monotonic() - started)
 
-    def _pool(self, place: Place) -> Pool:
+    def _pool(self, url: httpx.URL) -> Pool:
         if self._process != os.getpid():
             # The connections are the parent's too, so only this copy is closed; its locks may be held for ever.
             inherited = self._pools
             self._start_afresh()
             for pool in inherited.values():
                 pool.close()
-        origin = (place.scheme, place.host, place.port)
-        return self._pools.get(origin) or self._pools.setdefault(origin, self._new_pool(place.scheme))
+        origin = (url.scheme, url.host, url.port)
+        return self._pools.get(origin) or self._pools.setdefault(origin, self._new_pool(url.scheme))
 
     def _new_pool(self, scheme: str) -> Pool:
         from engine.dispatcher.line import Line
@@ -121,6 +122,17 @@ class Dispatcher:
         """Close the idle connections. A later send opens new ones."""
         for pool in list(self._pools.values()):
             pool.close()
+
+
+def _answer(response: httpx.Response, started: float) -> Answer:
+    """The answer to a request that began at the instant `started`."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in response.headers.raw:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        if name != "set-cookie":
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    body = b"".join(cast("httpx.SyncByteStream", response.stream))
+    return Answer(response.status_code, headers, body, time.monotonic() - started)
 
 
 def _tls_context(ca_file: Path | None) -> ssl.SSLContext:

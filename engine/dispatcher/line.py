@@ -1,9 +1,9 @@
 """A line to one gateway: a connection that carries one exchange after the other, HTTP/1.1 and nothing else.
 
-Hides: sockets, TLS, and when a connection may be used again. It stands where httpx has a transport because three facts
-decide what a money-moving caller may do next, and httpx's own tells none of them: whether a byte of the request left,
-that no wait outlasts the deadline of the whole exchange (its time-outs are for one socket operation each, none for the
-look-up of the host), and that no byte is left over which the next request would take for its answer.
+Hides: sockets, TLS, and when a connection may be used again. It is an httpx transport of its own because three facts
+decide what a money-moving caller may do next, and httpx's stock transport tells none of them: whether a byte of the
+request left, that no wait outlasts the deadline of the whole exchange (its time-outs are for one socket operation each,
+none for the look-up of the host), and that no byte is left over which the next request would take for its answer.
 Nothing here writes to a log, follows a redirect, keeps a cookie, unpacks a body or reads the environment.
 """
 
@@ -16,9 +16,11 @@ import time
 from collections.abc import Mapping
 from typing import Literal
 
+import httpx
+
 from engine.dispatcher.addresses import Addresses
 from engine.dispatcher.outcomes import Kind, Trouble
-from engine.dispatcher.outgoing import Message, Place
+from engine.dispatcher.outgoing import wire_form
 from engine.dispatcher.reading import Reading, closed
 
 HEAD_LIMIT = 64 * 1024  # bytes of status line and headers
@@ -43,8 +45,12 @@ _DID_NOT: dict[_Step, str] = {
 }
 
 
-class Line:
-    """One connection, opened when it is needed. One thread at a time."""
+class Line(httpx.BaseTransport):
+    """One connection, opened when it is needed. One thread at a time.
+
+    A request's extensions are its limits: `timeout` as httpx has it (seconds; `connect` spans look-up, connection and
+    TLS together), `deadline`, an instant of the monotonic clock, and `answer_limit`, bytes of the answer's body.
+    """
 
     def __init__(self, addresses: Addresses, tls: ssl.SSLContext | None) -> None:
         self.wrote = False  # whether a byte of the last request left
@@ -56,38 +62,35 @@ class Line:
         self._deadline = 0.0
         self._step: _Step = "dns"
 
-    def exchange(self, message: Message, limits: Mapping[str, float], deadline: float, most: int) -> Reading:
-        """Send, and read the whole answer, up to `most` bytes of its body; one that is compressed is not read.
-
-        `limits` are seconds: `connect` for look-up, connection and TLS together, `write` and `read` without any
-        progress. `deadline` is an instant of the monotonic clock. Raises Trouble.
-        """
-        self.wrote, self._deadline = False, deadline
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send, and read the whole answer; nothing of a body that is compressed. Raises Trouble."""
+        self.wrote, self._deadline = False, request.extensions["deadline"]
         try:
-            return self._exchanged(message, limits, most)
+            return self._exchanged(request, request.extensions["timeout"], request.extensions["answer_limit"])
         except TimeoutError:
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= self._deadline:
                 raise Trouble("deadline", f"{_DID_NOT[self._step]} before the deadline") from None
             raise Trouble(_TOO_LATE[self._step], f"{_DID_NOT[self._step]} in time") from None
         except (OSError, UnicodeError) as error:
             raise Trouble(self._step, f"{_DID_NOT[self._step]}: {_reason(error)}") from None
 
-    def _exchanged(self, message: Message, limits: Mapping[str, float], most: int) -> Reading:
-        wire = self._usable() or self._open(message.place, limits["connect"])
+    def _exchanged(self, request: httpx.Request, limits: Mapping[str, float], most: int) -> httpx.Response:
+        wire = self._usable() or self._open(request.url, limits["connect"])
         self._idle_since = _NEVER
         self._step = "write"
-        self._write(wire, message.wire, limits["write"])
+        self._write(wire, wire_form(request), limits["write"])
         self._step = "read"
-        reading = Reading(head_only=message.head_only)
+        reading = Reading(head_only=request.method == "HEAD")
         self._head(wire, reading, limits["read"])
-        if reading.headers.get("content-encoding", "identity").lower() not in {"", "identity"}:
+        if (reading.header(b"content-encoding") or b"").lower() not in {b"", b"identity"}:
             raise Trouble("encoding", "compressed its answer, though it was asked not to")
         self._body(wire, reading, limits["read"], most)
         if reading.reusable:
             self._idle_since = time.monotonic()
         else:
             self.close()
-        return reading
+        # Given all headers as bytes and the body as a stream, httpx takes a sixth of the time to make a response.
+        return httpx.Response(reading.status, headers=reading.headers, stream=httpx.ByteStream(reading.body))
 
     def close(self) -> None:
         """Close the connection; the next request opens another."""
@@ -115,17 +118,18 @@ class Line:
         self.close()
         return None
 
-    def _open(self, place: Place, seconds: float) -> socket.socket:
+    def _open(self, url: httpx.URL, seconds: float) -> socket.socket:
         until = min(time.monotonic() + seconds, self._deadline)
+        host, port = url.raw_host.decode("ascii"), url.port or (443 if url.scheme == "https" else 80)
         self._step = "dns"
-        addresses = self._addresses.find(place.host, place.port, until)
+        addresses = self._addresses.find(host, port, until)
         self._step = "connect"
-        self._socket = wire = self._connect(addresses, place.port, until)
+        self._socket = wire = self._connect(addresses, port, until)
         if self._tls:
             self._step = "tls"
             wire.settimeout(self._left(until))
             # Without its farewell, the end of a TLS connection may be anybody's doing (RFC 9112, 9.8).
-            self._socket = wire = self._tls.wrap_socket(wire, server_hostname=place.host, suppress_ragged_eofs=False)
+            self._socket = wire = self._tls.wrap_socket(wire, server_hostname=host, suppress_ragged_eofs=False)
         self._poll = select.poll()
         self._poll.register(wire, select.POLLIN)
         return wire

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 
 import httpx
@@ -23,39 +22,18 @@ _URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{1,5}))?(?P<target>/[\x21-\x7e]*)"
 )
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110, 5.6.2
-_PORTS = {"https": 443, "http": 80}
 _VALUE = re.compile(r"(?! )[\x20-\x7e]*(?<! )")
 _OURS = frozenset(
     "accept-encoding connection content-length expect host keep-alive te trailer transfer-encoding upgrade".split()
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a URL leads: the end of the connection, and what the message says of it."""
-
-    scheme: str
-    host: str
-    port: int
-    name: str  # for the header Host
-    target: str
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A request as it is sent (RFC 9112, 2.1); `head_only` where its answer is to have no body."""
-
-    place: Place
-    wire: bytes
-    head_only: bool
-
-
-def outgoing(request: Request, credentials: Mapping[str, str]) -> Message:
+def outgoing(request: Request, credentials: Mapping[str, str]) -> httpx.Request:
     """The message that is sent. Raises Trouble("invalid_request"), never with a value or a query."""
     if request.method not in _METHODS:
         raise _invalid(f"does not know the method {request.method[:20]!r}")
-    place, seen = _place(request.url), set(_OURS)
-    lines = [f"{request.method} {place.target} HTTP/1.1", f"Host: {place.name}"]
+    url, seen = _url(request.url), set(_OURS)
+    headers = [(b"Host", url.netloc)]
     for name, value in (*request.headers, *credentials.items()):
         known = _known(name)
         if not _VALUE.fullmatch(value):
@@ -63,26 +41,33 @@ def outgoing(request: Request, credentials: Mapping[str, str]) -> Message:
         if known in seen:
             raise _invalid(f"was given a header {name} that stands there twice or is not the sender's to set")
         seen.add(known)
-        lines.append(f"{name}: {value}")
-    lines.append("Accept-Encoding: identity")
+        headers.append((name.encode("ascii"), value.encode("ascii")))
+    headers.append((b"Accept-Encoding", b"identity"))
     if "user-agent" not in seen:
-        lines.append("User-Agent: callsheet")
+        headers.append((b"User-Agent", b"callsheet"))
     if request.body or request.method in _WITH_BODY:
-        lines.append(f"Content-Length: {len(request.body)}")
-    head = "\r\n".join([*lines, "", ""]).encode("ascii")
-    return Message(place, head + request.body, request.method == "HEAD")
+        headers.append((b"Content-Length", b"%d" % len(request.body)))
+    # Given all headers as bytes and the body as a stream, httpx takes a third of the time to make a request.
+    return httpx.Request(request.method, url, headers=headers, stream=httpx.ByteStream(request.body))
+
+
+def wire_form(request: httpx.Request) -> bytes:
+    """The message (RFC 9112, 2.1). `outgoing` has seen to it that no part of it can end early, or begin another."""
+    lines = [b"%b %b HTTP/1.1" % (request.method.encode("ascii"), request.url.raw_path)]
+    lines += [b"%b: %b" % header for header in request.headers.raw]
+    return b"\r\n".join([*lines, b"", request.read()])
 
 
 def host_and_port(url: str) -> str:
     """Whom a message is about. Nothing of a URL that is not well formed, for it may hold anything."""
     if not (match := _URL.fullmatch(url)):
         return "the gateway"
-    return f"{match['host']}:{match['port'] or _PORTS[match['scheme']]}"
+    return f"{match['host']}:{match['port'] or {'https': 443, 'http': 80}[match['scheme']]}"
 
 
 @lru_cache(maxsize=256)
-def _place(text: str) -> Place:
-    """Where the URL leads, which takes httpx long to read; those that create something are the same every time."""
+def _url(text: str) -> httpx.URL:
+    """The URL, which takes httpx long to read; those that create something are the same every time."""
     match = _URL.fullmatch(text)
     if not match:
         raise _invalid("was given a URL that is not https://host/path in plain ASCII")
@@ -96,8 +81,7 @@ def _place(text: str) -> Place:
         raise _invalid("was given a URL that would change on its way: it has a `.` or `..`, or is not encoded")
     if match["scheme"] == "http" and not _is_loopback(url.host):
         raise _invalid("is not on this machine, and plain http is for this machine only")
-    port = url.port or _PORTS[url.scheme]
-    return Place(url.scheme, url.raw_host.decode("ascii"), port, url.netloc.decode("ascii"), match["target"])
+    return url
 
 
 def _is_loopback(host: str) -> bool:

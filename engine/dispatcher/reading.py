@@ -11,20 +11,18 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from engine.dispatcher.outcomes import Trouble
 
-_UNKEPT = frozenset({"set-cookie"})
-
 
 class Reading:
     """What has been read of the answer to one request; `head_only` where it was a HEAD.
 
-    `begun`: its `status` and `headers` (as `Answer` has them) are here. `complete`: so is all of it. `reusable`: and
+    `begun`: its `status` and `headers` are here, the names in lower case. `complete`: so is all of it. `reusable`: and
     the line may carry another exchange. `size` is what has come of the body, in bytes.
     """
 
     def __init__(self, *, head_only: bool) -> None:
         self.begun = self.complete = self.reusable = False
         self.status = self.size = 0
-        self.headers: dict[str, str] = {}
+        self.headers: list[tuple[bytes, bytes]] = []
         self._head_only, self._ends_with_line = head_only, False
         self._pieces: list[bytes] = []
         self._parser = HttpResponseParser(self)
@@ -46,6 +44,11 @@ class Reading:
         if self.complete:
             del self._parser  # it holds on to what it calls, so the two would wait for the collector of garbage
 
+    def header(self, name: bytes) -> bytes | None:
+        """The header's value, several of them as one (RFC 9110, 5.3); None where there is none."""
+        values = [value for known, value in self.headers if known == name]
+        return b", ".join(values) if values else None
+
     @property
     def body(self) -> bytes:
         """What has come of the body."""
@@ -60,11 +63,8 @@ class Reading:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header; those that come after the body are of no interest."""
-        if self.begun:
-            return
-        known, text = name.decode("latin-1").lower(), value.decode("latin-1")
-        if known not in _UNKEPT:
-            self.headers[known] = f"{self.headers[known]}, {text}" if known in self.headers else text
+        if not self.begun:
+            self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """All headers are here."""
@@ -74,12 +74,12 @@ class Reading:
         if status < 200:
             self.headers.clear()
             return
-        encoding = self.headers.get("transfer-encoding")
-        if encoding is not None and encoding.strip().lower() != "chunked":
+        encoding = self.header(b"transfer-encoding")
+        if encoding is not None and encoding.strip().lower() != b"chunked":
             raise ValueError
         if self._parser.get_http_version() not in {"1.0", "1.1"}:
             raise ValueError
-        self._ends_with_line = encoding is None and "content-length" not in self.headers
+        self._ends_with_line = encoding is None and self.header(b"content-length") is None
         self.status, self.begun = status, True
         if self._head_only:
             self._end()
