@@ -26,7 +26,6 @@ from jinja2.runtime import Context
 from engine.confined import ABSENT, Absent, Environment, join
 from engine.errors import Fault
 from engine.plain_leaves import plain_tree
-from engine.plain_tokens import plain_tokens
 from engine.template_checks import Check, Names, Source, outside_strings, worth_a_look
 from engine.yaml_files import Mark
 
@@ -139,8 +138,6 @@ class Templates:
 
     def _lexed(self, source: Source) -> list[tuple[int, str, str]]:
         """The tokens, with the lines of the file. Once for all who look at them."""
-        if tokens := plain_tokens(source.text, source.line):
-            return tokens
         before = source.line - 1
         try:
             return [(line + before, kind, text) for line, kind, text in self._documents.lex(source.text)]
