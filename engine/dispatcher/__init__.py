@@ -128,7 +128,7 @@ def _answer(response: httpx.Response, started: float) -> Answer:
     """The answer to a request that began at the instant `started`."""
     headers: dict[str, str] = {}
     for raw_name, raw_value in response.headers.raw:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
         if name != "set-cookie":
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
     body = b"".join(cast("httpx.SyncByteStream", response.stream))

@@ -63,7 +63,10 @@ class Line(httpx.BaseTransport):
         self._step: _Step = "dns"
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send, and read the whole answer; nothing of a body that is compressed. Raises Trouble."""
+        """Send, and read the whole answer, its headers' names in lower case; nothing of a body that is compressed.
+
+        Raises Trouble.
+        """
         self.wrote, self._deadline = False, request.extensions["deadline"]
         try:
             return self._exchanged(request, request.extensions["timeout"], request.extensions["answer_limit"])
@@ -82,7 +85,7 @@ class Line(httpx.BaseTransport):
         self._step = "read"
         reading = Reading(head_only=request.method == "HEAD")
         self._head(wire, reading, limits["read"])
-        if (reading.header(b"content-encoding") or b"").lower() not in {b"", b"identity"}:
+        if reading.content_encoding.lower() not in {b"", b"identity"}:
             raise Trouble("encoding", "compressed its answer, though it was asked not to")
         self._body(wire, reading, limits["read"], most)
         if reading.reusable:

@@ -22,7 +22,6 @@ _URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{1,5}))?(?P<target>/[\x21-\x7e]*)"
 )
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110, 5.6.2
-_VALUE = re.compile(r"(?! )[\x20-\x7e]*(?<! )")
 _OURS = frozenset(
     "accept-encoding connection content-length expect host keep-alive te trailer transfer-encoding upgrade".split()
 )
@@ -35,13 +34,13 @@ def outgoing(request: Request, credentials: Mapping[str, str]) -> httpx.Request:
     url, seen = _url(request.url), set(_OURS)
     headers = [(b"Host", url.netloc)]
     for name, value in (*request.headers, *credentials.items()):
-        known = _known(name)
-        if not _VALUE.fullmatch(value):
+        known, raw_name = _known(name)
+        if not (value.isascii() and value.isprintable() and value == value.strip()):
             raise _invalid(f"was given a header {name} with control or non-ASCII characters, or blanks at its ends")
         if known in seen:
             raise _invalid(f"was given a header {name} that stands there twice or is not the sender's to set")
         seen.add(known)
-        headers.append((name.encode("ascii"), value.encode("ascii")))
+        headers.append((raw_name, value.encode("ascii")))
     headers.append((b"Accept-Encoding", b"identity"))
     if "user-agent" not in seen:
         headers.append((b"User-Agent", b"callsheet"))
@@ -92,11 +91,11 @@ def _is_loopback(host: str) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _known(name: str) -> str:
-    """The name of a header by which it is told from others."""
+def _known(name: str) -> tuple[str, bytes]:
+    """The name of a header by which it is told from others, and as it is sent."""
     if not _NAME.fullmatch(name):
         raise _invalid("was given a header whose name is no token")
-    return name.lower()
+    return name.lower(), name.encode("ascii")
 
 
 def _invalid(predicate: str) -> Trouble:

@@ -11,6 +11,8 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from engine.dispatcher.outcomes import Trouble
 
+_FRAMING = frozenset({b"transfer-encoding", b"content-length", b"content-encoding"})
+
 
 class Reading:
     """What has been read of the answer to one request; `head_only` where it was a HEAD.
@@ -23,6 +25,7 @@ class Reading:
         self.begun = self.complete = self.reusable = False
         self.status = self.size = 0
         self.headers: list[tuple[bytes, bytes]] = []
+        self._framing: list[tuple[bytes, bytes]] = []
         self._head_only, self._ends_with_line = head_only, False
         self._pieces: list[bytes] = []
         self._parser = HttpResponseParser(self)
@@ -44,9 +47,14 @@ class Reading:
         if self.complete:
             del self._parser  # it holds on to what it calls, so the two would wait for the collector of garbage
 
-    def header(self, name: bytes) -> bytes | None:
-        """The header's value, several of them as one (RFC 9110, 5.3); None where there is none."""
-        values = [value for known, value in self.headers if known == name]
+    @property
+    def content_encoding(self) -> bytes:
+        """How the body is encoded; empty where nothing is said of it."""
+        return self._said(b"content-encoding") or b""
+
+    def _said(self, name: bytes) -> bytes | None:
+        """The value of a header about the body, several of them as one (RFC 9110, 5.3); None where there is none."""
+        values = [value for known, value in self._framing if known == name]
         return b", ".join(values) if values else None
 
     @property
@@ -74,12 +82,13 @@ class Reading:
         if status < 200:
             self.headers.clear()
             return
-        encoding = self.header(b"transfer-encoding")
+        self._framing = [header for header in self.headers if header[0] in _FRAMING]
+        encoding = self._said(b"transfer-encoding")
         if encoding is not None and encoding.strip().lower() != b"chunked":
             raise ValueError
         if self._parser.get_http_version() not in {"1.0", "1.1"}:
             raise ValueError
-        self._ends_with_line = encoding is None and self.header(b"content-length") is None
+        self._ends_with_line = encoding is None and self._said(b"content-length") is None
         self.status, self.begun = status, True
         if self._head_only:
             self._end()
