@@ -192,6 +192,9 @@ class Change:
 
     Only the engine uses `insert` (nothing happens where a unique key exists; `where` may give the new id), `must`
     (everything is rolled back where this change touches no record) and `limit` (claims the first so many).
+
+    `given` is all that it sets: what names a record that it may create is a property of it, too. `lookup` says how the
+    one record meant is found.
     """
 
     verb: Literal["insert", "upsert", "update", "delete"]
@@ -204,26 +207,26 @@ class Change:
     missing: Literal["skip", "wait"] = "skip"
     must: bool = False
     limit: int | None = None
+    given: Mapping[str, Any] = field(init=False, repr=False, compare=False)
+    lookup: Lookup = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        names = self.verb in {"insert", "upsert"}
+        object.__setattr__(self, "given", {**_named(self), **self.set} if names else self.set)
+        object.__setattr__(self, "lookup", self._looked_up())
 
     def __str__(self) -> str:
         return f"{self.verb} {self.type.name} where {json.dumps(dict(self.where), default=str)}"
 
-    @cached_property
-    def lookup(self) -> Lookup:
-        """How the one record meant is found."""
+    def _looked_up(self) -> Lookup:
         id = self.where.get("id")
         named = None if isinstance(id, _SEVERAL) else id
         if self.verb == "insert":
-            return Lookup(named, tuple(self.type.keys_of(self.scope, self.new_properties)))
+            return Lookup(named, tuple(self.type.keys_of(self.scope, self.given)))
         if named is not None:
             return Lookup(str(named), ())
         text = self.type.key_text(self.scope, self.where)
         return _SEARCH if text is None else Lookup(None, (text,))
-
-    @cached_property
-    def new_properties(self) -> dict[str, Any]:
-        """The properties of the record that this change would create."""
-        return _with({}, {**_named(self), **self.set})
 
     @property
     def searches(self) -> bool:
@@ -269,8 +272,7 @@ def resulting(change: Change, current: Record | None) -> Record | None:
         return None
     if change.verb == "delete":
         return current
-    given = {**_named(change), **change.set} if change.verb == "upsert" else change.set
-    properties = _with(current.properties, given)
+    properties = _with(current.properties, change.given)
     _demand_valid(change, properties, created=False)
     return Record(current.type, current.id, current.scope, properties, change.as_of or current.as_of)
 
@@ -280,7 +282,7 @@ def _created(change: Change) -> Record | None:
         if change.verb == "update" and change.missing == "wait":
             raise Conflict(f"{change}: there is no such record yet")
         return None
-    properties = change.new_properties
+    properties = _with({}, change.given)
     _demand_valid(change, properties, created=True)
     _demand_printable(change)
     chosen = str(change.where["id"]) if change.verb == "insert" and "id" in change.where else new_id()

@@ -101,18 +101,20 @@ def _as_kept(record: Record) -> Record:
 
 def _copy(record: Record) -> Record:
     """The same record, sharing nothing that could be changed. Raises TypeError where it holds more than plain JSON."""
-    properties = {name: _copied(value) for name, value in record.properties.items()}
+    properties = _parts(record.properties)
     return Record(record.type, record.id, record.scope, properties, record.as_of)
+
+
+def _parts(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: part if type(part) in _UNCHANGING else _copied(part) for name, part in value.items()}
 
 
 def _copied(value: Any) -> Any:
     kind = type(value)
-    if kind in _UNCHANGING:
-        return value
     if kind is dict and _TEXT.issuperset(map(type, value)):
-        return {name: _copied(part) for name, part in value.items()}
+        return _parts(value)
     if kind is list:
-        return [_copied(part) for part in value]
+        return [part if type(part) in _UNCHANGING else _copied(part) for part in value]
     if kind is float and math.isfinite(value):
         return value
     raise TypeError(f"{kind.__name__} is not plain JSON")

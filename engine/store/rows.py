@@ -83,7 +83,7 @@ def _named(type: RecordType, changes: Sequence[Change]) -> Iterator[Question]:
     """What finds and locks the records of `type` that `changes` name."""
     ids = {change.lookup.id for change in changes if change.lookup.id is not None}
     if type.name in UNIQUE:
-        given = [one.new_properties if one.verb == "insert" else one.where for one in changes if one.lookup.keys]
+        given = [one.given if one.verb == "insert" else one.where for one in changes if one.lookup.keys]
         unique = {text for properties in given for text in texts(properties[UNIQUE[type.name]])}
         if ids or unique:
             yield by_id_or_key(type.name, ids, unique)
