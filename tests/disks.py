@@ -12,6 +12,7 @@ import os
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, Protocol
@@ -70,14 +71,14 @@ class Paged:
         """Have every transaction of `store` keep to it."""
 
         database: Any = store._opened()
-        begin = database._begin
+        enter = database._enter
 
-        def limited(session: Session) -> None:
+        def limited(session: Session, begin: Callable[[Session], None]) -> None:
             (pages,) = session.driver.execute("PRAGMA page_count").fetchone()
             session.driver.execute(f"PRAGMA max_page_count = {pages if self._is_full else 1 << 30}").close()
-            begin(session)
+            enter(session, begin)
 
-        database._begin = limited
+        database._enter = limited
 
 
 class Mounted:

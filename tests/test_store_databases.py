@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -54,7 +55,7 @@ from engine.store.postgres_session import PostgresSession
 from engine.store.searches import by_id, by_id_or_key, by_key, page
 from engine.store.searches import claim as claim_statement
 from engine.store.sql import SqlStore
-from engine.store.sqlite import SqliteDatabase, journal_for
+from engine.store.sqlite import SqliteDatabase, driver, journal_for
 from engine.store.statements import Session, Sessions
 from engine.store.tables import COLUMNS, INDEXED, KEY, METADATA, SCHEMA, UNIQUE, shelf
 
@@ -354,6 +355,20 @@ def commit_all(jobs: Sequence[Job]) -> None:
         job.error = None
 
 
+_IN_A_LOG: list[tuple[str, list[str]]] = [("wal_store_url", [])] if find_spec("pysqlite3") else []
+
+
+def born(key: str) -> Change:
+    return Change("insert", CALL, HERE, {}, {"key": key, "state": "prepared"})
+
+
+def other_connection(url: str) -> Any:
+    """Another process's, by the copy of SQLite that the URL names."""
+    parsed = make_url(url)
+    module = driver(parsed.drivername.partition("+")[2])
+    return module.connect(parsed.database, isolation_level=None, check_same_thread=False)
+
+
 class TestSqliteFile:
     def test_a_commit_survives_a_power_cut(self, sqlite_store_url: str) -> None:
         assert journal_for((3, 40, 1)) == journal_for((3, 51, 2)) == ("PERSIST", "FULL")
@@ -452,6 +467,40 @@ class TestSqliteFile:
             assert store.apply([upsert("ch_2")])
             timer.join()
         assert len(contents(store)) == 2
+
+    @pytest.mark.parametrize(("files", "around"), [("sqlite_store_url", ["BEGIN IMMEDIATE", "COMMIT"]), *_IN_A_LOG])
+    def test_what_is_new_takes_one_statement_in_a_log(
+        self, files: str, around: list[str], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store, said, say = SqlStore(request.getfixturevalue(files)), list[str](), Session.say
+        store._indexes.keep(store._opened(), CALL)  # which is a transaction of its own
+
+        def say_one(session: Session, text: str) -> Any:
+            said.append(text)
+            return say(session, text)
+
+        monkeypatch.setattr(Session, "say", say_one)
+        (call,) = store.apply([born("k1")])
+        assert said == around
+        assert store.apply([born("k1")]) == []
+        assert said == around * 2
+        assert SqlStore(request.getfixturevalue(files)).find("call") == [call]
+
+    @pytest.mark.parametrize("files", ["sqlite_store_url", *(files for files, _ in _IN_A_LOG)])
+    def test_what_is_new_waits_for_a_process_that_writes(self, files: str, request: pytest.FixtureRequest) -> None:
+        url = request.getfixturevalue(files)
+        store, hasty = SqlStore(url), SqlStore(f"{url}?timeout=0.1")
+        for one in (store, hasty):
+            one._indexes.keep(one._opened(), CALL)
+        with closing(other_connection(url)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreError, match="database is locked"):
+                hasty.apply([born("k1")])
+            timer = threading.Timer(0.5, other.execute, ["COMMIT"])
+            timer.start()
+            assert store.apply([born("k2")])
+            timer.join()
+        assert [call["key"] for call in hasty.find("call")] == ["k2"]
 
     def test_a_full_disk(self, sqlite_store_url: str) -> None:
         store = SqlStore(sqlite_store_url)

@@ -32,6 +32,11 @@ class Birth:
     _new: New
     _values: Values
 
+    @property
+    def is_statement(self) -> bool:
+        """Whether one statement writes it, whichever the database."""
+        return len(self._new.steps) == 1
+
     def write(self, session: Session) -> bool:
         """Write it; False where a record is in its place already, and then nothing is written."""
         return session.insert(self._new, self._values)

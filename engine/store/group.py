@@ -35,6 +35,12 @@ class Job:
         self.result = self._context.run(self._work, session)
 
 
+class Statement(Job):
+    """A job that is one statement, which is a transaction of its own where it is not carried out with other jobs."""
+
+    __slots__ = ()
+
+
 class Group:
     """Carries out the work of many threads together.
 
@@ -49,11 +55,11 @@ class Group:
         self._leader: Job | None = None
         self._writing: int | None = None  # the thread
 
-    def run(self, work: Callable[[Session], T]) -> T:
+    def run(self, work: Callable[[Session], T], kind: type[Job] = Job) -> T:
         """What `work` returns, once it is committed. Raises what it raises, and then nothing of it is committed."""
         if self._writing == threading.get_ident():
             raise StoreError("a write cannot begin inside another one, for it would wait for itself")
-        job = Job(work)
+        job = kind(work)
         with self._lock:
             self._waiting.append(job)
             if self._leader is None:

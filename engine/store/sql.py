@@ -66,7 +66,7 @@ class SqlStore:
             for type in {change.type.name: change.type for change in changes}.values():
                 self._indexes.keep(database, type)
             birth = birth_of(changes)
-            if isinstance(database, PostgresDatabase) and birth is not None and not self._concerns([birth.record]):
+            if birth is not None and not self._concerns([birth.record]):
                 if database.bear(birth):
                     return [birth.record]
                 if birth.or_nothing:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
+from operator import methodcaller
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -20,7 +21,8 @@ from sqlalchemy.exc import DBAPIError
 
 from engine.errors import StoreError
 from engine.store import Durability
-from engine.store.group import Group, Job
+from engine.store.births import Birth
+from engine.store.group import Group, Job, Statement
 from engine.store.mounts import network_file_system
 from engine.store.statements import Session, Sessions
 
@@ -30,6 +32,7 @@ _SYNCHRONOUS = ("OFF", "NORMAL", "FULL", "EXTRA")
 BUSY = 10.0  # seconds to wait for another process's write
 _LOOKS = (0.0005, 0.003)  # seconds between two looks whether it has ended
 _POLITE = 1.0  # seconds for which those are minded who were met
+_BEGIN = methodcaller("begin", "BEGIN IMMEDIATE")  # a deferred one would fail at its first write
 
 
 def driver(name: str) -> ModuleType:
@@ -73,10 +76,12 @@ class SqliteDatabase:
         except OSError as error:
             raise StoreError(f"the store {url.database} cannot be opened: {error.strerror}") from None
         self._refused = 0.0  # when another process was last found writing
+        module = driver(url.drivername.partition("+")[2])
+        self._has_log = journal_for(module.sqlite_version_info)[0] == "WAL"
         self.engine = create_engine(
             url.set(drivername="sqlite").difference_update_query(["timeout"]),
-            module=driver(url.drivername.partition("+")[2]),
-            connect_args={"check_same_thread": False, "timeout": self._patience},
+            module=module,
+            connect_args={"check_same_thread": False, "timeout": self._patience, "isolation_level": None},
             hide_parameters=True,
             poolclass=NullPool,
             paramstyle="named",
@@ -118,16 +123,19 @@ class SqliteDatabase:
 
     def _begin(self, session: Session) -> None:
         """Begin a transaction that writes: of all processes, one at a time has one."""
+        self._enter(session, _BEGIN)
+
+    def _enter(self, session: Session, begin: Callable[[Session], None]) -> None:
+        """Have `begin` take the writer's place."""
         if time.monotonic() - self._refused < _POLITE:
             time.sleep(_LOOKS[1])  # so that those who wait find the place free
-        begin = partial(session.begin, "BEGIN IMMEDIATE")  # a deferred one would fail at its first write
         try:
-            begin()
+            begin(session)
         except DBAPIError as error:
             if not _is_locked(error):
                 raise
             self._refused = time.monotonic()
-            self._in_turn(begin)
+            self._in_turn(partial(begin, session))
 
     def durability(self) -> Durability:
         """How commits are kept, as the file is set up now."""
@@ -151,10 +159,21 @@ class SqliteDatabase:
         """Run `work` in a transaction, perhaps together with other threads' work, and commit it."""
         return self._group.run(work)
 
+    def bear(self, birth: Birth) -> bool:
+        """Write what is new, perhaps together with other threads' work, and commit it; False where it is not new.
+
+        Without a log it has a transaction: only that would wait at its commit and let no more readers in.
+        """
+        return self._group.run(birth.write, Statement if self._has_log and birth.is_statement else Job)
+
     def _transact(self, jobs: Sequence[Job]) -> None:
         session = self._sessions.take()
         try:
             try:
+                if len(jobs) == 1 and isinstance(jobs[0], Statement):
+                    self._enter(session, jobs[0].run)
+                    jobs[0].error = None
+                    return
                 self._begin(session)
             except DBAPIError as error:
                 for job in jobs:

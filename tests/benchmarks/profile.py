@@ -54,9 +54,9 @@ COMMITS = (
         ("engine.store.statements:Session.commit", "engine.store.postgres_session:PostgresSession.commit"),
     ),
 )
-"""On PostgreSQL, what is new is one statement that commits itself, so that its flush is a part of the statement.
+"""What is new is one statement that commits itself on PostgreSQL and in a log of SQLite, where a record has one row.
 
-What else is written there is sent together with the commit, and is a part of the flush.
+Its flush is a part of the statement then. What else PostgreSQL writes is sent with the commit, a part of the flush.
 """
 
 SENDING = (
