@@ -153,7 +153,7 @@ class RecordType:
 
     def entries(self, properties: Mapping[str, Any]) -> set[tuple[str, str]]:
         """What an index holds of a record: names of indexed properties with the texts that their values sort by."""
-        return {(name, text) for name in self.indexed for text in texts(properties.get(name))}
+        return {(name, text) for name in self.indexed if name in properties for text in texts(properties[name])}
 
     def complete(self, record: Record) -> Record:
         """`record` with every declared property, None where it was never set."""

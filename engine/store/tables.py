@@ -129,7 +129,7 @@ class Shelf:
 
     def row(self, record: Record) -> dict[str, Any]:
         """The values of the row that keeps `record`."""
-        row = self._found_by(record)
+        row = self._found_by(record, self.columns)
         if self.table is RECORD:
             row["type"] = record.type
         scope = record.scope
@@ -138,17 +138,17 @@ class Shelf:
 
     def changed(self, old: Record, new: Record) -> dict[str, Any]:
         """The values that differ, where `new` takes the place of `old`."""
-        was = self._found_by(old)
-        row = {name: value for name, value in self._found_by(new).items() if value != was[name]}
+        row = self._found_by(new, [name for name in self.columns if old.get(name) != new.get(name)])
         if old.as_of != new.as_of:
             row["as_of"] = new.as_of
         if old.properties != new.properties:
             row["properties"] = new.to_json()
         return row
 
-    def _found_by(self, record: Record) -> dict[str, Any]:
+    @staticmethod
+    def _found_by(record: Record, columns: Sequence[str]) -> dict[str, Any]:
         properties = record.properties
-        return {name: _text_of(properties[name]) if name in properties else None for name in self.columns}
+        return {name: _text_of(properties[name]) if name in properties else None for name in columns}
 
     def record(self, row: Sequence[Any]) -> Record:
         """The record that `row` keeps, which begins with the columns `kept`."""
