@@ -46,7 +46,7 @@ import engine.reactions
 from engine.core import Engine
 from engine.errors import Conflict, SettingError, StoreError
 from engine.records import Change, Record, RecordType
-from engine.store import Durability, migrations
+from engine.store import Durability, indexes, migrations
 from engine.store.group import Group, Job
 from engine.store.migrations import VERSION_TABLE
 from engine.store.mounts import network_file_system
@@ -135,6 +135,22 @@ class TestIndexes:
         store.reindex([self.WITH_INDEX])
         for one in (store, other):
             assert [found["number"] for found in one.find("order", where={"number": ["7", "late"]})] == ["late", "7"]
+
+    def test_the_first_records_may_come_from_two_processes_at_once(
+        self, postgres_store_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        one, other, looks = SqlStore(postgres_store_url), SqlStore(postgres_store_url), iter(range(1))
+
+        def complete(session: Session, type: str) -> frozenset[str]:
+            found = looked(session, type)
+            if next(looks, None) is not None:  # between two questions of the one, the other writes
+                other.apply([self.order(self.WITH_KEY, "1", shop="a")])
+            return found
+
+        looked = indexes._complete
+        monkeypatch.setattr(indexes, "_complete", complete)
+        one.apply([self.order(self.WITH_KEY, "2", shop="a")])
+        assert [found["number"] for found in one.find("order", where={"number": ["1", "2"]})] == ["2", "1"]
 
     def test_an_index_that_was_given_up_for_a_while_is_incomplete(self, store_url: str) -> None:
         store = SqlStore(store_url)

@@ -132,9 +132,9 @@ class Indexes:
         """Raise StoreError where an index that is to be searched does not hold all records of `type` yet."""
         if self._complete.get(type, _NONE).issuperset(names):
             return
-        self._complete[type] = _complete(session, type)
+        is_empty, self._complete[type] = _is_empty(session, type), _complete(session, type)
         missing = sorted(set(names) - self._complete[type])
-        if missing and not _is_empty(session, type):
+        if missing and not is_empty:
             raise _incomplete(type, missing[0])
 
     def fill(self, database: Writer, type: RecordType) -> None:
@@ -168,6 +168,7 @@ def _complete(session: Session, type: str) -> frozenset[str]:
 
 
 def _is_empty(session: Session, type: str) -> bool:
+    """Whether there is no record of `type`. Asked before what is complete: who writes the first says that before."""
     return not session.run(_first_of, (type,), {})
 
 
@@ -177,8 +178,9 @@ def _incomplete(type: str, name: str) -> StoreError:
 
 def incomplete(type: RecordType, session: Session) -> list[str]:
     """The indexes and unique keys of `type` that do not hold all of its records yet."""
+    is_empty = _is_empty(session, type.name)
     names = _declared(type) - _complete(session, type.name)
-    return sorted(names) if names and not _is_empty(session, type.name) else []
+    return [] if is_empty else sorted(names)
 
 
 def _set_marks(type: RecordType, gone: Set[str], come: Set[str], session: Session) -> None:
@@ -189,9 +191,10 @@ def _set_marks(type: RecordType, gone: Set[str], come: Set[str], session: Sessio
 
 
 def _mark(type: RecordType, session: Session) -> None:
+    is_empty = _is_empty(session, type.name)
     declared, complete = _declared(type), _complete(session, type.name)
     missing = declared - complete
-    if missing and not _is_empty(session, type.name):
+    if missing and not is_empty:
         for name in sorted(_key_names(missing)):
             raise _incomplete(type.name, name)
         missing = set()
