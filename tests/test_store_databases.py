@@ -50,8 +50,7 @@ from engine.store import Durability, indexes, migrations
 from engine.store.group import Group, Job
 from engine.store.migrations import VERSION_TABLE
 from engine.store.mounts import network_file_system
-from engine.store.postgres import DURABLE, PostgresDatabase
-from engine.store.postgres_session import PostgresSession
+from engine.store.postgres import DURABLE, PostgresDatabase, PostgresSession
 from engine.store.searches import by_id, by_id_or_key, by_key, page
 from engine.store.searches import claim as claim_statement
 from engine.store.sql import SqlStore

@@ -7,12 +7,20 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Sequence
+from select import POLLIN, poll
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     URL,
+    Connection,
+    Delete,
+    Insert,
     NullPool,
+    Select,
+    Text,
+    Update,
+    cast,
     create_engine,
     event,
     func,
@@ -25,10 +33,7 @@ from engine.errors import StoreError
 from engine.store import Durability
 from engine.store.births import Birth
 from engine.store.indexes import Taken
-from engine.store.statements import Session, Sessions
-
-if TYPE_CHECKING:
-    from engine.store.postgres_session import PostgresSession
+from engine.store.statements import New, Question, Session, Sessions, Shape, Values
 
 T = TypeVar("T")
 
@@ -48,7 +53,6 @@ _PATIENCE = 15  # seconds to learn what became of a commit while the server rest
 _SETTINGS = text(
     "SELECT set_config('statement_timeout', '15s', false), set_config('lock_timeout', '5s', false),"
     " set_config('idle_in_transaction_session_timeout', '30s', false),"
-    " set_config('client_encoding', 'UTF8', false),"
     " set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), false)"
 )
 DURABLE = {
@@ -56,8 +60,65 @@ DURABLE = {
     "full_page_writes": "a power cut can corrupt the pages that were being written",
     "synchronous_commit": "a crash can undo commits",
 }
+_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
+_NUMBER = "SELECT pg_current_xact_id_if_assigned()::text"
+_AT_ONCE = 20  # statements in one
 _SHOWN = select(*(func.current_setting(name) for name in ("server_version", *DURABLE)))
 _STATUS = text("SELECT pg_xact_status(cast(:number AS xid8))")
+
+
+class PostgresSession(Session):
+    """Writes in as few statements as can be: each one costs a round trip, and more time than it takes the server."""
+
+    __slots__ = ("_ears", "_number")
+
+    def __init__(self, connection: Connection, made: Any) -> None:
+        super().__init__(connection, made)
+        self._number: str | None = None
+        self._ears = poll()
+        self._ears.register(self.driver.fileno(), POLLIN)
+
+    def begin(self, text: str = _BEGIN) -> None:
+        """As `Session.begin`."""
+        super().begin(text)
+        self._number = None
+
+    def write(self, questions: Sequence[Question]) -> None:
+        """As `Session.write`."""
+        for start in range(0, len(questions), _AT_ONCE):
+            some = [(f"w{place}_", *one) for place, one in enumerate(questions[start : start + _AT_ONCE])]
+            values = {mark + name: value for mark, _, _, given in some for name, value in given.items()}
+            shape = tuple((mark, build, of) for mark, build, of, _ in some)
+            ((self._number,),) = self.run(_together, shape, values)
+
+    def insert(self, new: New, values: Values) -> bool:
+        """As `Session.insert`."""
+        ((count, self._number),) = self.run(*new.at_once, values)
+        return bool(count)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the server has something to say to an idle connection, which is as good as its end."""
+        return bool(self._ears.poll(0))
+
+    def number(self) -> str | None:
+        """The number of the transaction, by which one learns later what became of it; None where it wrote nothing."""
+        if self._number is None and self.wrote:
+            self._number = self.say(_NUMBER).fetchone()[0]
+        return self._number
+
+    def commit(self) -> Any:
+        """As `Session.commit`. Raises StoreError where a failure was not heeded: the server then undoes all."""
+        cursor = super().commit()
+        if cursor.statusmessage != "COMMIT":
+            raise StoreError("a statement had failed, so that nothing of the transaction was stored")
+        return cursor
+
+
+def _together(*parts: tuple[str, Callable[..., Delete | Insert | Update], Shape]) -> Select[Any]:
+    """One statement for several that write."""
+    number = select(cast(func.pg_current_xact_id(), Text))
+    return number.add_cte(*(build(*shape, mark).cte(f"{mark}part") for mark, build, shape in parts))
 
 
 class PostgresDatabase:
@@ -72,13 +133,10 @@ class PostgresDatabase:
                 isolation_level="AUTOCOMMIT",  # a read needs no transaction, which would cost two round trips
                 poolclass=NullPool,
             )
-            from engine.store.postgres_session import PostgresSession
         except ModuleNotFoundError:
             raise StoreError("PostgreSQL needs psycopg: pip install 'callsheet[postgres]'") from None
         event.listen(self.engine, "connect", _prepare)
-        self._sessions: Sessions[PostgresSession] = Sessions(
-            PostgresSession, self.engine, kept=_CONNECTIONS, most=_CONNECTIONS
-        )
+        self._sessions = Sessions(PostgresSession, self.engine, kept=_CONNECTIONS, most=_CONNECTIONS)
 
     def close(self) -> None:
         """Close all connections."""

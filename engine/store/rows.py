@@ -6,15 +6,15 @@ again. Every condition is tested on the locked record itself; indexes only find 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 
 from sqlalchemy import Delete, Insert, Update, bindparam, delete, insert, update
+from sqlalchemy.exc import IntegrityError
 
 from engine.comparison import texts
 from engine.records import Change, Record, RecordType
 from engine.store.drafts import Draft, Write
-from engine.store.indexes import Indexes, SideRow, Taken, entries, exchanging, keys
+from engine.store.indexes import Indexes, SideRow, Taken, entries, exchange, exchanging, keys
 from engine.store.searches import by_id, by_id_or_key, by_key, claim, through_index
 from engine.store.statements import Question, Session
 from engine.store.tables import INDEX, KEY, UNIQUE, shelf
@@ -37,17 +37,32 @@ class Work:
 
     def _hold(self, changes: Sequence[Change]) -> None:
         """Lock every record that is named, type by type, so that two transactions hardly ever wait for each other."""
-        asked = [
-            (type, question)
-            for type in {change.type.name: change.type for change in sorted(changes, key=_type_name)}.values()
-            for question in _named(type, [change for change in changes if change.type.name == type.name])
+        for type in sorted({change.type.name for change in changes}):
+            named = [change for change in changes if change.type.name == type]
+            ids = {change.lookup.id for change in named if change.lookup.id is not None}
+            if type in UNIQUE:
+                self._hold_own(named, ids)
+                continue
+            place = shelf(type)
+            if ids:
+                for row in self._session.run(*by_id(type, ids)):
+                    self._draft.hold(place.record(row))
+            if unique := {text for change in named for text in change.lookup.keys}:
+                for row in self._session.run(*by_key(type, unique)):
+                    self._draft.hold(place.record(row), [row[-1]])
+
+    def _hold_own(self, named: Sequence[Change], ids: set[str]) -> None:
+        """The same of a type whose unique key is a column."""
+        type = named[0].type
+        place, column = shelf(type.name), UNIQUE[type.name]
+        properties = [
+            change.given if change.verb == "insert" else change.where for change in named if change.lookup.keys
         ]
-        answers = self._session.look([question for _, question in asked])
-        for (type, _), rows in zip(asked, answers, strict=True):
-            place = shelf(type.name)
-            for row in rows:
+        unique = {text for one in properties for text in texts(one[column])}
+        if ids or unique:
+            for row in self._session.run(*by_id_or_key(type.name, ids, unique)):
                 record = place.record(row)
-                self._draft.hold(record, type.keys(record) if type.name in UNIQUE else place.beside(row))
+                self._draft.hold(record, type.keys(record))
 
     def _candidates(self, change: Change) -> list[Record]:
         if not change.searches:
@@ -64,39 +79,18 @@ class Work:
         gone, come = _side_rows(keys, writes)
         rows = [_row(write) for write in writes]
         entered = exchanging(INDEX, *_side_rows(entries, writes))
-        refused = partial(_taken, writes)
-        if gone:  # what is given up can be taken in the same breath
-            self._session.write(exchanging(KEY, gone - come, set()), refused)
-        self._session.write([*exchanging(KEY, set(), come - gone), *rows, *entered], refused)
+        try:
+            if gone:
+                exchange(self._session, KEY, gone - come, set())  # what is given up can be taken in the same breath
+            self._session.write([*exchanging(KEY, set(), come - gone), *rows, *entered])
+        except IntegrityError:
+            said = " or ".join(map(str, writes))
+            raise Taken(f"{said}: its id or one of its unique keys belongs to another record") from None
         for write in writes:
             if write.new is not None:
                 self.written[write.new.type, write.new.id] = write.new
             elif write.old is not None:
                 self.written.pop((write.old.type, write.old.id), None)
-
-
-def _type_name(change: Change) -> str:
-    return change.type.name
-
-
-def _named(type: RecordType, changes: Sequence[Change]) -> Iterator[Question]:
-    """What finds and locks the records of `type` that `changes` name."""
-    ids = {change.lookup.id for change in changes if change.lookup.id is not None}
-    if type.name in UNIQUE:
-        given = [one.given if one.verb == "insert" else one.where for one in changes if one.lookup.keys]
-        unique = {text for properties in given for text in texts(properties[UNIQUE[type.name]])}
-        if ids or unique:
-            yield by_id_or_key(type.name, ids, unique)
-        return
-    if ids:
-        yield by_id(type.name, ids)
-    if unique := {text for change in changes for text in change.lookup.keys}:
-        yield by_key(type.name, unique)
-
-
-def _taken(writes: Sequence[Write]) -> Taken:
-    said = " or ".join(map(str, writes))
-    return Taken(f"{said}: its id or one of its unique keys belongs to another record")
 
 
 def _side_rows(

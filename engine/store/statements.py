@@ -12,7 +12,7 @@ from threading import BoundedSemaphore
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Dialect, Engine, Select
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import Executable
 
 from engine.errors import StoreError
@@ -74,15 +74,12 @@ class Session:
         self.say(text)
         self.wrote = False
 
-    def commit(self) -> None:
-        """Commit what was begun. Raises SQLAlchemy's DBAPIError."""
-        self.say("COMMIT")
-        self._end()
-
-    def _end(self) -> None:
-        """Tell SQLAlchemy that the transaction is over, where it knows of it."""
+    def commit(self) -> Any:
+        """Commit what was begun; returns the driver's cursor. Raises SQLAlchemy's DBAPIError."""
+        cursor = self.say("COMMIT")
         if self.connection.get_transaction() is not None:
             self.connection.commit()
+        return cursor
 
     def run(self, build: Build, shape: Shape, values: Values) -> Fetched:
         """The rows that the statement brings; none where it is no query. Raises SQLAlchemy's DBAPIError."""
@@ -112,21 +109,13 @@ class Session:
             self.run(build, shape, values)
         return True
 
-    def look(self, questions: Sequence[Question]) -> Sequence[Fetched]:
-        """The rows that each brings, in order. Raises as `run` does."""
-        return [self.run(*question) for question in questions]
+    def write(self, questions: Sequence[Question]) -> None:
+        """Run statements that write, each to rows of its own. Raises SQLAlchemy's DBAPIError.
 
-    def write(self, questions: Sequence[Question], refused: Callable[[], Exception]) -> None:
-        """Run statements that write, each to rows of its own, before the commit at the latest.
-
-        What builds one takes a mark after its shape, with which the names of its parameters begin. Raises what
-        `refused` says where a row stands in the way, and else as `run` does; so does whatever runs them later.
+        What builds one takes a mark after its shape, with which the names of its parameters begin.
         """
-        try:
-            for question in questions:
-                self.run(*question)
-        except IntegrityError:
-            raise refused() from None
+        for question in questions:
+            self.run(*question)
 
     def say(self, text: str) -> Any:
         """The driver's cursor after the statement `text`. Raises SQLAlchemy's DBAPIError."""

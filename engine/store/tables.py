@@ -155,11 +155,6 @@ class Shelf:
         id, gateway, account, live, as_of, properties = row[:6]
         return Record(self.type, id, _scope(gateway, account, live), _parsed(properties)[0], as_of)
 
-    @staticmethod
-    def beside(row: Sequence[Any]) -> Sequence[Any]:
-        """What a row has after the columns `kept`."""
-        return row[6:]
-
 
 def _text_of(value: Any) -> str | None:
     return sortable(value) if type(value) is str else next(texts(value), None)

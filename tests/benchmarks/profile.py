@@ -45,18 +45,18 @@ COMMITS = (
         (
             "engine.store.statements:Session.insert",
             "engine.store.statements:Session.write",
-            "engine.store.postgres_session:PostgresSession.insert",
-            "engine.store.postgres_session:PostgresSession.write",
+            "engine.store.postgres:PostgresSession.insert",
+            "engine.store.postgres:PostgresSession.write",
         ),
     ),
     Part(
         f"{COMMIT}: flush",
-        ("engine.store.statements:Session.commit", "engine.store.postgres_session:PostgresSession.commit"),
+        ("engine.store.statements:Session.commit", "engine.store.postgres:PostgresSession.commit"),
     ),
 )
 """What is new is one statement that commits itself on PostgreSQL and in a log of SQLite, where a record has one row.
 
-Its flush is a part of the statement then. What else PostgreSQL writes is sent with the commit, a part of the flush.
+Its flush is a part of the statement then.
 """
 
 SENDING = (
