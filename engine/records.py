@@ -193,8 +193,7 @@ class Change:
     Only the engine uses `insert` (nothing happens where a unique key exists; `where` may give the new id), `must`
     (everything is rolled back where this change touches no record) and `limit` (claims the first so many).
 
-    `given` is all that it sets: what names a record that it may create is a property of it, too. `lookup` says how the
-    one record meant is found.
+    `given` is all that it sets: what names a record that it may create is a property of it, too.
     """
 
     verb: Literal["insert", "upsert", "update", "delete"]
@@ -208,15 +207,21 @@ class Change:
     must: bool = False
     limit: int | None = None
     given: Mapping[str, Any] = field(init=False, repr=False, compare=False)
-    lookup: Lookup = field(init=False, repr=False, compare=False)
+    _lookup: Lookup | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         names = self.verb in {"insert", "upsert"}
         object.__setattr__(self, "given", {**_named(self), **self.set} if names else self.set)
-        object.__setattr__(self, "lookup", self._looked_up())
 
     def __str__(self) -> str:
         return f"{self.verb} {self.type.name} where {json.dumps(dict(self.where), default=str)}"
+
+    @property
+    def lookup(self) -> Lookup:
+        """How the one record meant is found. Most of what is new is written without asking."""
+        known = self._lookup or self._looked_up()
+        object.__setattr__(self, "_lookup", known)
+        return known
 
     def _looked_up(self) -> Lookup:
         id = self.where.get("id")
@@ -298,10 +303,9 @@ def _demand_valid(change: Change, properties: Mapping[str, Any], *, created: boo
 def _demand_printable(change: Change) -> None:
     """Ids and scopes are columns of their own, and no database takes every character there."""
     columns = {"id": str(change.where.get("id", "")), "gateway": change.scope.gateway, "account": change.scope.account}
-    problems = [
-        Problem(f"/{name}", "has control characters") for name, text in columns.items() if not text.isprintable()
-    ]
-    if problems:
+    if not "".join(columns.values()).isprintable():
+        wrong = [name for name, text in columns.items() if not text.isprintable()]
+        problems = [Problem(f"/{name}", "has control characters") for name in wrong]
         raise DataError(f"{change.verb} {change.type.name}", problems)
 
 
