@@ -57,6 +57,7 @@ class Settings:
             why = "is set, and CALLSHEET_MODE is live" if self.live else "must be http:// and a port of this machine"
             raise SettingError(SANDBOX, why)
         self._hidden = frozenset[str]()
+        self._secrets = dict[tuple[str, str | None, bool], str]()  # those that were found to be fit
         for name in filter(_OWN_SECRETS.fullmatch, self._values):
             self.keys(name)
         _ALIVE.add(self)
@@ -77,6 +78,12 @@ class Settings:
 
         `live_key` is the pattern of keys for live money, which are refused outside live mode, and all others in it.
         """
+        asked = (name, live_key, masked)
+        if asked not in self._secrets:
+            self._secrets[asked] = self._secret(*asked)
+        return self._secrets[asked]
+
+    def _secret(self, name: str, live_key: str | None, masked: bool) -> str:
         value = self._values.get(name)
         if not value:
             raise SettingError(name, "is not set; put it into the environment or into .env")

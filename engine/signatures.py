@@ -40,6 +40,7 @@ _KEY_ENCODINGS = ("text", "base64")
 _TIME = re.compile(r"[0-9]{1,12}")
 _ID = re.compile(r"[!-\-/-~]{1,256}")  # no dot, which stands between what is signed, and no blank
 _TOKEN = re.compile(r"[A-Za-z0-9-]+")
+_SECRET = re.compile(r"[!-~]+")
 _PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 
 
@@ -259,10 +260,8 @@ def check_secret(name: str, value: str) -> None:
 
 
 def _problem(secret: str) -> str | None:
-    if not secret.strip():
-        return "is empty"
-    if not re.fullmatch(r"[!-~]+", secret):
-        return "holds white space or characters that no secret has; copy it again"
+    if not _SECRET.fullmatch(secret):
+        return "holds white space or characters that no secret has; copy it again" if secret.strip() else "is empty"
     if len(secret) < SECRET_MINIMUM:
         return f"is shorter than {SECRET_MINIMUM} bytes"
     return None
