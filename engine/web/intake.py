@@ -9,11 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Request, abort
+from werkzeug.wsgi import get_content_length
 
 
 def read_body(request: Request, limit: int) -> bytes:
     """The raw body. Ends the request with 411 (no length), 413 (more than `limit` bytes) or 400 (cut off)."""
-    length, environ = request.content_length, request.environ
+    environ = request.environ
+    length = get_content_length(environ)
     if length is not None:
         if length > limit:
             abort(413)
