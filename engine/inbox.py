@@ -110,16 +110,18 @@ class Inbox:
         scope = Scope(gateway.name, account if account.isprintable() else "", bool(said.get("live", settings.live)))
         identity = _text(said.get("id")) or hashlib.sha256(body).hexdigest()
         wrong = self._wrong(gateway, event, said)
+        received_at = instant(now)
+        due = instant(now + timedelta(seconds=left)) if left else received_at
         properties = {
             "key": "|".join([scope.gateway, scope.account, "live" if scope.live else "test", identity]),
             "event_id": identity,
             "endpoint": endpoint,
-            "received_at": instant(now),
+            "received_at": received_at,
             **_told(said),
             "body": as_text(kept_body),
             "purged": None,
             "sha256": None,
-            **_ahead(wrong, now + timedelta(seconds=left)),
+            **_ahead(wrong, due),
         }
         kept = self._with.store.apply([Change("insert", EVENT, scope, {}, properties)])
         return (kept[0], kept[0]["state"]) if kept else (self._known(properties, scope), "doubled")
@@ -172,7 +174,7 @@ class Inbox:
             *(record.get("audit") or []),
             {"at": instant(now), "who": who, "what": "replayed", "why": why},
         ]
-        again = {**_ahead(wrong, now), **(_told(said) if gateway else {}), "audit": audit}
+        again = {**_ahead(wrong, instant(now)), **(_told(said) if gateway else {}), "audit": audit}
         seen = {"state": [record["state"]]}
         return self._with.commit([Change("update", EVENT, record.scope, {"id": record.id}, again, seen, must=True)])[0]
 
@@ -327,10 +329,10 @@ def _told(said: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _ahead(wrong: str | None, due: datetime) -> dict[str, Any]:
+def _ahead(wrong: str | None, due: str) -> dict[str, Any]:
     """What is ahead of an event: to be processed when it is due, or nothing, where something is wrong with it."""
-    ahead = {"state": "quarantined", "due": None} if wrong else {"state": "received", "due": instant(due)}
-    return {**ahead, "tries": 0, "message": wrong}
+    state = {"state": "quarantined", "due": None} if wrong else {"state": "received", "due": due}
+    return {**state, "tries": 0, "message": wrong}
 
 
 def _no_secret(gateway: Gateway, names: Sequence[str]) -> SettingError:
