@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 from engine.comparison import fits, texts
 from engine.errors import Conflict, DataError, Problem, UnknownNameError
@@ -219,9 +219,9 @@ class Change:
     @property
     def lookup(self) -> Lookup:
         """How the one record meant is found. Most of what is new is written without asking."""
-        known = self._lookup or self._looked_up()
-        object.__setattr__(self, "_lookup", known)
-        return known
+        if self._lookup is None:
+            object.__setattr__(self, "_lookup", self._looked_up())
+        return cast(Lookup, self._lookup)
 
     def _looked_up(self) -> Lookup:
         id = self.where.get("id")
@@ -236,7 +236,7 @@ class Change:
     @property
     def searches(self) -> bool:
         """Whether `where` names no record, so that a store has to look for those that fit: up to `limit`, else one."""
-        return self.verb != "insert" and self.lookup.id is None and not self.lookup.keys
+        return self.verb != "insert" and self.lookup is _SEARCH
 
     def means(self, record: Record) -> bool:
         """Whether `where` names `record`; an id and a unique key do so only within the scope.

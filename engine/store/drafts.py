@@ -59,7 +59,8 @@ class Draft:
 
     def meant(self, change: Change) -> list[Record]:
         """The records in hand that `change` names."""
-        ids = {change.lookup.id, *map(self._keys.get, change.lookup.keys)}
+        lookup = change.lookup
+        ids = {lookup.id, *map(self._keys.get, lookup.keys)}
         places = [(change.type.name, id) for id in ids if id is not None]
         return [self._held[place] for place in places if place in self._held]
 
