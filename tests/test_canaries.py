@@ -143,7 +143,7 @@ def _unhidden(monkeypatch: pytest.MonkeyPatch) -> None:
         "engine.answers.may_hold_card_number": lambda _: False,
         "engine.planning._what_must_not_be_kept": lambda *_: [],
         "engine.schemas.marks": lambda _: False,
-        "engine.dispatcher.reading._UNKEPT": frozenset(),
+        "engine.dispatcher._UNKEPT": frozenset(),
         "engine.store.sql._safe": lambda url: url.render_as_string(hide_password=False),
         "engine.forms.slips._digest": lambda text: text,
         "engine.web.console.accounts.generate_password_hash": lambda password: password,

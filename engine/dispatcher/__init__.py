@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["HELD_BACK", "Answer", "Dispatcher", "Failure", "Kind", "Sender"]
 
+_UNKEPT = frozenset({"set-cookie"})  # headers of an answer
+
 
 class Sender(Protocol):
     """What the engine needs of a dispatcher; a test or a sandbox can stand in for it."""
@@ -129,7 +131,7 @@ def _answer(response: httpx.Response, started: float) -> Answer:
     headers: dict[str, str] = {}
     for raw_name, raw_value in response.headers.raw:
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-        if name != "set-cookie":
+        if name not in _UNKEPT:
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
     body = b"".join(cast("httpx.SyncByteStream", response.stream))
     return Answer(response.status_code, headers, body, time.monotonic() - started)
