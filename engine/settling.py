@@ -36,7 +36,7 @@ from engine.records import Change, Record, RecordType, Scope
 from engine.redaction import hidden
 from engine.request_types import RequestType
 from engine.store import Store
-from engine.windows import LATER, LONGEST_ASKED, comes_back
+from engine.windows import LATER, LONGEST_ASKED, MOST_TRIES, comes_back
 from engine.write_only import texts
 
 PAUSES = (0.2, 2.0)  # seconds between tries to write down what the gateway answered
@@ -275,7 +275,7 @@ class Settling:
         if state == "unknown":
             alien = calls.key_is_anothers(facts.get("attempts") or call.get("attempts") or [])
             due = None if alien else comes_back(type, call, now)
-        elif call.get("queued") and (verdict.kind in HELD_BACK or (verdict.repeat and tries <= len(LATER))):
+        elif call.get("queued") and (verdict.kind in HELD_BACK or (verdict.repeat and tries < MOST_TRIES)):
             state, due = "prepared", now + timedelta(seconds=LATER[min(tries, len(LATER)) - 1])
         if due and verdict.wait:
             due = max(due, now + timedelta(seconds=min(verdict.wait, LONGEST_ASKED)))

@@ -13,6 +13,7 @@ from engine.records import Record
 from engine.request_types import RequestType
 
 LATER = (1, 4, 15, 60, 300, 1800, 7200, 21_600)  # seconds between the tries of a call that nobody waits for
+MOST_TRIES = 2 * len(LATER)  # of them all: those after a look-up, which may begin a call anew, are as many again
 LONGEST_ASKED = 3600  # seconds that a gateway may ask for by Retry-After where nobody waits
 LONGEST_WINDOW = timedelta(hours=12)
 SETTLES = timedelta(hours=1)  # after which "not found" counts: longer than any deadline and a search index's delay
@@ -46,7 +47,7 @@ def comes_back(type: RequestType, call: Record, now: datetime) -> datetime | Non
     tries = call.get("tries") or 0
     later = now + timedelta(seconds=LATER[min(tries, len(LATER) - 1)])
     resent = tries < len(LATER) and may_resend(type, call, later)
-    looked_up = type.lookup is not None and tries < 2 * len(LATER)
+    looked_up = type.lookup is not None and tries < MOST_TRIES
     return later if resent or looked_up else None
 
 

@@ -18,6 +18,7 @@ from engine.records import Record
 from engine.request_types import Request
 from engine.signatures import scheme_of, sign
 from engine.store.memory import MemoryStore
+from engine.windows import LATER, MOST_TRIES
 
 SECRET = "whsec_0123456789abcdef0123456789abcdef"
 FILES = {
@@ -371,6 +372,19 @@ def test_a_gateway_that_asks_for_time_is_given_it(
     time.moves(seconds=seconds)
     engine.run_due()
     assert the_call(engine)["state"] in {"succeeded", state}
+
+
+def test_a_gateway_that_never_has_time_is_given_up_at_last(root: Path, time: Time) -> None:
+    """After so many tries that a call which a look-up set going again, when half of them were used up, has as many."""
+    busy = Answer(429, {"content-type": "application/json"}, b"{}", 0.0)
+    engine = engine_of(root, time, Gateway(*[busy] * 99))
+    engine.wake = lambda: None
+    engine.send_later("acme/pay", {"amount": 5})
+    for _ in range(MOST_TRIES):
+        assert the_call(engine)["state"] == "prepared"
+        engine.run_due()
+        time.moves(seconds=LATER[-1])
+    assert (the_call(engine)["state"], the_call(engine)["tries"]) == ("not_done", MOST_TRIES)
 
 
 def test_a_queued_call_that_was_not_done_is_sent_again(root: Path, time: Time) -> None:
