@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from importlib.util import find_spec
 from itertools import islice, repeat
 from pathlib import Path
 from typing import Any
@@ -222,6 +223,7 @@ def counted(table: str) -> dict[str, int]:
     return {line[:58].strip(): int(line[58:66]) for line in table.splitlines() if line[58:66].strip().isdigit()}
 
 
+SQLITE = ["sqlite", *(["sqlite+pysqlite3"] if find_spec("pysqlite3") else [])]  # no wheels for some platforms
 SURVIVED = [
     "freezes",
     *(f"killed {point}" for point in POINTS),
@@ -235,8 +237,9 @@ SURVIVED = [
 
 @pytest.mark.chaos
 @pytest.mark.timeout(480)
-def test_nothing_is_lost_and_nothing_done_twice_on_sqlite() -> None:
-    code, table = run("tests.chaos", "--kills", 250)
+@pytest.mark.parametrize("store", SQLITE)
+def test_nothing_is_lost_and_nothing_done_twice_on_sqlite(store: str) -> None:
+    code, table = run("tests.chaos", "--kills", 250, store=store)
     assert code == 0, table
     assert [what for what in SURVIVED if not counted(table).get(what)] == []
 
@@ -260,8 +263,9 @@ def test_a_sender_without_a_journal_is_caught() -> None:
 
 @pytest.mark.chaos
 @pytest.mark.timeout(300)
-def test_a_race_has_one_winner_on_sqlite() -> None:
-    code, table = run("tests.chaos.races", "--processes", 8, "--keys", 1000)
+@pytest.mark.parametrize("store", SQLITE)
+def test_a_race_has_one_winner_on_sqlite(store: str) -> None:
+    code, table = run("tests.chaos.races", "--processes", 8, "--keys", 1000, store=store)
     assert code == 0, table
 
 

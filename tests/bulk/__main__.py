@@ -1,4 +1,4 @@
-"""python -m tests.bulk --rows N --kills N [--per-second N] [--lease SECONDS] [--store sqlite|postgresql] [--seed S]"""
+"""python -m tests.bulk --rows N --kills N [--per-second N] [--lease SECONDS] [--store STORE] [--seed S]"""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from chaos.command import database
+from chaos.command import STORES, database
 from chaos.counting import Finding
 from hosts import SECRETS, write
 from rates import limited, most_in_a_second
@@ -49,7 +49,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=6)
     parser.add_argument("--per-second", type=int, default=100)
     parser.add_argument("--lease", type=int, default=60, help="seconds after which a dead process's calls are taken up")
-    parser.add_argument("--store", choices=["sqlite", "postgresql"], default="sqlite")
+    parser.add_argument("--store", choices=STORES, default="sqlite")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, gateway() as url, database(given.store, Path(folder)) as store:

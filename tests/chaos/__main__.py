@@ -1,4 +1,4 @@
-"""python -m tests.chaos --kills N --store sqlite|postgresql [--seed S] [--sender journaled|careless]"""
+"""python -m tests.chaos --kills N --store STORE [--seed S] [--sender journaled|careless]"""
 
 from __future__ import annotations
 

@@ -27,6 +27,7 @@ from .orders import Book, Order, new_order
 from .points import Points
 from .running import WORKERS, Chaos, forked
 
+STORES = ("sqlite", "sqlite+pysqlite3", "postgresql")
 SHARE = 0.3  # of the exchanges at the bank are broken
 
 
@@ -34,7 +35,7 @@ def main() -> int:
     """Run, print the table, and return 1 where a number is not what it must be."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description="Kill and freeze; then count.")
     parser.add_argument("--kills", type=int, default=250)
-    parser.add_argument("--store", choices=["sqlite", "postgresql"], default="sqlite")
+    parser.add_argument("--store", choices=STORES, default="sqlite")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--sender", choices=["journaled", "careless"], default="journaled")
     arguments = parser.parse_args()
@@ -85,8 +86,8 @@ def _plain_order(number: int, chance: Random, _: list[str]) -> Order:
 def database(store: str, folder: Path) -> Iterator[str]:
     """The URL of an empty database with its tables. PostgreSQL is the server that CALLSHEET_TEST_POSTGRES names, or
     one that runs for this alone."""
-    if store == "sqlite":
-        yield _with_tables(f"sqlite:///{folder / 'store.sqlite3'}")
+    if store.startswith("sqlite"):
+        yield _with_tables(f"{store}:///{folder / 'store.sqlite3'}")
     elif given := os.environ.get("CALLSHEET_TEST_POSTGRES"):
         databases = Databases(given)
         yield _with_tables(databases.new())

@@ -1,4 +1,4 @@
-"""python -m tests.chaos.races --store sqlite|postgresql [--processes 8] [--keys 1000] [--sender journaled|careless]
+"""python -m tests.chaos.races --store STORE [--processes 8] [--keys 1000] [--sender journaled|careless]
 
 Many processes carry out the same operations at once, each in an order of its own; every one must be done once.
 """
@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # as pytest has it
 
 from chaos.children import all_records, attempt_carelessly, recover, send_orders
 from chaos.clock import Nights
-from chaos.command import bank, database
+from chaos.command import STORES, bank, database
 from chaos.counting import Finding
 from chaos.gateway import books
 from chaos.host import engine_of
@@ -37,7 +37,7 @@ Racer = Callable[[Engine, Sequence[Order], Book], None]
 def main() -> int:
     """Run, print the table, and return 1 where a number is not what it must be."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.races", description="Who is first?")
-    parser.add_argument("--store", choices=["sqlite", "postgresql"], default="sqlite")
+    parser.add_argument("--store", choices=STORES, default="sqlite")
     parser.add_argument("--processes", type=int, default=8)
     parser.add_argument("--keys", type=int, default=1000)
     parser.add_argument("--sender", choices=["journaled", "careless"], default="journaled")
