@@ -85,7 +85,7 @@ def _new(type: str, keys: int, entries: int) -> New:
 def _parts(type: str, keys: int, entries: int) -> list[tuple[Table, list[_Row]]]:
     """The rows of a record. The one that decides whether it is new comes first."""
     table = shelf(type).table
-    own: _Row = tuple((name, name) for name in table.c.keys())  # noqa: SIM118
+    own: _Row = tuple((column.name, column.name) for column in table.c)
     key: _Row = (("text", "key_text"), ("type", "type"), ("name", "key_name"), ("record_id", "id"))
     by_index: list[_Row] = [
         (("type", "type"), ("name", f"name_{number}"), ("value", f"value_{number}"), ("record_id", "id"))

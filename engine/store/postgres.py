@@ -27,7 +27,7 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from engine.errors import StoreError
 from engine.store import Durability
@@ -179,7 +179,7 @@ class PostgresDatabase:
             if not error.connection_invalidated:
                 raise
         self._sessions.clear()
-        return self._was_born(birth)
+        return self._learned(lambda: self._bear(birth) or self._read(birth.is_there))
 
     def _bear(self, birth: Birth) -> bool:
         while (session := self._sessions.take()).is_lost:
@@ -188,17 +188,6 @@ class PostgresDatabase:
             return birth.write(session)
         finally:
             self._sessions.give(session)
-
-    def _was_born(self, birth: Birth) -> bool:
-        """The same, after the connection was lost and nobody knows what had been done by then."""
-        end = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                return self._bear(birth) or self._read(birth.is_there)
-            except DBAPIError:
-                if time.monotonic() > end:
-                    raise _in_doubt() from None
-            time.sleep(0.1)
 
     def _read(self, work: Callable[[Session], T]) -> T:
         session = self._sessions.take()
@@ -241,21 +230,27 @@ class PostgresDatabase:
 
     def _was_committed(self, number: str) -> bool:
         """What became of the transaction `number`, whose commit was sent and never answered."""
+
+        def asked() -> bool | None:
+            status = self._read(lambda session: session.connection.scalar(_STATUS, {"number": number}))
+            return {"committed": True, "aborted": False}.get(status)
+
+        return self._learned(asked)
+
+    def _learned(self, ask: Callable[[], bool | None]) -> bool:
+        """What `ask` finds out after the connection was lost, once it finds anything. Raises StoreError in doubt."""
         end = time.monotonic() + _PATIENCE
         while True:
             try:
-                status = self._read(lambda session: session.connection.scalar(_STATUS, {"number": number}))
-            except OperationalError:
-                status = "unknown"
-            if status in {"committed", "aborted"}:
-                return bool(status == "committed")
+                found = ask()
+            except DBAPIError:
+                found = None
+            if found is not None:
+                return found
             if time.monotonic() > end:
-                raise _in_doubt()
+                message = "the database was lost during a commit; whether it was stored is not known"
+                raise StoreError(message, in_doubt=True)
             time.sleep(0.1)
-
-
-def _in_doubt() -> StoreError:
-    return StoreError("the database was lost during a commit; whether it was stored is not known", in_doubt=True)
 
 
 def _is_passing(error: DBAPIError) -> bool:

@@ -192,7 +192,7 @@ class SqliteDatabase:
             for job in jobs:
                 job.run(session)
             return list(jobs)
-        except Exception:
+        except Exception:  # whose it is, is found out below, where each job can be undone alone
             if len(jobs) == 1:
                 raise
         session.settle()
