@@ -112,7 +112,7 @@ def test_a_replay_goes_on_when_its_page_is_closed(console: ConsoleHost, visit: B
     again.get_by_label("Why").fill("its processor was mended")
     again.get_by_role("button", name="Process them again").click()
     expect(page.get_by_role("progressbar")).to_be_visible()
-    page.wait_for_load_state()  # Chromium may never close a page that it is just putting there (microsoft/playwright#42366)
+    page.wait_for_load_state()  # what is just being put there, Chromium may never close (microsoft/playwright#42366)
     address = page.url
     context = page.context
     page.close()
