@@ -249,14 +249,41 @@ class TestOwnTypes:
         assert "callsheet_call_due" in plans[-1]
 
 
+_IN_A_LOG: list[tuple[str, list[str]]] = [("wal_store_url", [])] if find_spec("pysqlite3") else []
+
+
+def born(key: str) -> Change:
+    return Change("insert", CALL, HERE, {}, {"key": key, "state": "prepared"})
+
+
+def other_connection(url: str) -> Any:
+    """Another process's, by the copy of SQLite that the URL names."""
+    parsed = make_url(url)
+    module = driver(parsed.drivername.partition("+")[2])
+    return module.connect(parsed.database, isolation_level=None, check_same_thread=False)
+
+
 class TestGroupCommit:
     """Threads that write to SQLite at the same time share a commit, and nothing else."""
 
-    def while_busy(self, store_url: str, work: Callable[[SqlStore, int], Any]) -> tuple[list[Any], list[str]]:
-        """What five threads get that come while a sixth is writing, and the statements that end transactions."""
+    def while_busy(
+        self, store_url: str, work: Callable[[SqlStore, int], Any], inserts: list[str] | None = None
+    ) -> tuple[list[Any], list[str]]:
+        """What five threads get that come while a sixth is writing, and the statements that end transactions.
+
+        `inserts` are those of calls that come to the database.
+        """
         pause, ends = Pause(), list[str]()
-        store = SqlStore(store_url, inside=pause)
-        store._indexes.keep(store._opened(), PAYMENT)  # which is a transaction of its own
+        store = SqlStore(store_url, inside=pause, concerns=lambda records: records[0].type == "payment")
+        for type in (PAYMENT, CALL):
+            store._indexes.keep(store._opened(), type)  # which is a transaction of its own
+        store._opened()._sessions.clear()
+
+        def listen(text: str) -> None:
+            if inserts is not None and text.startswith("INSERT INTO callsheet_call "):
+                inserts.append(text)
+
+        event.listen(store._opened().engine, "connect", lambda driver, _: driver.set_trace_callback(listen))
         event.listen(store._opened().engine, "commit", lambda _: ends.append("commit"))
         event.listen(store._opened().engine, "rollback", lambda _: ends.append("rollback"))
         first = threading.Thread(target=store.apply, args=([upsert("first")],))
@@ -292,6 +319,33 @@ class TestGroupCommit:
         kept = {one["gateway_id"] for one in everything(SqlStore(sqlite_store_url), "payment")}
         assert kept == {"first", "ch_0", "ch_2", "ch_4"}
 
+    @pytest.mark.parametrize("files", [files for files, _ in _IN_A_LOG])
+    def test_what_is_new_of_one_type_is_one_statement(self, files: str, request: pytest.FixtureRequest) -> None:
+        url, inserts = request.getfixturevalue(files), list[str]()
+        SqlStore(url).apply([born("3")])
+        keys = ["1", "2", "1", "3", "4"]
+        outcomes, _ = self.while_busy(url, lambda store, number: store.apply([born(keys[number])]), inserts)
+        assert len(inserts) == 1
+        assert [one[0]["key"] for one in outcomes if one].count("1") == 1
+        told = [(keys[number], *(record.id for record in one)) for number, one in enumerate(outcomes)]
+        assert sorted(key for key, *ids in told if ids) == ["1", "2", "4"]
+        kept = {call["key"]: call.id for call in everything(SqlStore(url), "call")}
+        assert [kept[key] for key, *ids in told if ids] == [id for _, *ids in told for id in ids]
+
+    @pytest.mark.parametrize("files", [files for files, _ in _IN_A_LOG])
+    def test_what_is_refused_of_several_is_refused_alone(self, files: str, request: pytest.FixtureRequest) -> None:
+        url, inserts = request.getfixturevalue(files), list[str]()
+        SqlStore(url).upgrade()
+        with closing(other_connection(url)) as connection:
+            connection.execute(
+                "CREATE TRIGGER refusing BEFORE INSERT ON callsheet_call WHEN new.key = '2' "
+                "BEGIN SELECT RAISE(ABORT, 'not this one'); END"
+            )
+        outcomes, _ = self.while_busy(url, lambda store, number: store.apply([born(str(number))]), inserts)
+        assert [isinstance(one, StoreError) for one in outcomes] == [False, False, True, False, False]
+        assert len(set(inserts)) == 6  # all of them at once, and then each for itself; a trigger repeats its own
+        assert {call["key"] for call in everything(SqlStore(url), "call")} == {"0", "1", "3", "4"}
+
     def test_one_who_ruins_the_transaction_is_tried_alone(self, sqlite_store_url: str) -> None:
         def ruin(session: Session) -> None:
             session.say("ROLLBACK")
@@ -319,21 +373,21 @@ class TestGroupCommit:
 
         def lead() -> None:
             try:
-                group.run(interrupted)
+                group.run(Job(interrupted))
             except KeyboardInterrupt as error:
                 outcomes.append(error)
 
         leader = threading.Thread(target=lead)
         leader.start()
         assert entered.wait(30)
-        follower = threading.Thread(target=lambda: outcomes.append(group.run(lambda _: "done")))
+        follower = threading.Thread(target=lambda: outcomes.append(group.run(Job(lambda _: "done"))))
         follower.start()
         until(lambda: len(group._waiting) == 1)
         go_on.set()
         for thread in (leader, follower):
             thread.join(30)
         assert [type(one) for one in outcomes] == [KeyboardInterrupt, str]
-        assert group.run(lambda _: "again") == "again"
+        assert group.run(Job(lambda _: "again")) == "again"
 
     def test_whoever_is_interrupted_while_waiting_is_left_out(self) -> None:
         entered, go_on, done = threading.Event(), threading.Event(), list[str]()
@@ -349,39 +403,25 @@ class TestGroupCommit:
 
         before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 
-        leader, interrupter = threading.Thread(target=lambda: group.run(hold)), threading.Thread(target=interrupt)
+        leader, interrupter = threading.Thread(target=lambda: group.run(Job(hold))), threading.Thread(target=interrupt)
         leader.start()
         assert entered.wait(30)
         interrupter.start()
         with pytest.raises(KeyboardInterrupt):
-            group.run(lambda _: done.append("by nobody"))
+            group.run(Job(lambda _: done.append("by nobody")))
         signal.signal(signal.SIGINT, before)
         go_on.set()
         for thread in (leader, interrupter):
             thread.join(30)
-        assert group.run(lambda _: done.append("again")) is None
+        assert group.run(Job(lambda _: done.append("again"))) is None
         assert done == ["again"]
 
 
-def commit_all(jobs: Sequence[Job]) -> None:
+def commit_all(jobs: Sequence[Job[Any]]) -> None:
     """A transaction without a database: a job is handed what it asks nothing of."""
     for job in jobs:
         job.run(cast(Session, None))
         job.error = None
-
-
-_IN_A_LOG: list[tuple[str, list[str]]] = [("wal_store_url", [])] if find_spec("pysqlite3") else []
-
-
-def born(key: str) -> Change:
-    return Change("insert", CALL, HERE, {}, {"key": key, "state": "prepared"})
-
-
-def other_connection(url: str) -> Any:
-    """Another process's, by the copy of SQLite that the URL names."""
-    parsed = make_url(url)
-    module = driver(parsed.drivername.partition("+")[2])
-    return module.connect(parsed.database, isolation_level=None, check_same_thread=False)
 
 
 class TestSqliteFile:

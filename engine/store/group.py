@@ -10,22 +10,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
-from typing import Any, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from engine.errors import StoreError
+from engine.store.births import Birth
 from engine.store.statements import Session
 
 T = TypeVar("T")
 
 
-class Job:
+class Job(Generic[T]):
     """One thread's work. `error` is None once its result is committed."""
 
     __slots__ = ("_context", "_work", "error", "result", "woken")
 
-    def __init__(self, work: Callable[[Session], Any]) -> None:
+    def __init__(self, work: Callable[[Session], T]) -> None:
         self._work, self._context = work, copy_context()
-        self.result: Any = None
+        self.result: T | None = None
         message = "the write was interrupted; whether it was stored is not known"
         self.error: BaseException | None = StoreError(message, in_doubt=True)
         self.woken: threading.Lock | None = None  # free once there is nobody to wait for any more
@@ -35,10 +36,14 @@ class Job:
         self.result = self._context.run(self._work, session)
 
 
-class Statement(Job):
-    """A job that is one statement, which is a transaction of its own where it is not carried out with other jobs."""
+class Newborn(Job[bool]):
+    """A job that writes something new by one statement, as several of its type can be written, too."""
 
-    __slots__ = ()
+    __slots__ = ("birth",)
+
+    def __init__(self, birth: Birth) -> None:
+        super().__init__(birth.write)
+        self.birth = birth
 
 
 class Group:
@@ -48,18 +53,17 @@ class Group:
     leaves out, and raises where it commits nothing; then each job is tried alone: none fails for another's sake.
     """
 
-    def __init__(self, transact: Callable[[Sequence[Job]], None]) -> None:
+    def __init__(self, transact: Callable[[Sequence[Job[Any]]], None]) -> None:
         self._transact = transact
         self._lock = threading.Lock()
-        self._waiting: list[Job] = []
-        self._leader: Job | None = None
+        self._waiting: list[Job[Any]] = []
+        self._leader: Job[Any] | None = None
         self._writing: int | None = None  # the thread
 
-    def run(self, work: Callable[[Session], T], kind: type[Job] = Job) -> T:
-        """What `work` returns, once it is committed. Raises what it raises, and then nothing of it is committed."""
+    def run(self, job: Job[T]) -> T:
+        """What `job` results in, once it is committed. Raises what its work raises, and then nothing is committed."""
         if self._writing == threading.get_ident():
             raise StoreError("a write cannot begin inside another one, for it would wait for itself")
-        job = kind(work)
         with self._lock:
             self._waiting.append(job)
             if self._leader is None:
@@ -99,7 +103,7 @@ class Group:
                 if job.woken is not None:
                     job.woken.release()
 
-    def _attempt(self, jobs: list[Job]) -> None:
+    def _attempt(self, jobs: list[Job[Any]]) -> None:
         try:
             self._transact(jobs)
         except Exception as error:  # noqa: BLE001  # whatever it is, the thread whose job it is gets it

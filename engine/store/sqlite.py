@@ -21,8 +21,8 @@ from sqlalchemy.exc import DBAPIError
 
 from engine.errors import StoreError
 from engine.store import Durability
-from engine.store.births import Birth
-from engine.store.group import Group, Job, Statement
+from engine.store.births import TOGETHER, Birth, write_together
+from engine.store.group import Group, Job, Newborn
 from engine.store.mounts import network_file_system
 from engine.store.statements import Session, Sessions
 
@@ -157,25 +157,27 @@ class SqliteDatabase:
 
     def write(self, work: Callable[[Session], T]) -> T:
         """Run `work` in a transaction, perhaps together with other threads' work, and commit it."""
-        return self._group.run(work)
+        return self._group.run(Job(work))
 
     def bear(self, birth: Birth) -> bool:
         """Write what is new, perhaps together with other threads' work, and commit it; False where it is not new.
 
         Without a log it has a transaction: only that would wait at its commit and let no more readers in.
         """
-        return self._group.run(birth.write, Statement if self._has_log and birth.is_statement else Job)
+        job = Newborn(birth) if self._has_log and birth.is_statement else Job(birth.write)
+        return self._group.run(job)
 
-    def _transact(self, jobs: Sequence[Job]) -> None:
+    def _transact(self, jobs: Sequence[Job[Any]]) -> None:
         session = self._sessions.take()
         try:
             try:
-                if len(jobs) == 1 and isinstance(jobs[0], Statement):
-                    self._enter(session, jobs[0].run)
-                    jobs[0].error = None
+                if newborn := _of_one_type(jobs):
+                    self._enter(session, partial(_bear, newborn))
                     return
                 self._begin(session)
             except DBAPIError as error:
+                if not _is_locked(error):
+                    raise
                 for job in jobs:
                     job.error = error
                 return
@@ -186,7 +188,7 @@ class SqliteDatabase:
         finally:
             self._sessions.give(session)
 
-    def _done(self, jobs: Sequence[Job], session: Session) -> list[Job]:
+    def _done(self, jobs: Sequence[Job[Any]], session: Session) -> list[Job[Any]]:
         """Run `jobs`; returns those that did not fail. Nearly always it is all of them, so that is tried first."""
         try:
             for job in jobs:
@@ -213,7 +215,7 @@ def _is_locked(error: DBAPIError) -> bool:
     return "database is locked" in str(error.orig)
 
 
-def _ran(job: Job, session: Session) -> bool:
+def _ran(job: Job[Any], session: Session) -> bool:
     """Run one of several jobs; what it wrote is undone where it fails, and nothing else is."""
     session.say("SAVEPOINT job")
     try:
@@ -224,6 +226,18 @@ def _ran(job: Job, session: Session) -> bool:
         return False
     session.say("RELEASE job")
     return True
+
+
+def _of_one_type(jobs: Sequence[Job[Any]]) -> list[Newborn]:
+    """`jobs` where one statement can write all of them, else none."""
+    newborn = [job for job in jobs if isinstance(job, Newborn)]
+    types = {job.birth.record.type for job in newborn}
+    return newborn if len(newborn) == len(jobs) <= TOGETHER and len(types) == 1 else []
+
+
+def _bear(jobs: Sequence[Newborn], session: Session) -> None:
+    for job, is_new in zip(jobs, write_together([job.birth for job in jobs], session), strict=True):
+        job.result, job.error = is_new, None
 
 
 def _scrub(session: Session, patience: int) -> None:

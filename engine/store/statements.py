@@ -99,15 +99,20 @@ class Session:
     def insert(self, new: New, values: Values) -> bool:
         """Insert rows; False where the first is not new, and then nothing is written. Raises as `run` does."""
         (build, shape), *others = new.steps
-        text = self._made(build, shape).text
-        try:
-            if not self.driver.execute(text, values).rowcount:
-                return False
-        except self._error as error:
-            raise self._as_sqlalchemy(text, error) from error
+        if not self.count(build, shape, values):
+            return False
         for build, shape in others:
             self.run(build, shape, values)
         return True
+
+    def count(self, build: Build, shape: Shape, values: Values) -> int:
+        """How many rows the statement wrote, all of whose parameters have values. Raises as `run` does."""
+        text = self._made(build, shape).text
+        try:
+            written: int = self.driver.execute(text, values).rowcount
+        except self._error as error:
+            raise self._as_sqlalchemy(text, error) from error
+        return written
 
     def write(self, questions: Sequence[Question]) -> None:
         """Run statements that write, each to rows of its own. Raises SQLAlchemy's DBAPIError.
