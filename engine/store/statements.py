@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
-from threading import BoundedSemaphore
-from typing import Any, Generic, NamedTuple, TypeVar
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from sqlalchemy import Connection, Dialect, Engine, Select
 from sqlalchemy.exc import DBAPIError
@@ -53,11 +53,12 @@ class Session:
     `wrote` says whether anything may have been written since the transaction began.
     """
 
-    __slots__ = ("_error", "_made", "connection", "driver", "wrote")
+    __slots__ = ("_error", "_execute", "_made", "connection", "driver", "wrote")
 
     def __init__(self, connection: Connection, made: Callable[[Build, Shape], _Made]) -> None:
         self.connection = connection
         self.driver: Any = connection.connection.driver_connection
+        self._execute: Callable[..., Any] = cast(Any, self.driver).execute
         self._made, self._error = made, connection.dialect.loaded_dbapi.Error
         self.wrote = False
 
@@ -87,7 +88,7 @@ class Session:
         if constants:
             values = {**constants, **values}
         try:
-            cursor = self.driver.execute(text, values)
+            cursor = self._execute(text, values)
             if not is_query:
                 self.wrote = True
                 return ()
@@ -109,7 +110,7 @@ class Session:
         """How many rows the statement wrote, all of whose parameters have values. Raises as `run` does."""
         text = self._made(build, shape).text
         try:
-            written: int = self.driver.execute(text, values).rowcount
+            written: int = self._execute(text, values).rowcount
         except self._error as error:
             raise self._as_sqlalchemy(text, error) from error
         return written
@@ -125,7 +126,7 @@ class Session:
     def say(self, text: str) -> Any:
         """The driver's cursor after the statement `text`. Raises SQLAlchemy's DBAPIError."""
         try:
-            return self.driver.execute(text)
+            return self._execute(text)
         except self._error as error:
             raise self._as_sqlalchemy(text, error) from error
 
@@ -155,6 +156,14 @@ def _is_at_work(driver: Any) -> bool:
     return bool(driver.pgconn.transaction_status)  # 0 is idle; a lost connection is at work, and its rollback fails
 
 
+def _room(most: int) -> SimpleQueue[None]:
+    """What a semaphore is, without Python of its own: a place for each of so many."""
+    room = SimpleQueue[None]()
+    for _ in range(most):
+        room.put(None)
+    return room
+
+
 class Sessions(Generic[S]):
     """The connections to one database: opened when there is work, and up to `kept` of them kept for more.
 
@@ -164,15 +173,19 @@ class Sessions(Generic[S]):
 
     def __init__(self, kind: type[S], engine: Engine, kept: int, most: int | None = None, patience: float = 10) -> None:
         self._engine, self._kept, self._kind, self._patience = engine, kept, kind, patience
-        self._room = BoundedSemaphore(most) if most else None
+        self._room = _room(most) if most else None
         self._made = lru_cache(maxsize=500)(partial(_made, engine.dialect))
         self._idle: list[S] = []
         self._closed = False
 
     def take(self) -> S:
         """A connection for the caller alone, until it is given back. Raises StoreError where none becomes free."""
-        if self._room is not None and not self._room.acquire(timeout=self._patience):
-            raise StoreError(f"no connection to the database became free within {self._patience} seconds")
+        if self._room is not None:
+            try:
+                self._room.get(timeout=self._patience)
+            except Empty:
+                message = f"no connection to the database became free within {self._patience} seconds"
+                raise StoreError(message) from None
         try:
             return self._idle.pop()
         except IndexError:
@@ -181,7 +194,7 @@ class Sessions(Generic[S]):
             return self._kind(self._engine.connect(), self._made)
         except BaseException:
             if self._room is not None:
-                self._room.release()
+                self._room.put(None)
             raise
 
     def give(self, session: S) -> None:
@@ -190,7 +203,7 @@ class Sessions(Generic[S]):
             self._keep(session)
         finally:
             if self._room is not None:
-                self._room.release()
+                self._room.put(None)
 
     def drop(self, session: S) -> None:
         """Give a connection back that is of no use any more."""
@@ -198,7 +211,7 @@ class Sessions(Generic[S]):
             session.close()
         finally:
             if self._room is not None:
-                self._room.release()
+                self._room.put(None)
 
     def _keep(self, session: S) -> None:
         try:
