@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any, Literal, NamedTuple, cast
 
-from engine.comparison import fits, texts
+from engine.comparison import fits, sortable, texts
 from engine.errors import Conflict, DataError, Problem, UnknownNameError
 from engine.ids import new_id
 from engine.schemas import Schema
@@ -153,7 +153,14 @@ class RecordType:
 
     def entries(self, properties: Mapping[str, Any]) -> set[tuple[str, str]]:
         """What an index holds of a record: names of indexed properties with the texts that their values sort by."""
-        return {(name, text) for name in self.indexed if name in properties for text in texts(properties[name])}
+        found = set()
+        for name in self.indexed:
+            value = properties.get(name)
+            if type(value) is str:
+                found.add((name, sortable(value)))  # as nearly all are
+            else:
+                found.update((name, text) for text in texts(value))
+        return found
 
     def complete(self, record: Record) -> Record:
         """`record` with every declared property, None where it was never set."""
@@ -302,8 +309,9 @@ def _demand_valid(change: Change, properties: Mapping[str, Any], *, created: boo
 
 def _demand_printable(change: Change) -> None:
     """Ids and scopes are columns of their own, and no database takes every character there."""
-    columns = {"id": str(change.where.get("id", "")), "gateway": change.scope.gateway, "account": change.scope.account}
-    if not "".join(columns.values()).isprintable():
+    id, gateway, account = str(change.where.get("id", "")), change.scope.gateway, change.scope.account
+    if not f"{id}{gateway}{account}".isprintable():
+        columns = {"id": id, "gateway": gateway, "account": account}
         wrong = [name for name, text in columns.items() if not text.isprintable()]
         problems = [Problem(f"/{name}", "has control characters") for name in wrong]
         raise DataError(f"{change.verb} {change.type.name}", problems)

@@ -129,12 +129,16 @@ class Shelf:
 
     def row(self, record: Record) -> dict[str, Any]:
         """The values of the row that keeps `record`."""
-        row = self._found_by(record, self.columns)
-        if self.table is RECORD:
-            row["type"] = record.type
         scope = record.scope
-        row |= {"gateway": scope.gateway, "account": scope.account, "live": scope.live}
-        return row | {"id": record.id, "as_of": record.as_of, "properties": record.to_json()}
+        row: dict[str, Any] = {
+            "id": record.id,
+            "gateway": scope.gateway,
+            "account": scope.account,
+            "live": scope.live,
+            "as_of": record.as_of,
+            "properties": record.to_json(),
+        }
+        return row | ({"type": record.type} if self.table is RECORD else self._found_by(record, self.columns))
 
     def changed(self, old: Record, new: Record) -> dict[str, Any]:
         """The values that differ, where `new` takes the place of `old`."""
