@@ -2,7 +2,8 @@
 
 no_op       a Flask route that does nothing
 callsheet   the engine's own route; its events are kept, and left to `callsheet worker`
-by_hand     what somebody would write who verifies an event and keeps it, and nothing else; of three kinds
+by_hand     what somebody would write who verifies an event and keeps it, and nothing else; of three kinds, and one
+            more that does by hand what is demanded of the engine
 dj_stripe   the view that dj-stripe brings, with its tables in the same kind of database
 """
 
@@ -18,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -25,7 +27,11 @@ from uuid import UUID
 
 from flask import Flask, request
 
+from engine.answers import clean_body, parse_json
+from engine.ids import new_id
 from engine.seals import new_key
+from engine.settings import Settings
+from engine.store.sql import SqlStore
 from engine.store.sqlite import driver, journal_for
 from engine.web import Callsheet
 
@@ -38,6 +44,7 @@ PATHS = {
     "no_op": "/hook",
     "callsheet": "/callsheet/webhooks/stripe",
     "by_hand": "/hook",
+    "by_hand_as_demanded": "/hook",
     "by_hand_in_threads": "/hook",
     "by_hand_on_server": "/hook",
     "dj_stripe": f"/webhook/{ENDPOINT}/",
@@ -56,18 +63,45 @@ def no_op() -> Flask:
 def callsheet(folder: str, store: str) -> Flask:
     """A host, as `callsheet init` lays one out."""
     app = Flask("host", root_path=folder)
-    settings = {"STRIPE_WEBHOOK_SECRET": SECRET, "CALLSHEET_SECRET_KEY": new_key(), "CALLSHEET_STORE": store}
-    Callsheet(app, worker=False, environment=settings)
+    Callsheet(app, worker=False, environment=_settings(store))
     return app
+
+
+def _settings(store: str) -> dict[str, str]:
+    return {"STRIPE_WEBHOOK_SECRET": SECRET, "CALLSHEET_SECRET_KEY": new_key(), "CALLSHEET_STORE": store}
 
 
 def by_hand(file: str) -> Flask:
     """Verify, insert, commit: on the same SQLite, in the same journal mode, for a worker that does one at a time."""
     connection = _database(file)
 
-    def keep(id: str, body: str) -> None:
+    def keep(body: bytes) -> None:
         with connection:
-            connection.execute(_INSERT, (id, body))
+            connection.execute(_INSERT, (json.loads(body)["id"], body.decode()))
+
+    return _receiver(keep)
+
+
+def by_hand_as_demanded(file: str) -> Flask:
+    """The same with what is demanded of whoever keeps other people's events, in the table and indexes of the store.
+
+    Secrets and card numbers are masked, a body with a key twice is refused, and a worker finds the row by its state
+    and its time.
+    """
+    store = f"sqlite+pysqlite3:///{file}"
+    SqlStore(store).upgrade()
+    settings = Settings(None, _settings(store))
+    connection = driver("pysqlite3").connect(file, timeout=10, isolation_level=None)
+    connection.execute("PRAGMA synchronous = FULL")
+
+    def keep(body: bytes) -> None:
+        kept = clean_body(body, settings.redact)
+        event = parse_json(kept)
+        id, now = event["id"], datetime.now(UTC).isoformat()
+        row = {"id": new_id(), "state": "received", "due": now, "key": f"stripe||test|{id}", "event_id": id}
+        row |= {"event_type": event["type"]}
+        properties = json.dumps({**row, "received_at": now, "body": kept.decode()})
+        connection.execute(_INSERT_AS_DEMANDED, {**row, "properties": properties})
 
     return _receiver(keep)
 
@@ -76,10 +110,10 @@ def by_hand_in_threads(file: str) -> Flask:
     """The same for many threads, which would wait for each other at every commit: one more commits for all of them."""
     waiting: SimpleQueue[tuple[str, str, threading.Lock]] = SimpleQueue()
 
-    def keep(id: str, body: str) -> None:
+    def keep(body: bytes) -> None:
         kept = threading.Lock()
         kept.acquire()
-        waiting.put((id, body, kept))
+        waiting.put((json.loads(body)["id"], body.decode(), kept))
         kept.acquire()
 
     def write() -> None:
@@ -102,12 +136,17 @@ def by_hand_on_server(url: str) -> Flask:
     connection = psycopg.connect(url, autocommit=True)
     connection.execute("CREATE TABLE IF NOT EXISTS by_hand (id TEXT PRIMARY KEY, body TEXT)")
 
-    def keep(id: str, body: str) -> None:
-        connection.execute("INSERT INTO by_hand VALUES (%s, %s) ON CONFLICT DO NOTHING", (id, body))
+    def keep(body: bytes) -> None:
+        statement = "INSERT INTO by_hand VALUES (%s, %s) ON CONFLICT DO NOTHING"
+        connection.execute(statement, (json.loads(body)["id"], body.decode()))
 
     return _receiver(keep)
 
 
+_INSERT_AS_DEMANDED = """
+    INSERT INTO callsheet_event (id, gateway, account, live, properties, state, due, key, event_id, event_type)
+    VALUES (:id, 'stripe', '', 0, :properties, :state, :due, :key, :event_id, :event_type) ON CONFLICT DO NOTHING
+"""
 _INSERT = "INSERT OR IGNORE INTO event VALUES (?, ?)"
 
 
@@ -121,7 +160,7 @@ def _database(file: str) -> Any:
     return connection
 
 
-def _receiver(keep: Callable[[str, str], None]) -> Flask:
+def _receiver(keep: Callable[[bytes], None]) -> Flask:
     app, secret = Flask("by_hand"), SECRET.encode()
 
     def hook() -> tuple[str, int]:
@@ -132,7 +171,7 @@ def _receiver(keep: Callable[[str, str], None]) -> Flask:
         right = any(name == "v1" and hmac.compare_digest(value, expected) for name, value in pairs)
         if not right or abs(time.time() - int(timestamp)) > 300:
             return "not accepted", 400
-        keep(json.loads(body)["id"], body.decode())
+        keep(body)
         return "ok", 200
 
     app.add_url_rule("/hook", "hook", hook, methods=["POST"])

@@ -1,7 +1,8 @@
-"""Of what the time of one send, and of one webhook that is received, is made: the functions behind each part's name.
+"""Of what the time of one send, one webhook and one durable write is made: the functions behind each part's name.
 
 A send is `Engine.send` with all that it waits for; a delivery is the whole of the WSGI application, without the server
-before it. Where the name of a function is out of date there is an error, and no table that leaves it out.
+before it; a write is that of one new record. Where the name of a function is out of date there is an error, and no
+table that leaves it out.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import repeat
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -21,21 +23,23 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from engine.signatures import SHIPPED, sign
 from engine.store import Store
-from engine.store.memory import MemoryStore
-from engine.store.sql import SqlStore
+from engine.store.opening import open_store
 
 from .databases import synced_postgres
 from .deliveries import SECRET, event
 from .gateway import gateway
 from .hosts import PATHS, callsheet
-from .sending import engine_sending
+from .sending import host_sending
+from .storing import payments
 from .timers import COMMIT, Key, Part, Profile, Timers, profile_of
 
 CALLS = 40  # a round
 
 COMMITS = (
     Part(COMMIT, ("engine.store.sql:SqlStore.apply", "engine.store.memory:MemoryStore.apply")),
-    Part(f"{COMMIT}: a new record and its rows", ("engine.store.sql:birth_of",)),
+    Part(f"{COMMIT}: a new record: id, schema, condition", ("engine.store.births:resulting",)),
+    Part(f"{COMMIT}: its rows: JSON, unique keys, index entries", ("engine.store.sql:birth_of",)),
+    Part(f"{COMMIT}: taking turns", ("engine.store.group:Group.run",)),
     Part(f"{COMMIT}: begin", ("engine.store.sqlite:SqliteDatabase._begin", "engine.store.statements:Session.begin")),
     Part(f"{COMMIT}: find and lock", ("engine.store.rows:Work._hold", "engine.store.memory:MemoryStore._hold")),
     Part(f"{COMMIT}: conditions, schema", ("engine.store.drafts:Draft.make",)),
@@ -102,8 +106,11 @@ def profiles(rounds: int) -> Profiles:
     """
     with gateway() as origin, TemporaryDirectory() as folder, synced_postgres() as url:
         databases = Databases(url)
-        sends, deliveries = _sends(origin, folder, databases.new()), _deliveries(folder, databases.new())
-        works = {"a send": (SENDING, "the steps between", sends), "a webhook": (RECEIVING, "Flask", deliveries)}
+        works = {
+            "a send": (SENDING, "the steps between", _sends(origin, folder, databases.new())),
+            "a webhook": (RECEIVING, "Flask", _deliveries(folder, databases.new())),
+            "a write": (COMMITS, "the change", _writes(folder, databases.new())),
+        }
         used, found = set[str](), Profiles()
         for work, (parts, rest, all_calls) in works.items():
             timers = Timers(parts, rest)
@@ -137,24 +144,34 @@ def _seconds(run: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def _sends(origin: str, folder: str, server: str) -> dict[str, Calls]:
-    stores: dict[str, Store] = {
-        "in memory": MemoryStore(),
-        "SQLite": SqlStore(f"sqlite:///{folder}/sends.sqlite3"),
-        "SQLite of `fast`": SqlStore(f"sqlite+pysqlite3:///{folder}/sends-fast.sqlite3"),
-        "PostgreSQL": SqlStore(server),
+def _stores(folder: str, name: str, server: str) -> dict[str, str]:
+    """The settings of stores of every kind, by what the table calls them."""
+    return {
+        "in memory": "memory:",
+        "SQLite": f"sqlite:///{folder}/{name}.sqlite3",
+        "SQLite of `fast`": f"sqlite+pysqlite3:///{folder}/{name}-fast.sqlite3",
+        "PostgreSQL": server,
     }
-    return {where: repeat(engine_sending(origin, folder, store)) for where, store in stores.items()}
+
+
+def _sends(origin: str, folder: str, server: str) -> dict[str, Calls]:
+    stores = _stores(folder, "sends", server).items()
+    return {where: repeat(host_sending(origin, folder, store)) for where, store in stores}
 
 
 def _deliveries(folder: str, server: str) -> dict[str, Calls]:
-    stores = {
-        "in memory": "memory:",
-        "SQLite": f"sqlite:///{folder}/events.sqlite3",
-        "SQLite of `fast`": f"sqlite+pysqlite3:///{folder}/events-fast.sqlite3",
-        "PostgreSQL": server,
-    }
-    return {where: _delivered_to(callsheet(folder, store)) for where, store in stores.items()}
+    stores = _stores(folder, "events", server).items()
+    return {where: _delivered_to(callsheet(folder, store)) for where, store in stores}
+
+
+def _writes(folder: str, server: str) -> dict[str, Calls]:
+    stores = _stores(folder, "records", server).items()
+    return {where: _written_to(open_store(store, Path(folder))) for where, store in stores}
+
+
+def _written_to(store: Store) -> Calls:
+    for change in payments():
+        yield partial(store.apply, [change])
 
 
 def _delivered_to(app: Flask) -> Calls:

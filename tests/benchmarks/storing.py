@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -79,16 +79,18 @@ def storing() -> Iterator[Contest]:
         yield Contest("storing", {name: Contestant(run, 40) for name, run in contestants.items()}, rows)
 
 
+def payments() -> Iterator[Change]:
+    """One new payment after the other."""
+    for number in count():
+        name = f"ch_{number:06d}"
+        yield Change("upsert", PAYMENT, Scope("stripe"), {"gateway_id": name}, {"state": name, "note": "x" * 200})
+
+
 def _ours(database: str, store: Store) -> dict[str, Callable[[], object]]:
-    numbers = count()
-
-    def new() -> Change:
-        name = f"ch_{next(numbers):06d}"
-        return Change("upsert", PAYMENT, Scope("stripe"), {"gateway_id": name}, {"state": name, "note": "x" * 200})
-
-    ids = [record.id for record in store.apply([new() for _ in range(NUMBER)])]
+    new = payments()
+    ids = [record.id for record in store.apply(list(islice(new, NUMBER)))]
     works: tuple[Callable[[], object], ...] = (
-        lambda: store.apply([new()]),
+        lambda: store.apply([next(new)]),
         lambda: store.find("payment", where={"id": ids[500]}, limit=1)[0]["note"],
         lambda: store.find("payment", where={"state": "ch_000500"}, limit=1)[0]["note"],
     )
