@@ -274,7 +274,7 @@ def resulting(change: Change, current: Record | None) -> Record | None:
     """The record that `change` makes of `current` (None: there is no such record), or None where it is skipped.
 
     For a delete the record returned is the one to remove. Raises Conflict where an update must wait for its record,
-    DataError where the record would not be valid.
+    DataError where what the change sets is not valid: the rest was checked when it was set.
     """
     if current is None:
         return _created(change)
@@ -285,7 +285,7 @@ def resulting(change: Change, current: Record | None) -> Record | None:
     if change.verb == "delete":
         return current
     properties = _with(current.properties, change.given)
-    _demand_valid(change, properties, created=False)
+    _demand_valid(change, _with({}, change.given), created=False)
     return Record(current.type, current.id, current.scope, properties, change.as_of or current.as_of)
 
 

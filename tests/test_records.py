@@ -98,6 +98,10 @@ class TestResulting:
             with pytest.raises(DataError, match=re.escape(said)):
                 resulting(change("upsert", set={"state": "paid", **new}), current)
 
+    def test_what_a_change_leaves_as_it_is_may_be_of_an_older_file(self) -> None:
+        made = resulting(change("upsert", set={"state": "paid"}), record(amount="5 USD"))
+        assert made == record(state="paid", amount="5 USD")
+
     @pytest.mark.parametrize("where", [{"id": "a\x00"}, {"id": "\ud800"}, {"id": "a\nb"}])
     def test_an_id_is_printable(self, where: dict[str, Any]) -> None:
         with pytest.raises(DataError, match="/id: has control characters"):
