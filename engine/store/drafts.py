@@ -17,26 +17,20 @@ Place = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One record to be written: as it is stored (None: not yet), and as it is to be (None: no more)."""
+    """One record to be written: as it is stored (None: not yet), and as it is to be (None: no more).
+
+    `new_keys` are the unique keys that it is to have, as `RecordType.keys` has them; None: those that it has.
+    """
 
     type: RecordType
     old: Record | None
     new: Record | None
-
-    @property
-    def moves_keys(self) -> bool:
-        """Whether the record gets, loses or changes a unique key."""
-        return self.old is None or self.new is None or not self.type.has_same_keys(self.old, self.new)
+    new_keys: Mapping[str, str] | None
 
     @property
     def old_keys(self) -> Mapping[str, str]:
-        """The unique keys that it has, as `RecordType.keys` has them."""
+        """The unique keys that it has."""
         return self.type.keys(self.old) if self.old else {}
-
-    @property
-    def new_keys(self) -> Mapping[str, str]:
-        """The unique keys that it is to have."""
-        return self.type.keys(self.new) if self.new else {}
 
     def __str__(self) -> str:
         record = self.new or self.old
@@ -51,6 +45,7 @@ class Draft:
         self._held: dict[Place, Record] = {}
         self._keys: dict[str, str] = {}
         self._stored: dict[Place, tuple[RecordType, Record | None]] = {}
+        self._new_keys: dict[Place, Mapping[str, str]] = {}
 
     def hold(self, record: Record, keys: Iterable[str] = ()) -> None:
         """Take a stored record in hand, as it is stored, which was looked up by the unique `keys`."""
@@ -89,10 +84,12 @@ class Draft:
         if current is None or new is None or not type.has_same_keys(current, new):
             for text in type.keys(current) if current else ():
                 self._keys.pop(text, None)
-            self._keys |= dict.fromkeys(type.keys(new) if new else (), id)
+            keys = self._new_keys[place] = type.keys(new) if new else {}
+            self._keys |= dict.fromkeys(keys, id)
 
     def writes(self) -> list[Write]:
         """What there is to write since this was last asked, in the order in which the records were first changed."""
-        stored, self._stored = self._stored, {}
-        ended = (Write(type, old, self._held.get(place)) for place, (type, old) in stored.items())
+        stored, new_keys = self._stored, self._new_keys
+        self._stored, self._new_keys = {}, {}
+        ended = [Write(type, old, self._held.get(place), new_keys.get(place)) for place, (type, old) in stored.items()]
         return [write for write in ended if write.old != write.new]

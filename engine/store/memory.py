@@ -71,9 +71,8 @@ class MemoryStore:
 
         Any other record in hand is still the one that the store keeps.
         """
-        moving = [write for write in writes if write.moves_keys]
-        gone = {text for write in moving for text in write.old_keys}
-        come = [(text, write) for write in moving for text in write.new_keys]
+        gone = {text for write in writes if write.new_keys is not None for text in write.old_keys}
+        come = [(text, write) for write in writes for text in write.new_keys or ()]
         given = set[str]()
         for text, write in come:
             if text in given or (text in self._keys and text not in gone):
