@@ -111,7 +111,7 @@ _sorted_json = json.JSONEncoder(sort_keys=True).encode
 def instant(moment: datetime) -> str:
     """ISO 8601 in UTC with milliseconds: such texts sort as the instants do."""
     here = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
-    return here.isoformat(timespec="milliseconds")[:-6] + "Z"
+    return here.isoformat("T", "milliseconds")[:-6] + "Z"
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,9 +52,8 @@ def outgoing(request: Request, credentials: Mapping[str, str]) -> httpx.Request:
 
 def wire_form(request: httpx.Request) -> bytes:
     """The message (RFC 9112, 2.1). `outgoing` has seen to it that no part of it can end early, or begin another."""
-    lines = [b"%b %b HTTP/1.1" % (request.method.encode("ascii"), request.url.raw_path)]
-    lines += [b"%b: %b" % header for header in request.headers.raw]
-    return b"\r\n".join([*lines, b"", request.read()])
+    first = b"%b %b HTTP/1.1" % (request.method.encode("ascii"), request.url.raw_path)
+    return b"\r\n".join([first, *map(b": ".join, request.headers.raw), b"", request.read()])
 
 
 def host_and_port(url: str) -> str:
