@@ -333,8 +333,10 @@ def _not_written(call: Record, type: RequestType, exchange: Exchange, error: Sto
 
 
 def _named(changes: list[Change]) -> list[dict[str, Any]]:
+    """The records that are changed, each once."""
     kept = [change for change in changes if change.type is not calls.CALL and change.verb != "delete"]
-    return [{"type": change.type.name, "where": dict(change.where)} for change in kept]
+    once = {(change.type.name, change.lookup): change for change in kept}
+    return [{"type": change.type.name, "where": dict(change.where)} for change in once.values()]
 
 
 def error_of(type: RequestType, call: Record | None, verdict: Verdict, status: int = 0) -> CallError:

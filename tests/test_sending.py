@@ -538,6 +538,17 @@ def test_whatever_a_mapper_gets_wrong(tmp_path: Path, mapper: str) -> None:
     assert shop.sales() == []
 
 
+def test_a_record_that_is_changed_twice_is_named_once(tmp_path: Path) -> None:
+    """The call's row names the records that it changed, not the changes."""
+    again = '{"update": "sale", "where": {"gateway_id": {{ response.id }}}, "when": {"note": null}, "set": {}}'
+    other = '{"upsert": "sale", "where": {"gateway_id": "p0"}, "set": {"amount": 1, "state": "paid"}}'
+    mapper = f"{SHOP['response_mappers/shop/pay.json.j2']}{again}{other}"
+    shop = host(tmp_path, files={"response_mappers/shop/pay.json.j2": mapper})
+    assert outcome(shop, "shop/pay") == "succeeded"
+    named = [{"type": "sale", "where": {"gateway_id": id}} for id in ("p1", "p0")]
+    assert shop.calls()[0]["changed"] == named
+
+
 def test_a_store_that_refuses_the_records(tmp_path: Path) -> None:
     """Where the store has a conflict with the records, the answer alone is committed."""
     shop = host(tmp_path)
