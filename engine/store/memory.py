@@ -100,12 +100,15 @@ def _as_kept(record: Record) -> Record:
 
 def _copy(record: Record) -> Record:
     """The same record, sharing nothing that could be changed. Raises TypeError where it holds more than plain JSON."""
-    properties = _parts(record.properties)
-    return Record(record.type, record.id, record.scope, properties, record.as_of)
+    return Record(record.type, record.id, record.scope, _parts(record.properties), record.as_of)
 
 
 def _parts(value: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: part if type(part) in _UNCHANGING else _copied(part) for name, part in value.items()}
+    copy = dict(value)
+    for name, part in value.items():
+        if type(part) not in _UNCHANGING:
+            copy[name] = _copied(part)
+    return copy
 
 
 def _copied(value: Any) -> Any:
