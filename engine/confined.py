@@ -134,18 +134,14 @@ _WRITERS: dict[type, Callable[[Any], str]] = {
     bool: lambda value: "true" if value else "false",
     NoneType: lambda _: "null",
     Absent: lambda _: "null",
-    list: lambda value: f"[{', '.join(map(_written, value))}]",
+    list: lambda value: f"[{', '.join([_as_json(None, part) for part in value])}]",
 }
 _PLAIN = (str, int, float, NoneType)
 
 
 @jinja2.pass_context  # taking the context keeps Jinja from folding constants past the encoder
-def _as_json(_: Context, value: Any) -> str:
+def _as_json(_: Context | None, value: Any) -> str:
     """Every `{{ }}` of a document: one whole JSON value."""
-    return _written(value)
-
-
-def _written(value: Any) -> str:
     write = _WRITERS.get(type(value))
     return write(value) if write else _encode(_plain(value))
 

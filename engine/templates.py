@@ -293,7 +293,7 @@ def pruned(value: Any) -> Any:
         for key, whole in value.items():
             if type(whole) in _PLAIN:
                 kept[key] = whole
-            elif (part := pruned(whole)) is not ABSENT:
+            elif whole is not ABSENT and (part := pruned(whole)) is not ABSENT:
                 kept[key] = part
         return kept if kept or not value else ABSENT
     if isinstance(value, (list, tuple)):
