@@ -18,14 +18,15 @@ class Reading:
     """What has been read of the answer to one request; `head_only` where it was a HEAD.
 
     `begun`: its `status` and `headers` are here, the names in lower case. `complete`: so is all of it. `reusable`: and
-    the line may carry another exchange. `size` is what has come of the body, in bytes.
+    the line may carry another exchange. `size` is what has come of the body, in bytes; `content_encoding` how the body
+    is encoded, empty where nothing is said of it.
     """
 
     def __init__(self, *, head_only: bool) -> None:
         self.begun = self.complete = self.reusable = False
         self.status = self.size = 0
         self.headers: list[tuple[bytes, bytes]] = []
-        self._framing: list[tuple[bytes, bytes]] = []
+        self.content_encoding = b""
         self._head_only, self._ends_with_line = head_only, False
         self._pieces: list[bytes] = []
         self._parser = HttpResponseParser(self)
@@ -46,16 +47,6 @@ class Reading:
                 raise _foreign() from None
         if self.complete:
             del self._parser  # it holds on to what it calls, so the two would wait for the collector of garbage
-
-    @property
-    def content_encoding(self) -> bytes:
-        """How the body is encoded; empty where nothing is said of it."""
-        return self._said(b"content-encoding") or b""
-
-    def _said(self, name: bytes) -> bytes | None:
-        """The value of a header about the body, several of them as one (RFC 9110, 5.3); None where there is none."""
-        values = [value for known, value in self._framing if known == name]
-        return b", ".join(values) if values else None
 
     @property
     def body(self) -> bytes:
@@ -82,13 +73,17 @@ class Reading:
         if status < 200:
             self.headers.clear()
             return
-        self._framing = [header for header in self.headers if header[0] in _FRAMING]
-        encoding = self._said(b"transfer-encoding")
+        said: dict[bytes, bytes] = {}
+        for name, value in self.headers:
+            if name in _FRAMING:  # several of one name are one (RFC 9110, 5.3)
+                said[name] = said[name] + b", " + value if name in said else value
+        encoding = said.get(b"transfer-encoding")
         if encoding is not None and encoding.strip().lower() != b"chunked":
             raise ValueError
         if self._parser.get_http_version() not in {"1.0", "1.1"}:
             raise ValueError
-        self._ends_with_line = encoding is None and self._said(b"content-length") is None
+        self.content_encoding = said.get(b"content-encoding", b"")
+        self._ends_with_line = encoding is None and b"content-length" not in said
         self.status, self.begun = status, True
         if self._head_only:
             self._end()
