@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 
 from engine.comparison import fits, sortable, texts
 from engine.errors import Conflict, DataError, Problem, UnknownNameError
@@ -49,9 +49,9 @@ class Record:
     as_of: str | None = None
 
     def __getitem__(self, name: str) -> Any:
-        if name == "id":
-            return self.id
-        return getattr(self.scope, name) if name in SCOPE else self.properties[name]
+        if name in _COLUMNS:
+            return self.id if name == "id" else getattr(self.scope, name)
+        return self.properties[name]
 
     def get(self, name: str, default: Any = None) -> Any:
         """The property `name`, or `default` where there is none."""
@@ -226,9 +226,11 @@ class Change:
     @property
     def lookup(self) -> Lookup:
         """How the one record meant is found. Most of what is new is written without asking."""
-        if self._lookup is None:
-            object.__setattr__(self, "_lookup", self._looked_up())
-        return cast(Lookup, self._lookup)
+        lookup = self._lookup
+        if lookup is None:
+            lookup = self._looked_up()
+            object.__setattr__(self, "_lookup", lookup)
+        return lookup
 
     def _looked_up(self) -> Lookup:
         id = self.where.get("id")
