@@ -109,7 +109,7 @@ class Engine:
         files: Files | None = None,
         observers: Sequence[Observer] = (),
     ) -> None:
-        self.root = Path(root)
+        self.root, self.observers = Path(root), tuple(observers)
         self.settings = Settings(self.root, environment)
         self._files = files or Files(self.root, {**self.settings.base_urls(), **(base_urls or {})}, reload=reload)
         self.clock = clock or Clock()
@@ -129,7 +129,7 @@ class Engine:
             sealer=self.sealer,
             key=key or self._key,
             clock=self.clock,
-            watch=Watch([one for one in (*observers, self.metrics, _spans(self.settings)) if one]),
+            watch=Watch([one for one in (*self.observers, self.metrics, _spans(self.settings)) if one]),
         )
         self._context = context
         gates = Gates(self.store, self.clock, live=self.settings.live)

@@ -8,6 +8,7 @@ intake       a request's body, whole and no larger than allowed
 forms        POST /callsheet/forms, GET /callsheet/results/<token>
 sandbox      GET /callsheet/sandbox/<gateway>, where one stands in
 webhooks     POST /callsheet/webhooks/<gateway>[/<endpoint>]
+shortcut     the same without Flask, where the host would not notice
 overview     GET /callsheet/, while somebody develops
 shop         GET /callsheet/shop/, likewise
 metrics      GET /callsheet/metrics, for a scraper that has the key

@@ -31,6 +31,7 @@ from engine.web.console.accounts import accounts
 from engine.web.console.gate import Login
 from engine.web.console.routes import console
 from engine.web.current import engine_of
+from engine.web.shortcut import shorten
 
 
 class Callsheet:
@@ -66,16 +67,17 @@ class Callsheet:
         demand_fit(engine)
         self.engine = app.extensions["callsheet"] = engine
         sessions.protect(app, engine.settings)
-        headers.protect(app, engine)
+        ours: list[Callable[..., Any]] = [headers.protect(app, engine)]
         if self._with_worker:
             self.worker = Worker(_work(engine))
             engine.wake = self.worker.wake
-            app.before_request(self.worker.start)
+            ours.append(app.before_request(self.worker.start))
         else:
             engine.wake = lambda: None
         app.jinja_env.globals.update(request_form=request_form, records=records, record=record)
         app.jinja_env.globals.setdefault("money", money)
         login = self._login or (sandbox.at_hand if engine.settings.sandbox and not accounts(engine.settings) else None)
+        shorten(app, engine, ours)
         app.register_blueprint(_blueprint(console(app, engine.settings, login)))
 
 

@@ -57,7 +57,7 @@ def post() -> Response:
     if not comes_from_here(request):
         return _refused(as_json, 403, FOREIGN)
     try:
-        body = read_body(request, LIMIT)
+        body = read_body(request.environ, LIMIT)
         token, fields = _json(body) if as_json else _pairs(body)
     except (HTTPException, ValueError, RecursionError) as error:
         return _refused(as_json, getattr(error, "code", None) or 400, MALFORMED)

@@ -5,7 +5,7 @@ Our own pages get these headers as they stand; a host's page with a form in it g
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from urllib.parse import urlsplit
 
@@ -49,23 +49,24 @@ def note_form() -> None:
     g.callsheet_has_form = True
 
 
-def protect(app: Flask, engine: Engine) -> None:
-    """Have every answer of ours, and every page with a form, carry the headers."""
+def protect(app: Flask, engine: Engine) -> Callable[[Response], Response]:
+    """Have every answer of ours, and every page with a form, carry the headers; returns what Flask calls for that."""
 
     def add(response: Response) -> Response:
         endpoint = request.endpoint or ""
         if endpoint.startswith("callsheet."):
-            for name, value in _headers(engine, endpoint).items():
+            for name, value in of(engine, endpoint).items():
                 response.headers[name] = value
         elif g.get("callsheet_has_form"):
-            for name, value in _headers(engine, endpoint).items():
+            for name, value in of(engine, endpoint).items():
                 response.headers.setdefault(name, value)
         return response
 
-    app.after_request(add)
+    return app.after_request(add)
 
 
-def _headers(engine: Engine, endpoint: str) -> Mapping[str, str]:
+def of(engine: Engine, endpoint: str) -> Mapping[str, str]:
+    """The headers of an answer of ours."""
     if endpoint == "callsheet.static":
         return _said(engine.catalog, engine.settings.sandbox)
     catalog, sandbox = (None, None) if endpoint.startswith(CONSOLE) else (engine.catalog, engine.settings.sandbox)

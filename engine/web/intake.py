@@ -6,15 +6,17 @@ the raw bytes are gone. So bodies are read here, from the server's own stream, a
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flask import Request, abort
+from flask import abort
 from werkzeug.wsgi import get_content_length
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
-def read_body(request: Request, limit: int) -> bytes:
+
+def read_body(environ: WSGIEnvironment, limit: int) -> bytes:
     """The raw body. Ends the request with 411 (no length), 413 (more than `limit` bytes) or 400 (cut off)."""
-    environ = request.environ
     length = get_content_length(environ)
     if length is not None:
         if length > limit:
@@ -39,7 +41,6 @@ def _read(stream: Any, size: int) -> bytes:
     return b"".join(pieces)
 
 
-def read_headers(request: Request) -> dict[str, str]:
+def read_headers(environ: WSGIEnvironment) -> dict[str, str]:
     """The headers, those apart that tell of the body."""
-    environ = request.environ
     return {name[5:].replace("_", "-"): value for name, value in environ.items() if name.startswith("HTTP_")}

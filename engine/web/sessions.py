@@ -30,7 +30,7 @@ def returning_visitor() -> str:
     return str(session.get(_NAME, ""))
 
 
-class _Cookies(SecureCookieSessionInterface):
+class Cookies(SecureCookieSessionInterface):
     """Flask's sessions, with a cookie that is Secure wherever a browser could come from outside.
 
     Who brings no cookie, as no gateway does, costs nothing.
@@ -66,7 +66,7 @@ def protect(app: Flask, settings: Settings) -> None:
     if app.config["SESSION_COOKIE_SAMESITE"] is None:
         app.config["SESSION_COOKIE_SAMESITE"] = "Lax"
     if type(app.session_interface) is SecureCookieSessionInterface:
-        app.session_interface = _Cookies()
+        app.session_interface = Cookies()
     keys = [hashlib.sha256(f"flask session:{key}".encode()).hexdigest() for key in settings.keys(SECRET_KEY)]
     if not app.secret_key and keys:
         app.secret_key = keys[0]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from flask import Response, request
 from werkzeug.datastructures import Headers
 
+from engine.core import Engine
 from engine.errors import SettingError, SignatureError, StoreError, UnknownNameError
 from engine.web.current import engine_of
 from engine.web.intake import read_body, read_headers
@@ -20,15 +21,16 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 LIMIT = 512 * 1024  # bytes of an event
+ENDPOINT = "callsheet.webhooks"
+TAKEN, REFUSED = "callsheet.taken", "callsheet.refused"  # of a request: the names of where its event is kept; the error
 
 log = logging.getLogger("engine")
 
 
 def post(gateway: str, name: str = "") -> Response:
     """The view."""
-    body = read_body(request, LIMIT)
     try:
-        engine_of().accept(gateway, read_headers(request), body, endpoint=name)
+        take(engine_of(), request.environ, gateway, name)
     except UnknownNameError:
         return _said("not found", 404)
     except SignatureError as error:
@@ -38,6 +40,15 @@ def post(gateway: str, name: str = "") -> Response:
         log.error("a webhook of %s could not be taken: %s", gateway, error)
         return _said("try again later", 503)
     return _said("ok", 200)
+
+
+def take(engine: Engine, environ: WSGIEnvironment, gateway: str, name: str) -> None:
+    """Keep the event that a request brings. Raises what keeps it from that."""
+    if REFUSED in environ:
+        raise environ.pop(REFUSED)
+    body = read_body(environ, LIMIT)
+    engine.accept(gateway, read_headers(environ), body, endpoint=name)
+    environ[TAKEN] = gateway, name
 
 
 class _Said(Response):

@@ -2,6 +2,7 @@
 
 no_op       a Flask route that does nothing
 callsheet   the engine's own route; its events are kept, and left to `callsheet worker`
+hooked      the same in a host that has Flask call a function before each request: no event goes past Flask
 by_hand     what somebody would write who verifies an event and keeps it, and nothing else; of three kinds, and one
             more that does by hand what is demanded of the engine
 dj_stripe   the view that dj-stripe brings, with its tables in the same kind of database
@@ -43,6 +44,7 @@ ENDPOINT = UUID(int=17)
 PATHS = {
     "no_op": "/hook",
     "callsheet": "/callsheet/webhooks/stripe",
+    "hooked": "/callsheet/webhooks/stripe",
     "by_hand": "/hook",
     "by_hand_as_demanded": "/hook",
     "by_hand_in_threads": "/hook",
@@ -64,6 +66,13 @@ def callsheet(folder: str, store: str) -> Flask:
     """A host, as `callsheet init` lays one out."""
     app = Flask("host", root_path=folder)
     Callsheet(app, worker=False, environment=_settings(store))
+    return app
+
+
+def hooked(folder: str, store: str) -> Flask:
+    """A host whose every request goes through Flask."""
+    app = callsheet(folder, store)
+    app.before_request(lambda: None)
     return app
 
 

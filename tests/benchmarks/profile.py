@@ -108,7 +108,7 @@ def profiles(rounds: int) -> Profiles:
         databases = Databases(url)
         works = {
             "a send": (SENDING, "the steps between", _sends(origin, folder, databases.new())),
-            "a webhook": (RECEIVING, "Flask", _deliveries(folder, databases.new())),
+            "a webhook": (RECEIVING, "the route", _deliveries(folder, databases.new())),
             "a write": (COMMITS, "the change", _writes(folder, databases.new())),
         }
         used, found = set[str](), Profiles()

@@ -45,13 +45,16 @@ def receiving(deliveries: int) -> Iterator[Contest]:
         contestants, rows = dict[str, Contestant](), list[Row]()
         for server, goal in GOALS.items():
             file = f"{folder}/{server}.sqlite3"
-            ceiling, ours = f"no-op Flask route, {server}", f"callsheet, {server}"
+            ceiling, ours, hooked = (f"{name}, {server}" for name in ("no-op Flask route", "callsheet", "hooked"))
             host = deliver(("callsheet", (folder, f"sqlite+pysqlite3:///{file}")), server, deliveries)
+            with_hook = ("hooked", (folder, f"sqlite+pysqlite3:///{file}.hooked"))
             contestants |= {
                 ceiling: Contestant(deliver(("no_op", ()), server, deliveries).run, 1),
                 ours: Contestant(host.run, 1),
+                hooked: Contestant(deliver(with_hook, server, deliveries).run, 1),
             }
             rows.append(Row(f"webhook on gunicorn {server}, durable in SQLite", ours, ceiling, goal, RATE))
+            rows.append(Row("the same, where a function is called at every request", hooked, ceiling, None, RATE))
             for said, name in BY_HAND[server].items():
                 by_hand = deliver((name, (f"{file}.{name}",)), server, deliveries)
                 contestants[f"{name}, {server}"] = Contestant(by_hand.run, 1)

@@ -168,7 +168,7 @@ def _posted() -> MultiDict[str, str]:
     if request.mimetype != "application/x-www-form-urlencoded":
         abort(400, "This was not posted by a form.")
     try:
-        text = read_body(request, LIMIT).decode("ascii")
+        text = read_body(request.environ, LIMIT).decode("ascii")
         pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS)
     except ValueError:
         abort(400, "This was not posted by a form.")
