@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from engine.calls import Plan, short_digest
@@ -43,6 +45,10 @@ COMES_BACK = 90.0  # seconds within which an open row is waited for; longer than
 IN_VAIN = 10  # rows in a row that could not be sent, at least, until a run is given up
 LOOKS = 0.2, 2.0  # seconds between two looks at them, at least and at most: whoever sends one may end it any moment
 
+_ANOTHER = (
+    "was settled by an earlier run, but with other data, or for another request type, mode or store; give it a new key,"
+    " or the run other results"
+)
 _STATES = {
     RejectedError: "declined",
     MappingError: "unmapped",
@@ -57,10 +63,12 @@ class RowOutcome:
 
     `state` is that of its call: succeeded, declined, unmapped, not_done, cancelled or unknown; or not_sent, where its
     operation was begun with other data. `before`: it was so before this run. `result` is there where it succeeded.
+    `digest` tells the row from one with other data, or of another request type, mode or store.
     """
 
     number: int
     operation: str
+    digest: str
     state: str
     call: Record | None = None
     message: str | None = None
@@ -81,38 +89,54 @@ class Bulk:
     ) -> None:
         self._engine, self._key, self._run = engine, key, run
         self._type = engine.catalog.request_type(name)
+        self._scope = self._type.scope("", live=engine.settings.live)
         rate = self._type.rate
         self._concurrency = concurrency or (rate and rate.in_flight) or CONCURRENCY
         self._per_second = (rate.live if engine.settings.live else rate.test) if rate else None
         self._rows, self._ended, self._in_vain = WaitingRows(), threading.Event(), 0
+        self.settled_before: Counter[str] = Counter()  # rows that an earlier run settled, by state
 
     # Before anything is sent ------------------------------------------------------------------------------------------
 
-    def settle(self, operation: str) -> None:
-        """Note that an earlier run settled the row with this key. Before any row is taken."""
-        self._rows.settle(operation)
+    def settle(self, operation: str, digest: str, state: str) -> None:
+        """Note that an earlier run settled the row with this key and digest. Before any row is taken."""
+        self._rows.settle(operation, digest, state)
 
     def take(self, number: int, data: Mapping[str, Any]) -> list[Problem]:
-        """Check a row, and let it wait where nothing is wrong with it. `number` is above that of the row before."""
+        """Check a row, and let it wait where nothing is wrong with it. `number` is above that of the row before.
+
+        What an earlier run settled is not checked again, but has to be the same. Raises StoreError.
+        """
         if not isinstance(data, Mapping):
             return [Problem("", "must be an object")]
         known, name = self._type.properties, self._key or "idempotency_key"
         mine = {one: value for one, value in data.items() if one != self._key or one in known}
         try:
-            operation = _text_of(data.get(name), name) if self._key or name in data else self._made_of(mine)
-            if not self._rows.is_settled(operation):
+            seen = self._seen(mine)
+            operation = _text_of(data.get(name), name) if self._key or name in data else self._made_of(seen)
+            digest = short_digest(f"{self._engine.key_of(self._scope, self._type.name, operation)} {seen}")
+            if not (settled := self._rows.settled(operation)):
                 self._engine.plan(self._type.name, mine, operation=operation)
         except DataError as error:
             return list(error.problems)
-        same = self._rows.add(Row(number, mine, operation))
-        return [Problem(f"/{name}", f"{operation!r} is the key of row {same} as well")] if same is not None else []
+        if settled and settled[0] != digest:
+            return [Problem(f"/{name}", f"{operation!r} {_ANOTHER}")]
+        same = self._rows.add(Row(number, mine, operation, digest))
+        if same is not None:
+            return [Problem(f"/{name}", f"{operation!r} is the key of row {same} as well")]
+        if settled:
+            self.settled_before[settled[1]] += 1
+        return []
 
-    def _made_of(self, data: Mapping[str, Any]) -> str:
-        """The operation key of a row that gives none. Nothing that is to be hidden can be guessed from it."""
+    def _seen(self, data: Mapping[str, Any]) -> str:
+        """A row's data as one text, from which nothing can be guessed that is to be hidden."""
         try:
-            seen = json.dumps(self._type.schema.with_write_only(data, lambda _: MASK), sort_keys=True)
+            return json.dumps(self._type.schema.with_write_only(data, lambda _: MASK), sort_keys=True)
         except (TypeError, ValueError) as error:
             raise DataError(self._type.name, [Problem("", f"is not JSON: {error}")]) from None
+
+    def _made_of(self, seen: str) -> str:
+        """The operation key of a row that gives none."""
         digest = self._run + short_digest(seen)
         return f"{digest}.{self._rows.count_alike(digest)}"
 
@@ -210,22 +234,21 @@ class Bulk:
 
     def _sent(self, row: Row) -> RowOutcome:
         """Send a row. Raises SettingError and StoreError."""
+        became = partial(RowOutcome, row.number, row.operation, row.digest)
         try:
             result = self._engine.send(self._type.name, row.data, operation=row.operation)
         except DataError as error:
-            return RowOutcome(row.number, row.operation, "not_sent", message=error.details)
+            return became("not_sent", message=error.details)
         except Conflict as error:
-            return RowOutcome(row.number, row.operation, "not_done", message=str(error))  # asked again, it tells
+            return became("not_done", message=str(error))  # asked again, it tells
         except CallError as error:
             call, state = error.call, _STATES[type(error)]
             if call and call["state"] in {"resolved", "cancelled"}:
                 state = str(call.get("resolution") or "cancelled")
             elif state == "unknown" and not self._type.journaled:
                 state = "not_done"  # it only reads
-            return RowOutcome(row.number, row.operation, state, call, str(error), before=self._was_before(call))
-        return RowOutcome(
-            row.number, row.operation, "succeeded", result.call, None, result, self._was_before(result.call)
-        )
+            return became(state, call, str(error), before=self._was_before(call))
+        return became("succeeded", result.call, None, result, self._was_before(result.call))
 
     def _was_before(self, call: Record | None) -> bool:
         sent_at = call.get("sent_at") if call else None
@@ -239,13 +262,15 @@ class Bulk:
 
     def _left_open(self, row: Row) -> RowOutcome:
         call = self._engine.store.find("call", where={"id": row.call}, limit=1)[0]
-        return RowOutcome(
-            row.number, row.operation, "unknown", call, call.get("message"), before=self._was_before(call)
-        )
+        said = call.get("message")
+        return RowOutcome(row.number, row.operation, row.digest, "unknown", call, said, before=self._was_before(call))
 
 
 def _text_of(value: Any, name: str) -> str:
     """The operation key that a row gives. Raises DataError where it gives none."""
-    if isinstance(value, str | int) and not isinstance(value, bool) and str(value):
-        return str(value)
-    raise DataError(name, [Problem(f"/{name}", "is the key of the row, and must be a text or a whole number")])
+    if not isinstance(value, str | int) or isinstance(value, bool) or not str(value):
+        raise DataError(name, [Problem(f"/{name}", "is the key of the row, and must be a text or a whole number")])
+    text = str(value)
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise DataError(name, [Problem(f"/{name}", "is the key of the row, and holds half of a character")])
+    return text

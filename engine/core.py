@@ -127,7 +127,7 @@ class Engine:
             settings=self.settings,
             dispatcher=self.dispatcher,
             sealer=self.sealer,
-            key=key or self._key,
+            key=key or self.key_of,
             clock=self.clock,
             watch=Watch([one for one in (*self.observers, self.metrics, _spans(self.settings)) if one]),
         )
@@ -367,7 +367,8 @@ class Engine:
             self._due.waiting = False
             (self.wake or self.run_due)()
 
-    def _key(self, scope: Scope, request_type: str, operation: str) -> str:
+    def key_of(self, scope: Scope, request_type: str, operation: str) -> str:
+        """What tells an operation from any other of any store; the idempotency key where the gateway takes one."""
         return operation_key(self._salt, scope, request_type, operation)
 
     @cached_property

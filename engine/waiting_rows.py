@@ -14,19 +14,22 @@ from typing import Any
 
 _PAGE = 200
 _TABLES = """
-    CREATE TABLE row (number INTEGER PRIMARY KEY, operation TEXT UNIQUE, data TEXT, state TEXT, call TEXT, due TEXT);
-    CREATE TABLE settled (operation TEXT PRIMARY KEY) WITHOUT ROWID;
+    CREATE TABLE row (
+        number INTEGER PRIMARY KEY, operation TEXT UNIQUE, digest TEXT, data TEXT, state TEXT, call TEXT, due TEXT
+    );
+    CREATE TABLE settled (operation TEXT PRIMARY KEY, digest TEXT, state TEXT) WITHOUT ROWID;
     CREATE TABLE alike (digest TEXT PRIMARY KEY, count INTEGER) WITHOUT ROWID;
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: its number, its data, and the operation that it is; of an open one, the id of its call."""
+    """One row: its number, its data, the operation that it is, and its digest; of an open one, the id of its call."""
 
     number: int
     data: Mapping[str, Any]
     operation: str
+    digest: str
     call: str | None = None
 
 
@@ -38,13 +41,15 @@ class WaitingRows:
         self._database.execute("PRAGMA journal_mode = OFF").close()
         self._database.executescript(_TABLES).close()
 
-    def settle(self, operation: str) -> None:
+    def settle(self, operation: str, digest: str, state: str) -> None:
         """Note that an earlier run settled `operation`; its row will not wait."""
-        self._database.execute("INSERT OR IGNORE INTO settled VALUES (?)", (operation,))
+        self._database.execute("INSERT OR IGNORE INTO settled VALUES (?, ?, ?)", (operation, digest, state))
 
-    def is_settled(self, operation: str) -> bool:
-        """Whether an earlier run settled `operation`."""
-        return bool(self._number("SELECT count(*) FROM settled WHERE operation = ?", operation))
+    def settled(self, operation: str) -> tuple[str, str] | None:
+        """The digest and the state of the row that an earlier run settled as `operation`, if any."""
+        asked = "SELECT digest, state FROM settled WHERE operation = ?"
+        found: tuple[str, str] | None = self._database.execute(asked, (operation,)).fetchone()
+        return found
 
     def count_alike(self, digest: str) -> int:
         """How many rows with this digest there are by now."""
@@ -54,14 +59,15 @@ class WaitingRows:
 
     def add(self, row: Row) -> int | None:
         """Let `row` wait, unless it is settled. Where another row is the same operation, returns that one's number."""
-        settled = self.is_settled(row.operation)
+        settled = self.settled(row.operation)
         values = (
             row.number,
             row.operation,
+            row.digest,
             None if settled else json.dumps(row.data),
             "settled" if settled else "waiting",
         )
-        added = self._database.execute("INSERT OR IGNORE INTO row VALUES (?, ?, ?, ?, NULL, NULL)", values)
+        added = self._database.execute("INSERT OR IGNORE INTO row VALUES (?, ?, ?, ?, ?, NULL, NULL)", values)
         return None if added.rowcount else self._number("SELECT number FROM row WHERE operation = ?", row.operation)
 
     def keep_first(self, limit: int) -> None:
@@ -86,10 +92,11 @@ class WaitingRows:
     def each(self, state: str) -> Iterator[Row]:
         """The rows in `state`, by their numbers; each is looked up when it is its turn."""
         after = -1
-        asked = "SELECT number, data, operation, call FROM row WHERE state = ? AND number > ? ORDER BY number LIMIT ?"
+        columns = "number, data, operation, digest, call"
+        asked = f"SELECT {columns} FROM row WHERE state = ? AND number > ? ORDER BY number LIMIT ?"  # noqa: S608
         while page := self._database.execute(asked, (state, after, _PAGE)).fetchall():
-            for number, data, operation, call in page:
-                yield Row(number, json.loads(data), operation, call)
+            for number, data, operation, digest, call in page:
+                yield Row(number, json.loads(data), operation, digest, call)
             after = page[-1][0]
 
     def _number(self, question: str, *values: Any) -> int:

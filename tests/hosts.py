@@ -261,6 +261,8 @@ def host(
         files=OnlyHere(folder, base_urls),
         observers=observers,
     )
-    engine._key(engine.plan("shop/pay", {"amount": 1}).scope, "", "")  # makes the salt, so that it is no test's commit
+    engine.key_of(
+        engine.plan("shop/pay", {"amount": 1}).scope, "", ""
+    )  # makes the salt, so that it is no test's commit
     store.commits.clear()
     return Host(engine, gateway, store, hours)

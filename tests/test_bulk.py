@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from commands import CHECKOUT
-from hosts import SECRETS, Host, OnlyHere, Told, failure, host, ok, refusal, write
+from hosts import SECRETS, SHOP, Host, OnlyHere, Told, failure, host, ok, refusal, write
 from postgres import Databases
 from rates import limited
 
@@ -178,6 +178,11 @@ def test_an_idempotency_key_is_a_key(here: Host) -> None:
 def test_a_key_that_is_none(here: Host, key: Any) -> None:
     with pytest.raises(DataError, match="/0/order: is the key of the row, and must be a text or a whole number"):
         run(here, [{"amount": 1, "order": key}], key="order")
+
+
+def test_a_key_that_nothing_can_keep(here: Host) -> None:
+    with pytest.raises(DataError, match="/0/order: is the key of the row, and holds half of a character"):
+        run(here, [{"amount": 1, "order": "a\ud800"}], key="order")
 
 
 def test_a_key_is_one_row_s(here: Host) -> None:
@@ -358,14 +363,33 @@ def test_the_first_so_many(here: Host) -> None:
     assert sent(here) == [1, 2, 3]
 
 
-def test_what_was_settled_is_not_asked_for(here: Host) -> None:
-    """A row that an earlier run's own notes settle is neither checked nor sent."""
-    one = Bulk(here.engine, "shop/pay", key="order")
-    one.settle("a")
-    assert one.take(1, {"order": "a", "amount": "no longer right"}) == []
-    assert one.take(2, {"order": "b", "amount": 1}) == []
-    assert (one.waiting, one.settled) == (1, 1)
+def test_what_was_settled_is_not_asked_for(here: Host, tmp_path: Path) -> None:
+    """A row that an earlier run's own notes settle is not sent, nor checked by the files of now."""
+    (earlier,) = run(here, [{"order": "a", "amount": 1}], key="order")
+    stricter = SHOP["request_types/shop/pay.yml"].replace("minimum: 1", "minimum: 2")
+    files = OnlyHere(write(tmp_path, {"request_types/shop/pay.yml": stricter}), {})
+    engine = Engine(tmp_path, store=here.store, environment=SECRETS, dispatcher=here.gateway, files=files)
+    one = Bulk(engine, "shop/pay", key="order")
+    one.settle("a", earlier.digest, "declined")
+    assert one.take(1, {"order": "a", "amount": 1}) == []
+    assert one.take(2, {"order": "b", "amount": 2}) == []
+    assert (one.waiting, one.settled, one.settled_before) == (1, 1, {"declined": 1})
     assert [outcome.operation for outcome in one.send()] == ["b"]
+
+
+@pytest.mark.parametrize("other", ["data", "request type", "mode", "store"])
+def test_what_was_settled_settles_no_other_row(here: Host, tmp_path: Path, other: str) -> None:
+    """Under the same key it is another operation there, which nobody carried out; the run does not begin."""
+    (earlier,) = run(here, [{"order": "a", "amount": 1}], key="order")
+    live = {"CALLSHEET_MODE": "live", "SHOP_KEY": "live_1"} if other == "mode" else {}
+    store = MemoryStore() if other == "store" else here.store
+    engine = Engine(tmp_path, store=store, environment={**SECRETS, **live}, files=OnlyHere(tmp_path, {}))
+    one = Bulk(engine, "shop/pay_once" if other == "request type" else "shop/pay", key="order")
+    one.settle("a", earlier.digest, "succeeded")
+    (problem,) = one.take(1, {"order": "a", "amount": 2 if other == "data" else 1})
+    assert problem.pointer == "/order"
+    assert problem.message.startswith("'a' was settled by an earlier run, but with other data, or for another ")
+    assert (one.waiting, one.settled) == (0, 0)
 
 
 def test_how_long_it_takes_at_least(tmp_path: Path) -> None:

@@ -300,7 +300,7 @@ def test_what_was_not_settled_is_asked_again(shop: Path, gateway: Gateway) -> No
     assert results(shop)[0]["message"] == "the gateway refused shop/pay: no funds"
     write(shop, {"response_mappers/shop/pay.json.j2": PAYMENT.replace("{{ response.amount }}", "2")})
     assert run(shop, "remap", "--all", gateway=gateway).exit_code == 0
-    assert "1 row to send, 2 settled before\n1 succeeded\n" in again(shop, gateway).stderr
+    assert "1 row to send, 2 settled before (1 declined)\n1 succeeded\n" in again(shop, gateway).stderr
     assert [one["outcome"] for one in results(shop)] == ["declined", "succeeded", "succeeded"]
     assert len(gateway.requests) == 3
 
@@ -312,6 +312,37 @@ def test_rows_can_be_new(shop: Path, gateway: Gateway) -> None:
         assert again(shop, gateway, *options).exit_code == 0
         assert len(gateway.requests) == count
     assert len(results(shop, "rows.may.results.csv")) == 3
+
+
+def test_results_of_other_rows_settle_nothing(shop: Path, gateway: Gateway) -> None:
+    """Of other data, another request type or another store: every such row is told, and nothing is sent."""
+    text = "order,amount\na,1\nb,2\n"
+    rows(shop, text)
+    assert again(shop, gateway, "--key", "order").exit_code == 0
+    told = (shop / "rows.results.csv").read_bytes()
+    rows(shop, text.replace("b,2", "b,20"))
+    result = again(shop, gateway, "--key", "order")
+    assert result.exit_code == 2
+    assert "rows.csv:3: /order: 'b' was settled by an earlier run, but with other data" in result.stderr
+    assert "1 faulty row; nothing was sent" in result.stderr
+    path = rows(shop, text)
+    for other in (["run", "shop/pay_once", path], ["run", "shop/pay", path]):
+        settings = {} if "shop/pay_once" in other else {"CALLSHEET_STORE": f"sqlite:///{shop / 'other.sqlite3'}"}
+        result = run(shop, *other, "--key", "order", gateway=gateway, **settings)
+        assert (result.exit_code, "2 faulty rows; nothing was sent" in result.stderr) == (2, True), result.stderr
+    assert (shop / "rows.results.csv").read_bytes() == told
+    assert len(gateway.requests) == 2
+
+
+def test_what_was_settled_counts_for_the_exit_code(shop: Path, gateway: Gateway) -> None:
+    """Whether a refusal was met by this run or by the one that it goes on with."""
+    gateway.answer = lambda _, __, body: (402, {"error": {"message": "no funds", "payment": "p1"}})
+    rows(shop, "amount\n1\n")
+    assert again(shop, gateway).exit_code == 1
+    result = again(shop, gateway, "--json")
+    assert (result.exit_code, json.loads(result.stdout)["settled_outcomes"]) == (1, {"declined": 1})
+    assert "0 rows to send, 1 settled before (1 declined)\n" in again(shop, gateway).stderr
+    assert len(gateway.requests) == 1
 
 
 def test_one_run_at_a_time(shop: Path, gateway: Gateway) -> None:

@@ -22,7 +22,7 @@ from engine.cli.opening import without_seals
 if TYPE_CHECKING:
     from engine.bulk import RowOutcome
 
-COLUMNS = ("line", "key", "outcome", "call", "message", "records", "response")
+COLUMNS = ("line", "key", "outcome", "call", "message", "records", "response", "digest")
 SETTLED = {"succeeded", "declined"}  # whatever else became of a row, the next run asks again
 
 
@@ -55,12 +55,11 @@ class Results:
             said = "is there, and no earlier run wrote it; nothing was sent, move it or name another with --results"
             raise click.UsageError(f"{self.path} {said}")
 
-    def settled(self) -> Iterator[str]:
-        """The keys of the rows that earlier runs settled."""
+    def settled(self) -> Iterator[tuple[str, str, str]]:
+        """The keys of the rows that earlier runs settled, each with the row's digest and its outcome."""
         for line in self._lines():
-            key, outcome = self._said(line)
-            if key and outcome in SETTLED:
-                yield key
+            if told := self._settled(line):
+                yield told
 
     def begin(self) -> None:
         """Make the file ready for this run: of earlier ones it says what they settled. Raises UsageError."""
@@ -75,7 +74,7 @@ class Results:
         with self._writing():
             if self._is_csv:
                 file.write(_csv_line(COLUMNS))
-            file.writelines(line for line in self._lines() if self._said(line)[1] in SETTLED)
+            file.writelines(line for line in self._lines() if self._settled(line))
             file.flush()
             new.replace(self.path)
 
@@ -113,18 +112,16 @@ class Results:
             except OSError as error:
                 raise click.UsageError(f"{self.path} {unreadable(error)}; nothing was sent") from None
 
-    def _said(self, line: str) -> tuple[str | None, str | None]:
-        """The key and the outcome of a line; nothing of one that was not written to its end."""
+    def _settled(self, line: str) -> tuple[str, str, str] | None:
+        """The key, the digest and the outcome of a row that was settled; nothing of a line not written to its end."""
         try:
             if not line.endswith("\n"):
-                return None, None
-            if self._is_csv:
-                _, key, outcome, *_ = next(csv.reader([line]))
-                return key, outcome
-            told = json.loads(line)
-            return str(told["key"]), str(told["outcome"])
+                return None
+            told = dict(zip(COLUMNS, next(csv.reader([line])), strict=True)) if self._is_csv else json.loads(line)
+            key, digest, outcome = str(told["key"]), str(told["digest"]), str(told["outcome"])
         except (ValueError, KeyError, TypeError, csv.Error, StopIteration):
-            return None, None
+            return None
+        return (key, digest, outcome) if key and outcome in SETTLED else None
 
     def _line(self, told: dict[str, Any]) -> str:
         if not self._is_csv:
@@ -143,6 +140,7 @@ class Results:
             outcome.message,
             [f"{record.type} {record.id}" for record in result.records] if result and result.records else None,
             without_seals(result.response) if result and only_read else None,
+            outcome.digest,
         )
         return dict(zip(COLUMNS, values, strict=True))
 

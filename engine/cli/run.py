@@ -72,7 +72,7 @@ def run(  # noqa: PLR0913, PLR0917 - click gives every option as an argument
 
     All rows are checked before one is sent. What became of each is told in a file beside them, refunds.results.csv.
     Stopped at any moment and run again, it goes on; no row is carried out twice. Rows without a key are told apart by
-    what they hold. It leaves with the code of what is worst.
+    what they hold. It leaves with the code of the worst that became of any row.
     """
     if key and label:
         raise click.UsageError("--run is for rows without a key; with --key, another key makes a row new")
@@ -89,8 +89,8 @@ def run(  # noqa: PLR0913, PLR0917 - click gives every option as an argument
         place = results or _beside(rows, label, kind)
         told = Results(place, kind_of(place) or kind, with_responses=not marks(schema))
         told.demand_own(rows)
-        for operation in told.settled():
-            bulk.settle(operation)
+        for row in told.settled():
+            bulk.settle(*row)
         if faulty := _check(bulk, lines, rows, as_json=as_json):
             if not as_json:
                 click.secho(
@@ -152,7 +152,8 @@ def _plan_of(bulk: Bulk) -> str:
     """What a run would do: how many rows, and how long that takes at least."""
     said = f"{bulk.waiting:,} {'row' if bulk.waiting == 1 else 'rows'} to send"
     if bulk.settled:
-        said += f", {bulk.settled:,} settled before"
+        declined = bulk.settled_before["declined"]
+        said += f", {bulk.settled:,} settled before{f' ({declined:,} declined)' if declined else ''}"
     return f"{said}; at the gateway's rate at least {duration(bulk.least_seconds)}" if bulk.least_seconds else said
 
 
@@ -163,6 +164,7 @@ def _tell_first(bulk: Bulk, *, as_json: bool) -> None:
             {
                 "rows": bulk.waiting,
                 "settled": bulk.settled,
+                "settled_outcomes": dict(bulk.settled_before),
                 "least_seconds": bulk.least_seconds,
                 "first": requests.as_data(plan.shown, plan.type.auth) if plan else None,
             }
@@ -190,13 +192,14 @@ def _send(bulk: Bulk, told: Results, limit: int | None, *, as_json: bool) -> int
         told.close()
         left = total - meter.done
         if as_json:
-            counts = {"rows": total, "settled": settled, "outcomes": dict(meter.counts), "before": before, "left": left}
+            earlier = {"settled": settled, "settled_outcomes": dict(bulk.settled_before)}
+            counts = {"rows": total, **earlier, "outcomes": dict(meter.counts), "before": before, "left": left}
             print_json({**counts, "results": str(told.path)})
         else:
             _tell_end(meter, told, before, left)
     if stopped.asked:
         return codes.STOPPED
-    return next((code for state, code in _WORST if meter.counts[state]), 0)
+    return next((code for state, code in _WORST if meter.counts[state] or bulk.settled_before[state]), 0)
 
 
 def _tell_end(meter: Meter, told: Results, before: int, left: int) -> None:
