@@ -177,6 +177,14 @@ WRONG = {
     "too few cells": ("amount,note\n5\n", "rows.csv:2: has 1 cells, and there are 2 columns"),
     "after a cell of two lines": ('amount,note\n5,"a\nb"\nx,\n', "rows.csv:4: /amount"),
     "an open quote": ('amount,note\n5,"a\n6,b\n', 'rows.csv:2: a cell begins with " here, and no " ends it; what'),
+    "a cell without bounds": (
+        f"amount,note\n5,{'x' * 200_000}\n",
+        "rows.csv:2: a cell is longer than 131072 characters",
+    ),
+    "a line without bounds": (
+        f"amount,note\n5,{'x' * 2_000_000}\n",
+        "rows.csv:2: a line is longer than 1048576 bytes; what follows was not read\n",
+    ),
     "not UTF-8": (
         b"amount,note\n5,\xff\n",
         "rows.csv:2: is not UTF-8; save the file as UTF-8; what follows was not read",
@@ -198,6 +206,7 @@ def test_a_faulty_row_is_told_with_its_line(shop: Path, gateway: Gateway, text: 
 
 HEADINGS = {
     "nothing": ("", "rows.csv:1: there is no row"),
+    "no heading": ("5,usd\n6,usd\n", "column 5: there is no data '5'; the first line has to name the columns"),
     "an unknown column": ("amont\n5\n", "rows.csv:1: column amont: there is no data 'amont'; did you mean 'amount'?"),
     "one that may be a key": ("amount,order\n5,a\n", "there is no data 'order'; is it each row's key? --key order"),
     "the same twice": ("amount,amount\n5,6\n", "rows.csv:1: two columns are called amount"),
@@ -214,7 +223,7 @@ def test_a_faulty_heading(shop: Path, gateway: Gateway, text: str | bytes, said:
 
 
 LINES = {
-    "{bad": "rows.jsonl:2: is not JSON",
+    "{bad": "rows.jsonl:2: is not JSON at column 2: ",
     "[5]": "rows.jsonl:2: must be an object",
     '{"amount": 5, "amount": 6}': "an object has the same key twice",
     '{"amount": NaN}': "NaN is not JSON",
@@ -282,7 +291,7 @@ def test_a_run_goes_on_where_it_ended(shop: Path, gateway: Gateway) -> None:
     assert [one["line"] for one in results(shop)] == [str(line) for line in range(2, 12)]
     file.unlink()
     result = again(shop, gateway)
-    assert "10 succeeded\n10 of them had been sent before this run, and not again; --run " in result.stderr
+    assert "10 succeeded\n10 of them had been sent before this run, and not again; --run, or keys " in result.stderr
     assert sorted(one["amount"] for one in sent(gateway)) == list(range(1, 11))
     assert "0 rows to send, 10 settled before\nnothing was sent\n" in again(shop, gateway).stderr
 

@@ -93,7 +93,8 @@ def said_of_json(error: ValueError) -> str:
     """What keeps bytes from being JSON, as the tail of a sentence, with the place."""
     cause = error.__context__
     if isinstance(cause, json.JSONDecodeError):
-        return f"is not JSON at line {cause.lineno}, column {cause.colno}: {cause.msg}"
+        line = f"line {cause.lineno}, " if "\n" in cause.doc else ""
+        return f"is not JSON at {line}column {cause.colno}: {cause.msg}"
     return str(error).removeprefix("the body ")
 
 

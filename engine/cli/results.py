@@ -69,7 +69,8 @@ class Results:
         try:
             file = os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", **_TEXT)
         except OSError as error:
-            raise click.UsageError(f"{self.path} cannot be written: {error.strerror}") from None
+            said = f"{self.path} cannot be written: {error.strerror}"
+            raise click.UsageError(f"{said}; nothing was sent, name another with --results") from None
         self._file = file
         with self._writing():
             if self._is_csv:

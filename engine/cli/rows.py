@@ -50,9 +50,9 @@ def _objects(lines: Iterable[bytes]) -> Iterator[Line]:
         if not line.strip():
             continue
         try:
-            value = parse_json(_whole(line, number))
+            value = parse_json(_whole(line).rstrip())
         except _Unreadable as error:
-            yield number, str(error)
+            yield number, f"{error}{_ENDS}"
             return
         except ValueError as error:
             yield number, said_of_json(error)
@@ -61,7 +61,7 @@ def _objects(lines: Iterable[bytes]) -> Iterator[Line]:
 
 
 def _table(lines: Iterable[bytes], name: str, schema: JsonSchema, key: str | None) -> Iterator[Line]:
-    texts = (_whole(line, number).decode("utf-8") for number, line in enumerate(lines, 1))
+    texts = (_whole(line).decode("utf-8") for line in lines)
     try:
         heading = next(texts, "")
         delimiter = max(",;\t", key=heading.count)
@@ -74,7 +74,7 @@ def _table(lines: Iterable[bytes], name: str, schema: JsonSchema, key: str | Non
         try:
             cells = next(table, None)
         except (ValueError, csv.Error) as error:
-            yield number, f"{_said(error)}; what follows was not read"
+            yield number, f"{_said(error)}{_ENDS}"
             return
         if cells is None:
             return
@@ -103,7 +103,8 @@ def _columns(heading: list[str], schema: JsonSchema, key: str | None) -> list[st
         if name in heading[: number - 1]:
             raise ValueError(f"two columns are called {name}")
         if (top := first_step(name)) not in known and not schema.get("additionalProperties"):
-            guess = did_you_mean(top, known) or f"; is it each row's key? --key {name}"
+            others = any(first_step(one) in known for one in heading if is_path(one))
+            guess = did_you_mean(top, known) or (f"; is it each row's key? --key {name}" if others else _NO_HEADING)
             raise ValueError(f"column {name}: there is no data {top!r}{guess}")
     return heading
 
@@ -112,9 +113,9 @@ class _Unreadable(ValueError):
     """A line that cannot even be passed over."""
 
 
-def _whole(line: bytes, number: int) -> bytes:
+def _whole(line: bytes) -> bytes:
     if len(line) > LONGEST:
-        raise _Unreadable(f"line {number} is longer than {LONGEST} bytes; what follows was not read")
+        raise _Unreadable(f"a line is longer than {LONGEST} bytes")
     return line
 
 
@@ -124,8 +125,11 @@ def _said(error: Exception) -> str:
     return next((said for part, said in _OF_CSV.items() if part in str(error)), str(error))
 
 
+_ENDS = "; what follows was not read"
+_NO_HEADING = "; the first line has to name the columns, as `callsheet show NAME` names the data"
 _OF_CSV = {  # what the parser says, in terms of the file
     "unexpected end of data": 'a cell begins with " here, and no " ends it',
+    "field limit": 'a cell is longer than 131072 characters; is the " missing that ends it?',
     "expected after": 'a cell goes on after the " that ends it; write "" for a " within it',
     "new-line character": "lines end in a bare carriage return; end them in a line feed",
 }

@@ -205,7 +205,7 @@ def _send(bulk: Bulk, told: Results, limit: int | None, *, as_json: bool) -> int
 def _tell_end(meter: Meter, told: Results, before: int, left: int) -> None:
     click.echo(meter.counted() or "nothing was sent", err=True)
     if before:
-        hint = "; --run sends such rows as new ones" if before == meter.done else ""
+        hint = "; --run, or keys of their own, send such rows as new ones" if before == meter.done else ""
         click.echo(f"{before:,} of them had been sent before this run, and not again{hint}", err=True)
     if left:
         click.echo(
