@@ -81,7 +81,7 @@ class Bulk:
 
     Without a `key`, rows are told apart by what they hold and how many alike stand before them; `run` is then part of
     their keys, so that the same rows can be sent as new ones under another name. `concurrency` calls are under way at
-    once.
+    once. Raises UnknownNameError, and ValueError where `concurrency` is less than 1.
     """
 
     def __init__(
@@ -91,6 +91,8 @@ class Bulk:
         self._type = engine.catalog.request_type(name)
         self._scope = self._type.scope("", live=engine.settings.live)
         rate = self._type.rate
+        if concurrency is not None and concurrency < 1:
+            raise ValueError(f"concurrency is {concurrency}; one call at least has to be under way at once")
         self._concurrency = concurrency or (rate and rate.in_flight) or CONCURRENCY
         self._per_second = (rate.live if engine.settings.live else rate.test) if rate else None
         self._rows, self._ended, self._in_vain = WaitingRows(), threading.Event(), 0

@@ -195,9 +195,9 @@ class Engine:
         """Check all `rows`, then send each as one operation, and say of each what became of it, once that is known.
 
         `key` names the property that is a row's operation key; without one it is made of what the row holds, and of
-        `run`. So the same rows are carried out once, however often they are given. Raises UnknownNameError, and
-        DataError for the rows as one list before any is sent; later TransportError where row after row cannot be sent,
-        SettingError and StoreError.
+        `run`. So the same rows are carried out once, however often they are given. Raises UnknownNameError,
+        ValueError for a `concurrency` below 1, and DataError for the rows as one list before any is sent; later
+        TransportError where row after row cannot be sent, SettingError and StoreError.
         """
         from engine.bulk import Bulk
 

@@ -355,6 +355,13 @@ def test_no_more_at_once_than_asked_for(here: Host) -> None:
     assert four.n_waiting == 0
 
 
+def test_no_call_at_once_is_none_too_few(here: Host) -> None:
+    for number in (0, -1):
+        with pytest.raises(ValueError, match=f"concurrency is {number}; one call at least"):
+            here.engine.send_many("shop/pay", ROWS, concurrency=number)
+    assert here.gateway.requests == []
+
+
 def test_the_first_so_many(here: Host) -> None:
     one = Bulk(here.engine, "shop/pay")
     for number, row in enumerate(ROWS):
