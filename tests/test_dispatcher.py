@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import socket
@@ -18,6 +19,7 @@ from pathlib import Path
 import pytest
 from fault_server import (
     HOST,
+    PAUSE,
     FaultServer,
     Peer,
     answer,
@@ -366,6 +368,23 @@ def test_a_trusted_server_is_heard(tmp_path: Path) -> None:
         for _ in range(3):
             assert answered(send(dispatcher, post(server.url()))).body == GOOD
         assert server.connections == 1
+
+
+@pytest.mark.parametrize("is_tls", [False, True])
+def test_more_than_the_system_takes_at_once_goes_and_comes_whole(tmp_path: Path, is_tls: bool) -> None:
+    """Neither is one step: the connection has to be waited for, and under TLS a record comes in pieces."""
+    file, long = certificate(tmp_path), json.dumps(["x" * 900_000]).encode()
+
+    def late(peer: Peer) -> None:
+        peer.server.stopped.wait(PAUSE)
+        answer(200, long)(peer)
+
+    with FaultServer(tls_context(file) if is_tls else None) as server:
+        server.behave(late)
+        with contextlib.closing(Dispatcher(ca_file=file)) as dispatcher:
+            asked = post(server.url(), os.urandom(5_000_000))
+            assert answered(send(dispatcher, asked)).body == long
+    assert server.requests[0].body == asked.body
 
 
 def test_tls_faults_after_the_handshake_may_have_been_sent(tmp_path: Path) -> None:

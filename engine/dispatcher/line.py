@@ -13,8 +13,9 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Literal, TypeVar
 
 import httpx
 
@@ -28,6 +29,7 @@ KEPT = 4.0  # seconds: below the 5 s after which common servers close an idle co
 _CHUNK = 64 * 1024
 _NEVER = float("-inf")
 
+_Brought = TypeVar("_Brought")
 _Step = Literal["dns", "connect", "tls", "write", "read"]
 _TOO_LATE: dict[_Step, Kind] = {
     "dns": "dns_timeout",
@@ -116,7 +118,7 @@ class Line(httpx.BaseTransport):
     def _usable(self) -> socket.socket | None:
         """The connection, unless something arrived while it was idle: its end, or an answer to no question."""
         wire = self._socket
-        if self.is_idle and not self._poll.poll(0) and not (isinstance(wire, ssl.SSLSocket) and wire.pending()):
+        if wire and self.is_idle and not self._has_come(wire, 0.0):
             return wire
         self.close()
         return None
@@ -135,6 +137,7 @@ class Line(httpx.BaseTransport):
             self._socket = wire = self._tls.wrap_socket(wire, server_hostname=host, suppress_ragged_eofs=False)
         self._poll = select.poll()
         self._poll.register(wire, select.POLLIN)
+        wire.setblocking(False)  # a time-out of its own would be three more calls of the system for every exchange
         return wire
 
     def _connect(self, addresses: list[str], port: int, until: float) -> socket.socket:
@@ -156,10 +159,9 @@ class Line(httpx.BaseTransport):
     def _write(self, wire: socket.socket, message: bytes, seconds: float) -> None:
         rest = memoryview(message)
         while rest:
-            wire.settimeout(self._left(time.monotonic() + seconds))
             # Where the very first attempt fails, no part of the request left that could be read as one: under TLS at
             # most a piece of a record, which cannot be decrypted.
-            gone = wire.send(rest)
+            gone = self._done(wire, partial(wire.send, rest), select.POLLOUT, time.monotonic() + seconds)
             self.wrote = True
             rest = rest[gone:]
 
@@ -186,15 +188,41 @@ class Line(httpx.BaseTransport):
             silent = silent + received if reading.size == before else 0
 
     def _receive(self, wire: socket.socket, reading: Reading, most: int, seconds: float) -> int:
-        wire.settimeout(self._left(time.monotonic() + seconds))
+        until = time.monotonic() + seconds
+        if not self._has_come(wire, self._left(until)):
+            raise TimeoutError
         try:
-            received = wire.recv(min(most, _CHUNK))
+            received = self._done(wire, partial(wire.recv, min(most, _CHUNK)), select.POLLIN, until)
         except ssl.SSLEOFError:
             raise closed() from None
         reading.feed(received)
         return len(received)
 
+    def _has_come(self, wire: socket.socket, seconds: float) -> bool:
+        """Whether anything arrives within so many seconds, the end of the connection included."""
+        return bool(isinstance(wire, ssl.SSLSocket) and wire.pending()) or bool(self._poll.poll(seconds * 1000))
+
     # Time -------------------------------------------------------------------------------------------------------------
+
+    def _done(self, wire: socket.socket, do: Callable[[], _Brought], event: int, until: float) -> _Brought:
+        """What `do` brings, once the connection is ready for it: for `event`, or for what TLS needs before.
+
+        Raises TimeoutError at that instant or the deadline, whichever is first.
+        """
+        while True:
+            left = self._left(until)
+            try:
+                return do()
+            except BlockingIOError:
+                needed = event
+            except ssl.SSLWantReadError:
+                needed = select.POLLIN
+            except ssl.SSLWantWriteError:
+                needed = select.POLLOUT
+            ready = select.poll()
+            ready.register(wire, needed)
+            if not ready.poll(left * 1000):
+                raise TimeoutError
 
     def _left(self, until: float) -> float:
         """Seconds until that instant or the deadline, whichever is first. Raises TimeoutError where none are left."""
