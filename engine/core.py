@@ -91,6 +91,7 @@ class Engine:
     Where no `store` is given it is SQLite in `root`, or what CALLSHEET_STORE says. `base_urls` replaces a gateway's
     base_url, path included. `reload` reads changed files before every use, and keeps the last good ones where a change
     is faulty; `faults` then says why. `observers` are told of every step. The other arguments are for tests.
+    `is_self_contained`: no store and no observer was given to it, which may need something around them when called.
 
     Raises DefinitionError with all faults of all files, and SettingError.
     """
@@ -109,7 +110,8 @@ class Engine:
         files: Files | None = None,
         observers: Sequence[Observer] = (),
     ) -> None:
-        self.root, self.observers = Path(root), tuple(observers)
+        self.root = Path(root)
+        self.is_self_contained = store is None and not observers
         self.settings = Settings(self.root, environment)
         self._files = files or Files(self.root, {**self.settings.base_urls(), **(base_urls or {})}, reload=reload)
         self.clock = clock or Clock()
@@ -129,7 +131,7 @@ class Engine:
             sealer=self.sealer,
             key=key or self.key_of,
             clock=self.clock,
-            watch=Watch([one for one in (*self.observers, self.metrics, _spans(self.settings)) if one]),
+            watch=Watch([one for one in (*observers, self.metrics, _spans(self.settings)) if one]),
         )
         self._context = context
         gates = Gates(self.store, self.clock, live=self.settings.live)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask, Request, request_started
+from flask import Flask, Request, current_app, request_started
 from flask.sessions import SecureCookieSessionInterface
-from hosts import Host, host
+from hosts import SECRETS, SHOP, OnlyHere, write
 from werkzeug.datastructures import Headers
 from werkzeug.test import TestResponse
 
+from engine.core import Engine
 from engine.errors import StoreError
 from engine.observing import Step
+from engine.records import Change, Record
 from engine.signatures import scheme_of, sign
+from engine.store.memory import MemoryStore
 from engine.web import Callsheet
 from engine.web.webhooks import LIMIT
 
@@ -30,14 +34,15 @@ class Site:
     """A shop's web site, which notes what goes through Flask."""
 
     def __init__(self, root: Path, kind: type[Flask] = Flask, **options: Any) -> None:
-        self.host: Host = host(root, CALLSHEET_SECRET_KEY=KEY, **options)
+        folder, settings = write(root, SHOP), {**SECRETS, "CALLSHEET_SECRET_KEY": KEY, "CALLSHEET_STORE": "memory:"}
+        self.engine = Engine(folder, environment=settings, files=OnlyHere(folder), **options)
         self.app = kind("shop", root_path=str(root))
         self.through_flask: Seen = []
         self.sent = 0
 
     def opened(self, **options: Any) -> Site:
         """The same with the extension."""
-        Callsheet(self.app, engine=self.host.engine, worker=False, **options)
+        Callsheet(self.app, engine=self.engine, worker=False, **options)
         self._through_flask(self.app)
         return self
 
@@ -55,15 +60,15 @@ class Site:
         """A new event, signed, or `body` with the signature of another."""
         self.sent += 1
         event = json.dumps({"id": f"evt_{self.sent}", "type": "payment.refunded", "payment": "p1"}).encode()
-        key = self.host.engine.settings.secret("SHOP_HOOK")
-        proof = sign(scheme_of("stripe"), key, event, int(self.host.hours.now.timestamp()))
+        key = self.engine.settings.secret("SHOP_HOOK")
+        proof = sign(scheme_of("stripe"), key, event, int(time.time()))
         headers = Headers({**proof, **more.pop("headers", {})})
         client = self.app.test_client(use_cookies=False)
         return client.post(path, data=event if body is None else body, headers=headers, **more)
 
     def events(self) -> int:
         """How many are kept."""
-        return len(self.host.find("event"))
+        return len(self.engine.find("event"))
 
 
 @pytest.fixture
@@ -81,10 +86,10 @@ def test_the_second_event_goes_past_flask_and_is_answered_alike(site: Site) -> N
 
 def test_a_host_s_own_worker_is_no_hindrance_and_is_woken(tmp_path: Path) -> None:
     site = Site(tmp_path)
-    extension = Callsheet(site.app, engine=site.host.engine)
+    extension = Callsheet(site.app, engine=site.engine)
     site._through_flask(site.app)
     woken: Seen = []
-    site.host.engine.wake = lambda: woken.append("woken")
+    site.engine.wake = lambda: woken.append("woken")
     try:
         assert [site.deliver().status_code for _ in range(3)] == [200, 200, 200]
     finally:
@@ -235,6 +240,19 @@ def test_an_observer_of_the_host_s_own_is_called_inside_flask(tmp_path: Path) ->
     assert paths == [f"receive {HOOK}"] * 2
 
 
+def test_a_store_of_the_host_s_own_is_called_inside_flask(tmp_path: Path) -> None:
+    """It may ask for Flask's application."""
+
+    class Own(MemoryStore):
+        def apply(self, changes: Sequence[Change]) -> list[Record]:
+            assert changes[0].type.name != "event" or current_app.name == "shop"
+            return super().apply(changes)
+
+    site = Site(tmp_path, store=Own()).opened()
+    assert [site.deliver().status_code for _ in range(2)] == [200, 200]
+    assert len(site.through_flask) == 2
+
+
 def test_only_what_is_known_goes_past_flask(site: Site) -> None:
     """The host's name decides, too: Flask may trust some and not others."""
     site.deliver()
@@ -274,7 +292,9 @@ def test_what_is_refused_is_refused_by_flask_as_it_was_before(site: Site) -> Non
     assert site.events() == 2
 
 
-def test_what_goes_wrong_is_tried_once_and_told_by_flask(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_goes_wrong_is_tried_once_and_told_by_flask(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     site.app.register_error_handler(500, lambda _: ("the host's own page", 500))
     site.deliver()
     tried: Seen = []
@@ -284,7 +304,7 @@ def test_what_goes_wrong_is_tried_once_and_told_by_flask(site: Site, caplog: pyt
         tried.append("once")
         raise raised
 
-    site.host.store.refuse = gone
+    monkeypatch.setattr(site.engine.store, "apply", gone)
     assert site.deliver().status_code == 503
     raised = RuntimeError("a fault of ours")
     answer = site.deliver()

@@ -1,8 +1,8 @@
 """A webhook's way past Flask, which takes half as long to let an event through as the engine to verify and keep it.
 
 Where an event was answered 200, later ones to the same address go to the engine at once, if the host has nothing done
-at a request: no function before or after it, no receiver of a signal, no class or view of its own in Flask's place.
-What cannot be answered 200, Flask answers.
+at a request: no function before or after it, no receiver of a signal, no class or view of its own in Flask's place, no
+store or observer of its own in the engine. What cannot be answered 200, Flask answers.
 
 Hides: what a host can have done at a request.
 """
@@ -38,7 +38,7 @@ _SIGNALS = (
 
 def shorten(app: Flask, engine: Engine, ours: Collection[Callable[..., Any]]) -> None:
     """Let events take the short way; `ours` are the functions of the extension that Flask calls at every request."""
-    if type(app) is Flask and "wsgi_app" not in vars(app) and not engine.observers:
+    if type(app) is Flask and "wsgi_app" not in vars(app) and engine.is_self_contained:
         app.wsgi_app = _Shortcut(app, engine, ours)  # type: ignore[method-assign]  # as Flask's documents say
 
 
