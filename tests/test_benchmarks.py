@@ -98,3 +98,20 @@ def _never() -> None:
 
 def test_help_says_how() -> None:
     assert "--rounds" in _benchmarks("--help")
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        ("benchmarks", ("--rounds", "0")),
+        ("benchmarks", ("--stored", "-5")),
+        ("bulk", ("--rows", "0")),
+        ("bulk", ("--kills", "-1")),
+        ("chaos", ("--kills", "-1")),
+    ],
+)
+def test_a_number_that_measures_nothing(module: str, arguments: tuple[str, str]) -> None:
+    command = [sys.executable, "-m", f"tests.{module}", *arguments]
+    done = subprocess.run(command, cwd=HERE.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"error: argument {arguments[0]}: {arguments[1]} is less than " in done.stderr

@@ -13,6 +13,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as pytest has it
 
+from arguments import at_least
+
 from .building import building
 from .contests import Measured, Preparation, measured
 from .growing import growing
@@ -64,13 +66,13 @@ def contests(size: argparse.Namespace) -> dict[str, Preparation]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the contests and print one table."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="What the engine costs.")
-    parser.add_argument("--rounds", type=int, default=25, help="how often each contestant takes its turn")
+    parser.add_argument("--rounds", type=at_least(1), default=25, help="how often each contestant takes its turn")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--only", action="append", metavar="NAME", help="one contest; may be given again")
     which.add_argument("--profile", action="store_true", help="of what a send and a webhook are made, and no contest")
     parser.add_argument("--as", dest="form", choices=(*_FORMS, "json"), default="text")
     for name, (usual, said) in SIZES.items():
-        parser.add_argument(f"--{name}", type=int, default=usual, help=f"{said} ({usual:,})")
+        parser.add_argument(f"--{name}", type=at_least(1), default=usual, help=f"{said} ({usual:,})")
     chosen = parser.parse_args(arguments)
     known = contests(chosen)
     if unknown := set(chosen.only or ()) - set(known):

@@ -17,6 +17,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from arguments import at_least
 from chaos.command import STORES, database
 from chaos.counting import Finding
 from hosts import SECRETS, write
@@ -45,10 +46,12 @@ PAYMENT = """\
 def main() -> int:
     """Run, print the table, and return 1 where a number is not what it must be."""
     parser = argparse.ArgumentParser(prog="python -m tests.bulk", description="Kill a run; then count.")
-    parser.add_argument("--rows", type=int, default=2000)
-    parser.add_argument("--kills", type=int, default=6)
-    parser.add_argument("--per-second", type=int, default=100)
-    parser.add_argument("--lease", type=int, default=60, help="seconds after which a dead process's calls are taken up")
+    parser.add_argument("--rows", type=at_least(1), default=2000)
+    parser.add_argument("--kills", type=at_least(0), default=6)
+    parser.add_argument("--per-second", type=at_least(1), default=100)
+    parser.add_argument(
+        "--lease", type=at_least(1), default=60, help="seconds after which a dead process's calls are taken up"
+    )
     parser.add_argument("--store", choices=STORES, default="sqlite")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()

@@ -14,6 +14,7 @@ from pathlib import Path
 from random import Random
 from signal import SIGKILL
 
+from arguments import at_least
 from postgres import Databases, running_server
 
 from engine.store.sql import SqlStore
@@ -34,7 +35,7 @@ SHARE = 0.3  # of the exchanges at the bank are broken
 def main() -> int:
     """Run, print the table, and return 1 where a number is not what it must be."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description="Kill and freeze; then count.")
-    parser.add_argument("--kills", type=int, default=250)
+    parser.add_argument("--kills", type=at_least(0), default=250)
     parser.add_argument("--store", choices=STORES, default="sqlite")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--sender", choices=["journaled", "careless"], default="journaled")

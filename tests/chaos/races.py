@@ -19,6 +19,8 @@ from random import Random
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as pytest has it
 
+from arguments import at_least
+
 from chaos.children import all_records, attempt_carelessly, recover, send_orders
 from chaos.clock import Nights
 from chaos.command import STORES, bank, database
@@ -38,8 +40,8 @@ def main() -> int:
     """Run, print the table, and return 1 where a number is not what it must be."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.races", description="Who is first?")
     parser.add_argument("--store", choices=STORES, default="sqlite")
-    parser.add_argument("--processes", type=int, default=8)
-    parser.add_argument("--keys", type=int, default=1000)
+    parser.add_argument("--processes", type=at_least(1), default=8)
+    parser.add_argument("--keys", type=at_least(1), default=1000)
     parser.add_argument("--sender", choices=["journaled", "careless"], default="journaled")
     arguments = parser.parse_args()
     orders = [
