@@ -54,10 +54,9 @@ class Draft:
 
     def meant(self, change: Change) -> list[Record]:
         """The records in hand that `change` names."""
-        lookup = change.lookup
+        type, lookup, held = change.type.name, change.lookup, self._held
         ids = {lookup.id, *map(self._keys.get, lookup.keys)}
-        places = [(change.type.name, id) for id in ids if id is not None]
-        return [self._held[place] for place in places if place in self._held]
+        return [record for id in ids if id is not None and (record := held.get((type, id))) is not None]
 
     def over(self, type: str, stored: Mapping[str, Record]) -> Iterator[Record]:
         """All records of `type`: the `stored` ones, by id, and in their place what changes have made of them."""
