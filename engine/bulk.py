@@ -142,6 +142,15 @@ class Bulk:
         digest = self._run + short_digest(seen)
         return f"{digest}.{self._rows.count_alike(digest)}"
 
+    def keep_first(self, limit: int) -> None:
+        """Leave all but the first `limit` rows that wait to another run."""
+        self._rows.keep_first(limit)
+
+    @property
+    def left(self) -> int:
+        """How many rows are left to another run."""
+        return self._rows.count("left")
+
     @property
     def waiting(self) -> int:
         """How many rows wait to be sent."""
@@ -164,14 +173,12 @@ class Bulk:
 
     # Sending ----------------------------------------------------------------------------------------------------------
 
-    def send(self, limit: int | None = None) -> Iterator[RowOutcome]:
-        """Send what waits, the first `limit` rows of it, and say of each row what became of it, once that is known.
+    def send(self) -> Iterator[RowOutcome]:
+        """Send what waits, and say of each row what became of it, once that is known.
 
         What is perhaps carried out is come back to as long as somebody does within COMES_BACK seconds. Raises
         TransportError where row after row cannot be sent, SettingError and StoreError; made again, the run goes on.
         """
-        if limit is not None:
-            self._rows.keep_first(limit)
         self._began = self._engine.clock.now()
         with ThreadPoolExecutor(self._concurrency, "callsheet bulk") as threads:
             try:

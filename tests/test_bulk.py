@@ -366,7 +366,9 @@ def test_the_first_so_many(here: Host) -> None:
     one = Bulk(here.engine, "shop/pay")
     for number, row in enumerate(ROWS):
         one.take(number, row)
-    assert [outcome.state for outcome in one.send(limit=3)] == ["succeeded"] * 3
+    one.keep_first(3)
+    assert (one.waiting, one.left) == (3, 17)
+    assert [outcome.state for outcome in one.send()] == ["succeeded"] * 3
     assert sent(here) == [1, 2, 3]
 
 

@@ -296,6 +296,15 @@ def test_a_run_goes_on_where_it_ended(shop: Path, gateway: Gateway) -> None:
     assert "0 rows to send, 10 settled before\nnothing was sent\n" in again(shop, gateway).stderr
 
 
+def test_a_run_of_the_first_rows_says_how_many_are_left(shop: Path, gateway: Gateway) -> None:
+    rows(shop, TABLE)
+    planned = again(shop, gateway, "--limit", "2", "--dry-run")
+    assert planned.stdout.startswith("2 rows to send, 1 left to another run\n")
+    result = again(shop, gateway, "--limit", "2")
+    assert "2 rows to send, 1 left to another run\n2 succeeded\n1 row is left; the same command" in result.stderr
+    assert len(gateway.requests) == 2
+
+
 def test_what_was_not_settled_is_asked_again(shop: Path, gateway: Gateway) -> None:
     """Refusals stay; what could not be mapped is mapped when its file was mended, and stands in the results once."""
     answers = {1: (402, {"error": {"message": "no funds", "payment": "p1"}}), 2: (200, {"id": "p2", "amount": "5"})}

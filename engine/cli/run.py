@@ -97,10 +97,12 @@ def run(  # noqa: PLR0913, PLR0917 - click gives every option as an argument
                     f"{faulty:,} faulty {'row' if faulty == 1 else 'rows'}; nothing was sent", fg="red", err=True
                 )
             ctx.exit(codes.WRONG)
+        if limit:
+            bulk.keep_first(limit)
         if dry_run:
             _tell_first(bulk, as_json=as_json)
         else:
-            ctx.exit(_send(bulk, told, limit, as_json=as_json))
+            ctx.exit(_send(bulk, told, as_json=as_json))
 
 
 @contextmanager
@@ -151,6 +153,8 @@ def _check(bulk: Bulk, lines: Iterator[Line], rows: Path, *, as_json: bool) -> i
 def _plan_of(bulk: Bulk) -> str:
     """What a run would do: how many rows, and how long that takes at least."""
     said = f"{bulk.waiting:,} {'row' if bulk.waiting == 1 else 'rows'} to send"
+    if bulk.left:
+        said += f", {bulk.left:,} left to another run"
     if bulk.settled:
         declined = bulk.settled_before["declined"]
         said += f", {bulk.settled:,} settled before{f' ({declined:,} declined)' if declined else ''}"
@@ -163,6 +167,7 @@ def _tell_first(bulk: Bulk, *, as_json: bool) -> None:
         print_json(
             {
                 "rows": bulk.waiting,
+                "left": bulk.left,
                 "settled": bulk.settled,
                 "settled_outcomes": dict(bulk.settled_before),
                 "least_seconds": bulk.least_seconds,
@@ -175,22 +180,22 @@ def _tell_first(bulk: Bulk, *, as_json: bool) -> None:
         click.echo(f"\nthe first of them:\n\n{requests.shown(plan.shown, plan.type.auth)}")
 
 
-def _send(bulk: Bulk, told: Results, limit: int | None, *, as_json: bool) -> int:
+def _send(bulk: Bulk, told: Results, *, as_json: bool) -> int:
     """Send; tell of each row in the results and of all of them at the end; returns the exit code."""
-    total, settled, before = min(bulk.waiting, limit or bulk.waiting), bulk.settled, 0
+    total, settled, beyond, before = bulk.waiting, bulk.settled, bulk.left, 0
     if not as_json:
         click.echo(_plan_of(bulk), err=True)
     told.begin()
     meter, stopped = Meter(total), _Stop(bulk)
     try:
         with meter, stopped:
-            for outcome in bulk.send(limit):
+            for outcome in bulk.send():
                 told.write(outcome)
                 meter.counts[outcome.state] += 1
                 before += outcome.before
     finally:
         told.close()
-        left = total - meter.done
+        left = total - meter.done + beyond
         if as_json:
             earlier = {"settled": settled, "settled_outcomes": dict(bulk.settled_before)}
             counts = {"rows": total, **earlier, "outcomes": dict(meter.counts), "before": before, "left": left}
