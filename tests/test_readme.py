@@ -13,9 +13,11 @@ from typing import Any
 
 import click
 import pytest
+from hosts import write
 from store_contract import StoreContract
 
 import engine.errors
+from engine.cases import CaseRunner, read_case
 from engine.catalog import Catalog, load, shipped
 from engine.cli import group
 from engine.core import Engine
@@ -26,6 +28,10 @@ from engine.store.memory import MemoryStore
 
 README = (shipped() / "README.md").read_text("utf-8")
 CODE = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+FILES = {
+    block.split()[1]: block
+    for block in re.findall(r"^```yaml\n(# \S+\.yml\n.*?)^```", README, re.MULTILINE | re.DOTALL)
+}
 
 
 @pytest.fixture(scope="module")
@@ -121,16 +127,20 @@ class TestStoreOfTheReadme(StoreContract):
 @pytest.fixture
 def endpoint(tmp_path: Path) -> Path:
     """A host of the file that the README drops in."""
-    block = next(block for block in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL) if "create_product" in block)
-    path = tmp_path / "myshop/request_types/stripe/create_product.yml"
-    path.parent.mkdir(parents=True)
-    path.write_text(block, "utf-8")
+    name = "request_types/stripe/create_product.yml"
+    write(tmp_path / "myshop", {name: FILES[name]})
     return tmp_path / "myshop"
 
 
 def test_the_example_request_type_is_good(endpoint: Path) -> None:
     """It loads as it stands."""
     assert load([endpoint, shipped()]).request_types["stripe/create_product"].summary
+
+
+def test_the_example_case_holds(tmp_path: Path) -> None:
+    (name,) = (name for name in FILES if name.startswith("tests/cases/"))
+    case = read_case(write(tmp_path, {name: FILES[name]}) / name)
+    assert CaseRunner().run(case).differences == []
 
 
 def test_the_first_calls_are_carried_out(endpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
