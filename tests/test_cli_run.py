@@ -425,6 +425,13 @@ def test_a_line_of_the_meter(monkeypatch: pytest.MonkeyPatch) -> None:
     assert meter.line() == (
         "1,200 of 95,688, 25.0 a second, 1 h 3 min left: 1,196 succeeded, 3 declined, 1 not done"
     )  # fmt: skip
+    now[0] += 2
+    meter.counts["succeeded"] = 95_600
+    assert ", 1 s left: " in meter.line()
+    now[0] += 50
+    assert meter.line().startswith("95,604 of 95,688, 956.0 a second, waiting for the rest: 95,600 succeeded")
+    meter.counts["succeeded"] += 84
+    assert meter.line().startswith("95,688 of 95,688, 956.9 a second: 95,684 succeeded")
 
 
 def test_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,6 +24,7 @@ class Meter:
     def __init__(self, total: int) -> None:
         self.counts: Counter[str] = Counter()
         self._total, self._began, self._ended = total, time.monotonic(), threading.Event()
+        self._seen = 0, self._began  # how many were done, and when that was seen first
         self._thread = threading.Thread(target=self._show, name="callsheet meter", daemon=True)
 
     def __enter__(self) -> Self:
@@ -45,10 +46,20 @@ class Meter:
 
     def line(self) -> str:
         """How far, how fast, how much longer, and what came of it."""
-        done, seconds = self.done, time.monotonic() - self._began
+        done, now = self.done, time.monotonic()
+        if done != self._seen[0]:
+            self._seen = done, now
+        seconds = now - self._began
         rate = done / seconds if seconds else 0.0
-        left = f", {duration((self._total - done) / rate)} left" if done else ""
-        return f"{done:,} of {self._total:,}, {rate:.1f} a second{left}{': ' if done else ''}{self.counted()}"
+        return f"{done:,} of {self._total:,}, {rate:.1f} a second{self._left(rate, now)}{self.counted()}"
+
+    def _left(self, rate: float, now: float) -> str:
+        """How much longer; not where nothing came for so long that the rate says nothing of what is left."""
+        done, since = self._seen
+        if not done or done == self._total:
+            return ": " if done else ""
+        left = (self._total - done) / rate
+        return f", {duration(left)} left: " if now - since <= left else ", waiting for the rest: "
 
     def _show(self) -> None:
         if not sys.stderr.isatty():
