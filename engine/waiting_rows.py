@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from engine.errors import StoreError
 
 _PAGE = 200
 _TABLES = """
@@ -34,7 +36,7 @@ class Row:
 
 
 class WaitingRows:
-    """The rows of one run. Used by one thread at a time."""
+    """The rows of one run. Used by one thread at a time. Everything raises StoreError where there is no room for it."""
 
     def __init__(self) -> None:
         self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)  # no name: a temporary file
@@ -43,18 +45,18 @@ class WaitingRows:
 
     def settle(self, operation: str, digest: str, state: str) -> None:
         """Note that an earlier run settled `operation`; its row will not wait."""
-        self._database.execute("INSERT OR IGNORE INTO settled VALUES (?, ?, ?)", (operation, digest, state))
+        self._execute("INSERT OR IGNORE INTO settled VALUES (?, ?, ?)", (operation, digest, state))
 
     def settled(self, operation: str) -> tuple[str, str] | None:
         """The digest and the state of the row that an earlier run settled as `operation`, if any."""
         asked = "SELECT digest, state FROM settled WHERE operation = ?"
-        found: tuple[str, str] | None = self._database.execute(asked, (operation,)).fetchone()
+        found: tuple[str, str] | None = self._execute(asked, (operation,)).fetchone()
         return found
 
     def count_alike(self, digest: str) -> int:
         """How many rows with this digest there are by now."""
         counted = "INSERT INTO alike VALUES (?, 1) ON CONFLICT (digest) DO UPDATE SET count = count + 1"
-        self._database.execute(counted, (digest,))
+        self._execute(counted, (digest,))
         return self._number("SELECT count FROM alike WHERE digest = ?", digest)
 
     def add(self, row: Row) -> int | None:
@@ -67,18 +69,18 @@ class WaitingRows:
             None if settled else json.dumps(row.data),
             "settled" if settled else "waiting",
         )
-        added = self._database.execute("INSERT OR IGNORE INTO row VALUES (?, ?, ?, ?, ?, NULL, NULL)", values)
+        added = self._execute("INSERT OR IGNORE INTO row VALUES (?, ?, ?, ?, ?, NULL, NULL)", values)
         return None if added.rowcount else self._number("SELECT number FROM row WHERE operation = ?", row.operation)
 
     def keep_first(self, limit: int) -> None:
         """Let no more than the first `limit` rows wait."""
         last = "(SELECT number FROM row WHERE state = 'waiting' ORDER BY number LIMIT 1 OFFSET ?)"
-        self._database.execute(f"UPDATE row SET state = 'left' WHERE state = 'waiting' AND number >= {last}", (limit,))  # noqa: S608
+        self._execute(f"UPDATE row SET state = 'left' WHERE state = 'waiting' AND number >= {last}", (limit,))  # noqa: S608
 
     def mark(self, row: Row, state: str, call: str | None = None, due: str | None = None) -> None:
         """Note what became of `row`; of an open one, which call it is and when somebody comes back to that."""
         changed = "UPDATE row SET state = ?, call = ?, due = ? WHERE number = ?"
-        self._database.execute(changed, (state, call, due, row.number))
+        self._execute(changed, (state, call, due, row.number))
 
     def count(self, state: str) -> int:
         """How many rows are waiting, open, settled (by this run or before it) or left."""
@@ -86,7 +88,7 @@ class WaitingRows:
 
     def next_due(self) -> str | None:
         """When somebody comes back to the first of the open rows; None where nobody does."""
-        due: str | None = self._database.execute("SELECT min(due) FROM row WHERE state = 'open'").fetchone()[0]
+        due: str | None = self._execute("SELECT min(due) FROM row WHERE state = 'open'").fetchone()[0]
         return due
 
     def each(self, state: str) -> Iterator[Row]:
@@ -94,11 +96,18 @@ class WaitingRows:
         after = -1
         columns = "number, data, operation, digest, call"
         asked = f"SELECT {columns} FROM row WHERE state = ? AND number > ? ORDER BY number LIMIT ?"  # noqa: S608
-        while page := self._database.execute(asked, (state, after, _PAGE)).fetchall():
+        while page := self._execute(asked, (state, after, _PAGE)).fetchall():
             for number, data, operation, digest, call in page:
                 yield Row(number, json.loads(data), operation, digest, call)
             after = page[-1][0]
 
     def _number(self, question: str, *values: Any) -> int:
-        found: int = self._database.execute(question, values).fetchone()[0]
+        found: int = self._execute(question, values).fetchone()[0]
         return found
+
+    def _execute(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        try:
+            return self._database.execute(statement, values)
+        except sqlite3.Error as error:
+            said = f"the rows cannot be kept in a temporary file: {error}; make room, or name a folder by SQLITE_TMPDIR"
+            raise StoreError(said) from None

@@ -19,7 +19,7 @@ from hosts import SECRETS, SHOP, Host, OnlyHere, Told, failure, host, ok, refusa
 from postgres import Databases
 from rates import limited
 
-from engine import bulk, calls
+from engine import bulk, calls, waiting_rows
 from engine.bulk import Bulk, RowOutcome
 from engine.core import Engine
 from engine.dispatcher import Answer, Failure
@@ -338,6 +338,15 @@ def test_a_store_that_fails_ends_the_run(here: Host) -> None:
         told.extend(here.engine.send_many("shop/pay", ROWS, concurrency=1))
     assert 10 not in sent(here)
     assert len(told) == len(sent(here)) < 20
+
+
+def test_no_room_for_the_rows_ends_the_run(here: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is sent."""
+    monkeypatch.setattr(waiting_rows, "_TABLES", f"{waiting_rows._TABLES} PRAGMA max_page_count = 20;")
+    rows = ({"amount": 1, "note": f"{number}{'x' * 500}"} for number in range(200))
+    with pytest.raises(StoreError, match="the rows cannot be kept in a temporary file: database or disk is full; make"):
+        run(here, rows)
+    assert here.gateway.requests == []
 
 
 def test_a_missing_secret_ends_the_run(tmp_path: Path) -> None:
