@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import fcntl
 import json
 import os
@@ -361,6 +362,18 @@ def test_what_was_settled_counts_for_the_exit_code(shop: Path, gateway: Gateway)
     assert (result.exit_code, json.loads(result.stdout)["settled_outcomes"]) == (1, {"declined": 1})
     assert "0 rows to send, 1 settled before (1 declined)\n" in again(shop, gateway).stderr
     assert len(gateway.requests) == 1
+
+
+def test_results_without_room_leave_no_file(shop: Path, gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    rows(shop, TABLE)
+    monkeypatch.setattr(Path, "replace", full)
+    result = again(shop, gateway)
+    assert result.exit_code == 2
+    assert "rows.results.csv cannot be written: No space left on device; the journal knows" in result.stderr
+    assert (list(shop.glob(".rows*")), gateway.requests) == ([], [])
 
 
 def test_one_run_at_a_time(shop: Path, gateway: Gateway) -> None:

@@ -72,12 +72,17 @@ class Results:
             said = f"{self.path} cannot be written: {error.strerror}"
             raise click.UsageError(f"{said}; nothing was sent, name another with --results") from None
         self._file = file
-        with self._writing():
-            if self._is_csv:
-                file.write(_csv_line(COLUMNS))
-            file.writelines(line for line in self._lines() if self._settled(line))
-            file.flush()
-            new.replace(self.path)
+        try:
+            with self._writing():
+                if self._is_csv:
+                    file.write(_csv_line(COLUMNS))
+                file.writelines(line for line in self._lines() if self._settled(line))
+                file.flush()
+                new.replace(self.path)
+        except click.UsageError:
+            self.close()
+            new.unlink(missing_ok=True)
+            raise
 
     def write(self, outcome: RowOutcome) -> None:
         """Add what became of a row; the system has it when this returns."""
