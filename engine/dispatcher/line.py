@@ -27,6 +27,7 @@ from engine.dispatcher.reading import Reading, closed
 HEAD_LIMIT = 64 * 1024  # bytes of status line and headers
 KEPT = 4.0  # seconds: below the 5 s after which common servers close an idle connection
 _CHUNK = 64 * 1024
+_RECORD = 16 * 1024  # bytes, the most that a record of TLS holds (RFC 8446, 5.1)
 _NEVER = float("-inf")
 
 _Brought = TypeVar("_Brought")
@@ -159,9 +160,9 @@ class Line(httpx.BaseTransport):
     def _write(self, wire: socket.socket, message: bytes, seconds: float) -> None:
         rest = memoryview(message)
         while rest:
-            # Where the very first attempt fails, no part of the request left that could be read as one: under TLS at
-            # most a piece of a record, which cannot be decrypted.
-            gone = self._done(wire, partial(wire.send, rest), select.POLLOUT, time.monotonic() + seconds)
+            # Where the very first attempt fails, nothing left that could be read: under TLS, which writes all that it
+            # is given or fails, at most a piece of one record, which cannot be decrypted.
+            gone = self._done(wire, partial(wire.send, rest[:_RECORD]), select.POLLOUT, time.monotonic() + seconds)
             self.wrote = True
             rest = rest[gone:]
 

@@ -141,6 +141,9 @@ ROWS: Mapping[str, Row] = {
     "TLS: a stalled handshake": _not_sent("deadline", places.at_one_who_does_not_answer, secure=True),
     "TLS: all is well": Row("ok", DONE, answer(200, GOOD), secure=True),
     "TLS: close before the answer": Row("closed", UNKNOWN, LOST, secure=True),
+    "TLS: a stalled write": Row(
+        "deadline", UNKNOWN, Peer.wait, arrives=False, secure=True, size=3_000_000, of=(KEYED, ONCE)
+    ),
     "a stalled write": Row("deadline", UNKNOWN, Peer.wait, arrives=False, size=3_000_000, of=(KEYED, ONCE)),
     **{name: Row(kind, UNKNOWN, FAULTS[name], arrives=name not in NEVER_READ) for name, kind in FAILED.items()},
     **{
