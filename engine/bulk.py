@@ -47,7 +47,7 @@ LOOKS = 0.2, 2.0  # seconds between two looks at them, at least and at most: who
 
 _ANOTHER = (
     "was settled by an earlier run, but with other data, or for another request type, mode or store; give it a new key,"
-    " or the run other results"
+    " or the run another file of results (--results)"
 )
 _STATES = {
     RejectedError: "declined",
