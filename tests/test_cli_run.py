@@ -364,6 +364,16 @@ def test_what_was_settled_counts_for_the_exit_code(shop: Path, gateway: Gateway)
     assert len(gateway.requests) == 1
 
 
+def test_a_row_that_was_cancelled_is_not_carried_out(shop: Path, gateway: Gateway) -> None:
+    """The exit code is the one that `send` leaves with."""
+    rows(shop, "order,amount\na,1\nb,2\n")
+    later = run(shop, "send", "shop/pay", "amount=1", "--operation", "a", "--later", gateway=gateway)
+    assert run(shop, "cancel", later.stdout.split()[0], "--reason", "a mistake").exit_code == 0
+    result = again(shop, gateway, "--key", "order")
+    assert (result.exit_code, len(gateway.requests)) == (5, 1)
+    assert [one["outcome"] for one in results(shop)] == ["cancelled", "succeeded"]
+
+
 def test_results_without_room_leave_no_file(shop: Path, gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -28,6 +28,7 @@ _WORST = (
     ("unknown", codes.UNKNOWN),
     ("unmapped", codes.UNMAPPED),
     ("not_done", codes.NOT_DONE),
+    ("cancelled", codes.NOT_DONE),
     ("not_sent", codes.WRONG),
     ("declined", codes.REFUSED),
 )
