@@ -43,6 +43,10 @@ def plan(
     if "" in (operation, given):
         said = "is empty, so nothing would keep a repeat from being sent; name what is to be done, or leave it out"
         raise DataError(name, [Problem("/idempotency_key", said)])
+    if operation is not None and not isinstance(operation, str):
+        raise DataError(
+            name, [Problem("/idempotency_key", f"{operation!r} is no text, and an operation is named by one")]
+        )
     call_id = context.clock.new_id()
     names: dict[str, Any] = {
         "settings": {name: context.settings.get(source) for name, source in type.gateway.settings.items()},

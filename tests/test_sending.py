@@ -349,6 +349,15 @@ def test_a_body_that_is_too_large_is_refused(tmp_path: Path) -> None:
     assert [len(request.body) <= 262_144 for request in shop.gateway.requests] == [True]
 
 
+def test_an_operation_is_named_by_a_text(tmp_path: Path) -> None:
+    """A number, such as the id of an order, is refused in terms of the caller's."""
+    here = host(tmp_path)
+    number: Any = 17
+    with pytest.raises(DataError, match="/idempotency_key: 17 is no text, and an operation"):
+        here.engine.send("shop/pay", {"amount": 1}, operation=number)
+    assert (here.calls(), here.gateway.requests) == ([], [])
+
+
 def test_other_data_under_an_operation_is_refused(tmp_path: Path) -> None:
     """An operation repeated with other data is the caller's mistake; nothing is sent."""
     shop = host(tmp_path)
