@@ -46,6 +46,21 @@ def test_serve_answers_and_ends_cleanly(tmp_path: Path) -> None:
         assert "Traceback" not in running.stderr.read()
 
 
+def test_serve_ends_as_cleanly_where_nobody_sits_at_it(tmp_path: Path) -> None:
+    """A supervisor sends SIGTERM; no folder of a sandbox is left."""
+    (tmp_path / "temporary").mkdir()
+    sandbox = ("serve", "--sandbox", "--port", "0")
+    with command(*sandbox, cwd=tmp_path, TMPDIR=str(tmp_path / "temporary")) as running:
+        assert running.stdout is not None
+        while not running.stdout.readline().startswith("an example shop"):
+            assert running.poll() is None
+        assert list((tmp_path / "temporary").iterdir())
+        running.send_signal(signal.SIGTERM)
+        output, error = running.communicate(timeout=20)
+    assert (running.returncode, output.strip(), error) == (0, "stopped", "")
+    assert not list((tmp_path / "temporary").iterdir())
+
+
 def test_serve_says_where_the_console_is(tmp_path: Path) -> None:
     """From an empty folder to somebody who may sign in, by the commands that the README shows."""
     CliRunner().invoke(group, ["init", str(tmp_path)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -31,8 +32,9 @@ def serve(here: Opening, host: str, port: int, reload: bool, sandbox: bool) -> N
     """Serve the Flask app in app.py of the host's folder; without one, forms and webhooks of its files.
 
     A change of Python code needs a restart; --reload is about the files of the four folders. With --sandbox, records
-    are kept in .callsheet/sandbox.sqlite3; remove it to begin anew.
+    are kept in .callsheet/sandbox.sqlite3; remove it to begin anew. SIGTERM ends it as Ctrl-C does.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if not sandbox:
         return _serve(here, host, port, reload=reload)
     if here.app is not None:
