@@ -18,7 +18,7 @@ MASK = "***"
 LONG = 8  # characters; a shorter secret may stand in a text by chance
 SHORTEST = 4  # characters; so short a text is masked only where it looks like nothing else
 
-_PART = 48  # characters; a longer part is looked for in another way, which is no quicker
+_PART = 48  # characters: by so many Python steps over a text; a longer one it looks for in another way, no quicker
 
 Form = tuple[str, str | re.Pattern[str]]
 """A text without which a form cannot be there, which is quick to look for, and the form; a text is a form itself."""
@@ -75,20 +75,11 @@ def _all_forms(secrets: Iterable[str]) -> list[Form]:
 
 def _forms(secret: str) -> Iterator[Form]:
     runs = re.findall("[0-9A-Za-z]+", secret)
-    yield _telling(max(runs, key=len, default="")), _pattern(secret)
+    yield max(runs, key=len, default="")[:_PART], _pattern(secret)
     raw = secret.encode("utf-8", "surrogatepass")
     for form in dict.fromkeys((raw.hex(), raw.hex().upper(), *_in_base64(raw))):
         if len(form) > SHORTEST:
-            yield _telling(form), form
-
-
-def _telling(text: str) -> str:
-    """The part of `text` that is looked for, as long as can be: by so much Python passes over a text at a time.
-
-    It has no x, for a row of that fills many a text, and no 8, which Python takes for an x at first.
-    """
-    parts = [part for part in re.split("[8x]", text) if len(part) >= LONG]
-    return max(parts, key=len, default=text)[:_PART]
+            yield form[:_PART], form
 
 
 def _pattern(secret: str) -> re.Pattern[str]:

@@ -28,7 +28,10 @@ from engine.store.tables import METADATA
 
 SOME = ("carries out", "refuses", "garbles")
 
-pytestmark = pytest.mark.deadline  # every command is started, and each has so long to answer
+pytestmark = [
+    pytest.mark.deadline,  # every command is started, and each has so long to answer
+    pytest.mark.timeout(400),  # the first test waits for all of them
+]
 
 
 @dataclass

@@ -24,6 +24,7 @@ from .payment import answer
 SECRET = "whsec_benchmark0123456789abcdef"
 CONNECTIONS = 8
 _LETTERS = ascii_letters + digits
+_NOTE = "The customer asked for another address; the second parcel leaves once the first is back. " * 10
 
 
 @cache
@@ -39,7 +40,7 @@ def event() -> bytes:
         "object": "event",
         "api_version": _version(),
         "created": int(time.time()),
-        "data": {"object": {**about, "object": "source"}, "previous_attributes": {"metadata": {"note": "x" * 900}}},
+        "data": {"object": {**about, "object": "source"}, "previous_attributes": {"metadata": {"note": _NOTE}}},
         "livemode": False,
         "pending_webhooks": 1,
         "request": {"id": "req_benchmark", "idempotency_key": "k" * 52},
