@@ -175,8 +175,10 @@ class _Story:
             time.sleep(0.005)
 
     def _is_open(self) -> bool:
-        calls = self.engine.find("call", state=["prepared", "sending"], limit=1)
-        return bool(calls or self.engine.find("event", state="received", limit=1))
+        events = self.engine.find(
+            "event", state="received", limit=1
+        )  # first: once processed, what it asks for is there
+        return bool(events or self.engine.find("call", state=["prepared", "sending"], limit=1))
 
     def summary(self) -> str:
         """Every record."""
