@@ -12,7 +12,6 @@ from typing import Any
 
 import waitress  # type: ignore[import-untyped]
 from waitress.channel import ClientDisconnected  # type: ignore[import-untyped]
-from waitress.wasyncore import close_all  # type: ignore[import-untyped]
 
 from engine.sandbox.asked import AnswerLost
 
@@ -43,7 +42,16 @@ class Served:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        server = self._server
+
+        def end() -> None:
+            for one in list(self._open.values()):
+                if one is not server and one is not server.trigger:
+                    one.handle_close()  # with a file that it sends
+            self._open.clear()
+
         # The server's own thread closes what it looks at, and has nothing left to do then.
-        self._server.trigger.pull_trigger(lambda: close_all(self._open))
+        server.trigger.pull_trigger(end)
         self._thread.join()
-        self._server.task_dispatcher.shutdown()
+        server.task_dispatcher.shutdown()
+        server.close()  # last, for whoever pulls its trigger writes to a file, and its number may be another one's then

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
+from engine.sandbox.serving import Served
+
 from .chromium import ARGUMENTS, found
-from .visits import Visit, served
+from .visits import Visit
 
 HERE = Path(__file__).parent
 PATIENCE = 15_000  # milliseconds, for machines that do more than this
@@ -62,4 +64,4 @@ def visit(chromium: Browser, serve: Callable[[Any], str]) -> Iterator[Callable[.
 def serve() -> Iterator[Callable[[Any], str]]:
     """Serve a WSGI app until the test ends; gives its address."""
     with ExitStack() as stack:
-        yield lambda app: stack.enter_context(served(app))
+        yield lambda app: stack.enter_context(Served(app)).url

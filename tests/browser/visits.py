@@ -7,19 +7,14 @@ script but its own.
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Route
-from waitress.server import create_server  # type: ignore[import-untyped]
-from waitress.wasyncore import close_all  # type: ignore[import-untyped]
 
 AXE = (files("axe_playwright_python") / "axe.min.js").read_text("utf-8")
 PICTURES = "CALLSHEET_SCREENSHOTS"  # the folder they are written to
@@ -30,21 +25,6 @@ LOCAL = {"127.0.0.1", "localhost"}
 # Without preload: it would fetch stylesheets, which a page that was opened as a file may not.
 _ASK_AXE = "only => axe.run({resultTypes: ['violations'], preload: false, ...only}).then(found => found.violations)"
 COLOURS = ["color-contrast", "link-in-text-block"]  # all that another scheme can do wrong
-
-
-@contextmanager
-def served(app: Any) -> Iterator[str]:
-    """Serve a WSGI app on a free port of this machine; gives its address, without a slash at the end."""
-    connections: dict[int, Any] = {}
-    server: Any = create_server(app, map=connections, host="127.0.0.1", port=0, threads=4)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.effective_port}"
-    finally:
-        server.trigger.pull_trigger(partial(close_all, connections))  # its own thread closes them, a browser does not
-        thread.join(5)
-        server.task_dispatcher.shutdown()
 
 
 @dataclass
