@@ -297,6 +297,21 @@ def test_a_run_goes_on_where_it_ended(shop: Path, gateway: Gateway) -> None:
     assert "0 rows to send, 10 settled before\nnothing was sent\n" in again(shop, gateway).stderr
 
 
+def test_two_runs_do_not_write_one_file(shop: Path, gateway: Gateway) -> None:
+    """What the second said of its rows would take the place of what the first said."""
+    rows(shop, TABLE)
+    assert again(shop, gateway, "--limit", "1").exit_code == 0
+    before = len(gateway.requests)
+    with (shop / "rows.results.csv").open("r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        refused = again(shop, gateway)
+    assert (refused.exit_code, len(gateway.requests)) == (2, before)
+    assert "another run is writing" in refused.stderr
+    assert "nothing was sent, wait for its end or name another with --results" in refused.stderr
+    assert again(shop, gateway).exit_code == 0
+    assert len(results(shop)) == len(TABLE.splitlines()) - 1
+
+
 def test_a_run_of_the_first_rows_says_how_many_are_left(shop: Path, gateway: Gateway) -> None:
     rows(shop, TABLE)
     planned = again(shop, gateway, "--limit", "2", "--dry-run")

@@ -7,11 +7,12 @@ the next run the asking.
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -66,23 +67,35 @@ class Results:
         if self.is_standard_output:
             return
         new = self.path.with_name(f".{self.path.name}.new")
+        with self._claimed(self.path) if self.path.exists() else nullcontext():
+            file = self._file = self._claimed(new, os.O_CREAT)
+            try:
+                with self._writing():
+                    file.truncate()
+                    if self._is_csv:
+                        file.write(_csv_line(COLUMNS))
+                    file.writelines(line for line in self._lines() if self._settled(line))
+                    file.flush()
+                    new.replace(self.path)
+            except click.UsageError:
+                self.close()
+                new.unlink(missing_ok=True)
+                raise
+
+    def _claimed(self, path: Path, flags: int = 0) -> IO[str]:
+        """The file, which no other run writes to until it is closed. Raises UsageError."""
         try:
-            file = os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", **_TEXT)
+            file: IO[str] = os.fdopen(os.open(path, os.O_RDWR | flags, 0o600), "r+", **_TEXT)
         except OSError as error:
             said = f"{self.path} cannot be written: {error.strerror}"
             raise click.UsageError(f"{said}; nothing was sent, name another with --results") from None
-        self._file = file
-        try:
-            with self._writing():
-                if self._is_csv:
-                    file.write(_csv_line(COLUMNS))
-                file.writelines(line for line in self._lines() if self._settled(line))
-                file.flush()
-                new.replace(self.path)
-        except click.UsageError:
-            self.close()
-            new.unlink(missing_ok=True)
-            raise
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):  # else another took its place meanwhile
+                return file
+        file.close()
+        said = f"another run is writing {self.path}"
+        raise click.UsageError(f"{said}; nothing was sent, wait for its end or name another with --results")
 
     def write(self, outcome: RowOutcome) -> None:
         """Add what became of a row; the system has it when this returns."""
