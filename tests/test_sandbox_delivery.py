@@ -148,8 +148,19 @@ def test_no_sandbox_in_live_mode(tmp_path: Path) -> None:
     assert (refused.returncode, "a sandbox is for test mode only" in said) == (2, True)
 
 
+HOURS = {
+    "request_types/acme/get_hours.yml": "summary: Read the hours.\nmethod: GET\nurl: /hours\n",
+    "tests/cases/request_types/acme/get_hours/read.yml": """\
+claim: the hours are read
+data: {}
+sends: {method: GET, url: "https://api.acme.test/v2/hours"}
+receives: {status: 200, body: {from: 8, to: 17}}
+""",
+}
+
+
 def test_a_sandbox_alone(tmp_path: Path) -> None:
-    """Says how a host, or anybody, uses it."""
+    """Says how a host, or anybody, uses it, and follows its files."""
     write(tmp_path, ACME)
     with command("sandbox", "acme", "--port", "0", "--webhook", "http://127.0.0.1:1/hooks", cwd=tmp_path) as running:
         assert running.stdout is not None
@@ -161,6 +172,9 @@ def test_a_sandbox_alone(tmp_path: Path) -> None:
                 break
         url = f"{told['CALLSHEET_SANDBOX']}/acme/v2/orders/ord_1"
         assert read(url, **{"X-Api-Key": told["ACME_KEY"]})["note"] == "Tea"
+        write(tmp_path, HOURS)
+        hours = f"{told['CALLSHEET_SANDBOX']}/acme/v2/hours"
+        assert read(hours, **{"X-Api-Key": told["ACME_KEY"]}) == {"from": 8, "to": 17}
         running.send_signal(signal.SIGINT)
         assert running.wait(SECONDS) == 0
     nowhere = run(tmp_path, "sandbox", "acme", "--webhook", "file:///tmp")

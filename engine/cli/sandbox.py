@@ -35,22 +35,23 @@ WEBHOOKS = "/callsheet/webhooks"
 def sandbox(here: Opening, gateway: str | None, port: int, host: str | None) -> None:
     """Stand in for GATEWAY, or for all there are files of, until Ctrl-C; what it remembers is gone then.
 
-    It answers as the cases show, with fresh ids and what was sent. Prints the settings with which a host uses it.
+    It answers as the cases show, with fresh ids and what was sent, and follows a host's files. Prints the settings with
+    which a host uses it.
     """
     import threading
 
     from engine.sandbox import Material, Sandbox
+    from engine.sandbox.material import Following
     from engine.sandbox.serving import Served
 
     if host and not host.startswith(("http://", "https://")):
         raise click.UsageError(f"--webhook {host} is no address; http://127.0.0.1:8000{WEBHOOKS} is one")
     material = Material.read(here.root if here.is_host else None)
-    names = [material.catalog.gateway(gateway).name] if gateway else list(material.catalog.gateways)
-    box = Sandbox(material, gateways=names)
+    box = Sandbox(material, gateways=[material.catalog.gateway(gateway).name] if gateway else None)
     if host:
-        box.hosts.update({name: _webhook(host, name) for name in names})
+        box.hosts.update({name: _webhook(host, name) for name in box.standins})
     try:
-        served = Served(box, port)
+        served = Served(_following(box, Following(here.root)) if here.is_host else box, port)
     except OSError as error:
         raise click.UsageError(f"cannot listen on port {port}: {error.strerror}") from None
     with served:
