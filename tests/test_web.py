@@ -12,7 +12,6 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ import pytest
 from flask import Flask, Response, get_flashed_messages, render_template_string
 from hosts import SECRETS, SHOP, failure, host, ok, refusal, write
 from html_pages import Page
-from waitress.server import create_server  # type: ignore[import-untyped]
 from werkzeug.datastructures import Headers
 from werkzeug.serving import make_server
 from werkzeug.test import EnvironBuilder, TestResponse
@@ -28,6 +26,7 @@ from werkzeug.test import EnvironBuilder, TestResponse
 from engine.dispatcher import Answer, Failure
 from engine.errors import StoreError
 from engine.queues.embedded import Worker
+from engine.sandbox.serving import Served
 from engine.signatures import scheme_of, sign
 from engine.store.memory import MemoryStore
 from engine.web import Callsheet, engine_of
@@ -375,21 +374,18 @@ def test_the_host_s_worker_is_woken_for_an_event(site: Site) -> None:
 def serving(app: Flask, server: str) -> Iterator[int]:
     """A real server on a free port of this machine."""
     if server == "waitress":
-        one: Any = create_server(app, host="127.0.0.1", port=0, threads=2)
-        port, run = one.effective_port, one.run
-        stop = partial(one.trigger.pull_trigger, one.close)  # its own thread closes it
-    else:
-        one = make_server("127.0.0.1", 0, app, threaded=True)
-        port, run, stop = one.server_port, one.serve_forever, one.shutdown
-    thread = threading.Thread(target=run, daemon=True)
+        with Served(app, threads=2) as served:
+            yield int(served.url.rpartition(":")[2])
+        return
+    one = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=one.serve_forever, daemon=True)
     thread.start()
     try:
-        yield port
+        yield one.server_port
     finally:
-        stop()
+        one.shutdown()
         thread.join(5)
-        if server == "werkzeug":
-            one.server_close()
+        one.server_close()
 
 
 def asked(port: int, path: str, headers: Mapping[str, str], body: bytes, *, chunked: bool) -> int:
