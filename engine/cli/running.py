@@ -6,6 +6,7 @@ import os
 import signal
 import tempfile
 from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,19 +58,17 @@ def _serve(here: Opening, host: str, port: int, *, reload: bool, standing: Stand
     except ValueError:
         raise click.UsageError(f"cannot listen on {host}:{port}: no such address on this machine") from None
     address = f"http://{f'[{host}]' if ':' in host else host}:{server.effective_port}"
-    click.echo(f"serving {here.root} at {address} (Ctrl-C stops)")
-    _look_into_store(app)
-    if "callsheet_console" in app.extensions:
-        click.echo(f"the console is at {address}/callsheet/console/")
-    if standing is not None:
-        standing.tell(f"http://127.0.0.1:{server.effective_port}")
-        click.echo(f"a sandbox stands in, no money moves: {addresses(standing.box)}")
-    if standing is not None or reload:
-        click.echo(f"an example shop is at {address}/callsheet/shop/")
-    try:
+    with closing(server), suppress(KeyboardInterrupt):  # which the server itself heeds only once it runs
+        click.echo(f"serving {here.root} at {address} (Ctrl-C stops)")
+        _look_into_store(app)
+        if "callsheet_console" in app.extensions:
+            click.echo(f"the console is at {address}/callsheet/console/")
+        if standing is not None:
+            standing.tell(f"http://127.0.0.1:{server.effective_port}")
+            click.echo(f"a sandbox stands in, no money moves: {addresses(standing.box)}")
+        if standing is not None or reload:
+            click.echo(f"an example shop is at {address}/callsheet/shop/")
         server.run()
-    finally:
-        server.close()
     click.echo("\nstopped")
 
 

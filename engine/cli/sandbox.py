@@ -9,7 +9,7 @@ import base64
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,16 +54,14 @@ def sandbox(here: Opening, gateway: str | None, port: int, host: str | None) -> 
         served = Served(_following(box, Following(here.root)) if here.is_host else box, port)
     except OSError as error:
         raise click.UsageError(f"cannot listen on port {port}: {error.strerror}") from None
-    with served:
+    with served, suppress(KeyboardInterrupt):
         box.origin = served.url
         click.echo(f"a sandbox stands in (Ctrl-C stops): {addresses(box)}")
         click.echo("for a host's environment:")
         for name, value in settings(box).items():
             click.echo(f"  {name}={value}")
-        try:
-            threading.Event().wait()
-        except KeyboardInterrupt:
-            click.echo("\nstopped")
+        threading.Event().wait()
+    click.echo("\nstopped")
 
 
 def _webhook(url: str, gateway: str) -> str:
