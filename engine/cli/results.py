@@ -12,7 +12,7 @@ import io
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -84,18 +84,22 @@ class Results:
 
     def _claimed(self, path: Path, flags: int = 0) -> IO[str]:
         """The file, which no other run writes to until it is closed. Raises UsageError."""
-        try:
-            file: IO[str] = os.fdopen(os.open(path, os.O_RDWR | flags, 0o600), "r+", **_TEXT)
-        except OSError as error:
-            said = f"{self.path} cannot be written: {error.strerror}"
-            raise click.UsageError(f"{said}; nothing was sent, name another with --results") from None
-        with suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(file.fileno()), path.stat()):  # else another took its place meanwhile
-                return file
-        file.close()
-        said = f"another run is writing {self.path}"
-        raise click.UsageError(f"{said}; nothing was sent, wait for its end or name another with --results")
+        with ExitStack() as opened:
+            try:
+                file: IO[str] = os.fdopen(os.open(path, os.O_RDWR | flags, 0o600), "r+", **_TEXT)
+                opened.enter_context(file)
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                is_alone = os.path.samestat(os.fstat(file.fileno()), path.stat())  # else another took its place since
+            except BlockingIOError:
+                is_alone = False
+            except OSError as error:
+                said = f"{self.path} cannot be written: {error.strerror}"
+                raise click.UsageError(f"{said}; nothing was sent, name another with --results") from None
+            if not is_alone:
+                said = f"another run is writing {self.path}"
+                raise click.UsageError(f"{said}; nothing was sent, wait for its end or name another with --results")
+            opened.pop_all()
+            return file
 
     def write(self, outcome: RowOutcome) -> None:
         """Add what became of a row; the system has it when this returns."""
