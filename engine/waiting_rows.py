@@ -74,8 +74,11 @@ class WaitingRows:
 
     def keep_first(self, limit: int) -> None:
         """Let no more than the first `limit` rows wait."""
-        last = "(SELECT number FROM row WHERE state = 'waiting' ORDER BY number LIMIT 1 OFFSET ?)"
-        self._execute(f"UPDATE row SET state = 'left' WHERE state = 'waiting' AND number >= {last}", (limit,))  # noqa: S608
+        changed = """
+            UPDATE row SET state = 'left' WHERE state = 'waiting'
+            AND number >= (SELECT number FROM row WHERE state = 'waiting' ORDER BY number LIMIT 1 OFFSET ?)
+        """
+        self._execute(changed, (limit,))
 
     def mark(self, row: Row, state: str, call: str | None = None, due: str | None = None) -> None:
         """Note what became of `row`; of an open one, which call it is and when somebody comes back to that."""
@@ -94,8 +97,10 @@ class WaitingRows:
     def each(self, state: str) -> Iterator[Row]:
         """The rows in `state`, by their numbers; each is looked up when it is its turn."""
         after = -1
-        columns = "number, data, operation, digest, call"
-        asked = f"SELECT {columns} FROM row WHERE state = ? AND number > ? ORDER BY number LIMIT ?"  # noqa: S608
+        asked = """
+            SELECT number, data, operation, digest, call FROM row
+            WHERE state = ? AND number > ? ORDER BY number LIMIT ?
+        """
         while page := self._execute(asked, (state, after, _PAGE)).fetchall():
             for number, data, operation, digest, call in page:
                 yield Row(number, json.loads(data), operation, digest, call)
