@@ -333,6 +333,16 @@ class TestGroupCommit:
         assert [kept[key] for key, *ids in told if ids] == [id for _, *ids in told for id in ids]
 
     @pytest.mark.parametrize("files", [files for files, _ in _IN_A_LOG])
+    def test_more_than_a_statement_takes_are_a_transaction(
+        self, files: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("engine.store.sqlite.TOGETHER", 4)
+        url, inserts = request.getfixturevalue(files), list[str]()
+        outcomes, _ = self.while_busy(url, lambda store, number: store.apply([born(str(number))]), inserts)
+        assert [one[0]["key"] for one in outcomes] == list("01234")
+        assert len(inserts) == 5
+
+    @pytest.mark.parametrize("files", [files for files, _ in _IN_A_LOG])
     def test_what_is_refused_of_several_is_refused_alone(self, files: str, request: pytest.FixtureRequest) -> None:
         url, inserts = request.getfixturevalue(files), list[str]()
         SqlStore(url).upgrade()

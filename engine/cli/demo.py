@@ -175,9 +175,8 @@ class _Story:
             time.sleep(0.005)
 
     def _is_open(self) -> bool:
-        events = self.engine.find(
-            "event", state="received", limit=1
-        )  # first: once processed, what it asks for is there
+        # Events first: once one is processed, the call that it asks for is there.
+        events = self.engine.find("event", state="received", limit=1)
         return bool(events or self.engine.find("call", state=["prepared", "sending"], limit=1))
 
     def summary(self) -> str:
