@@ -119,16 +119,20 @@ class RecordType:
                 found[self._key_text(key, scope, values)] = ",".join(key)
         return found
 
-    def key_text(self, scope: Scope, named: Mapping[str, Any]) -> str | None:
-        """The text of the unique key whose properties, and no others, are `named`; None where that is none."""
+    def key_named(self, named: Mapping[str, Any]) -> tuple[str, ...] | None:
+        """The unique key whose properties, and no others, have a value each in `named`; None where that is none."""
         key = self.ways_to_name.get(frozenset(named))
         if not key:
             return None
-        values = [named[name] for name in key]
-        for value in values:
+        for value in named.values():
             if not isinstance(value, _SCALARS):
                 return None
-        return self._key_text(key, scope, values)
+        return key
+
+    def key_text(self, scope: Scope, named: Mapping[str, Any]) -> str | None:
+        """The text of the unique key that is `named`; None where that is none."""
+        key = self.key_named(named)
+        return self._key_text(key, scope, [named[name] for name in key]) if key else None
 
     def _key_text(self, key: tuple[str, ...], scope: Scope, values: list[Any]) -> str:
         """The JSON list of all that makes a unique key, or its digest where it is long."""

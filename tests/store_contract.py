@@ -41,6 +41,7 @@ PAYMENT = RecordType(
     unique=(("gateway_id",), ("external_id",)),
     index=("state", "amount_cents", "customer", "captured", "tags"),
 )
+SALE = RecordType("sale", {"gateway_id": TEXT, "state": TEXT}, unique=(("gateway_id",),))
 PERSON = RecordType(
     "person",
     {"account_id": TEXT, "role": TEXT, "name": TEXT},
@@ -210,6 +211,18 @@ class StoreContract:
         expected = {"gateway_id": "ch_1", "state": "paid", "amount_cents": 500, "customer": "cus_1"}
         assert changed.properties == expected
         assert store.find("payment") == [changed]
+
+    @pytest.mark.parametrize("type", [PAYMENT, SALE], ids=["several keys", "one key"])
+    def test_upsert_may_give_another_key(self, store: Store, type: RecordType) -> None:
+        def renamed() -> Record:
+            (record,) = store.apply([Change("upsert", type, HERE, {"gateway_id": "a"}, {"gateway_id": "b"})])
+            return record
+
+        created = renamed()
+        store.apply([Change("delete", type, HERE, {"id": created.id})])
+        (old,) = store.apply([Change("upsert", type, HERE, {"gateway_id": "a"}, {"state": "paid"})])
+        assert renamed().id == old.id
+        assert [record.properties for record in store.find(type.name)] == [{"gateway_id": "b", "state": "paid"}]
 
     def test_none_clears_and_what_is_absent_stays(self, store: Store) -> None:
         store.apply([upsert("ch_1", state="paid", customer="cus_1")])

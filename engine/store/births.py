@@ -15,7 +15,7 @@ from sqlalchemy import Insert, Select, Table, Text, bindparam, cast, func, inser
 
 from engine.errors import DataError
 from engine.records import Change, Record, resulting
-from engine.store.indexes import entries, keys
+from engine.store.indexes import entries_beside, keys_beside
 from engine.store.searches import by_id
 from engine.store.statements import Build, New, Session, Shape, Values
 from engine.store.tables import INDEX, KEY, RECORD, shelf
@@ -61,30 +61,41 @@ def write_together(births: Sequence[Birth], session: Session) -> list[bool]:
 def birth_of(changes: Sequence[Change]) -> Birth | None:
     """What a single change makes where there is no such record; None where one has to look first.
 
-    One row is to decide, so a record that has several unique keys is looked for.
+    One row is to decide, so a record that has several unique keys is looked for, and one that is to get another key.
     """
     if len(changes) != 1:
         return None
     (change,) = changes
-    if change.verb != "insert" and not (change.verb == "upsert" and change.lookup.keys):
-        return None
     place, type = shelf(change.type.name), change.type
-    if place.table is RECORD and "id" in change.where:
+    if not _names_what_it_makes(change) or (place.table is RECORD and "id" in change.where):
         return None
     try:
         record = resulting(change, None)
-        if record is None or len(by_key := keys(type, record)) > 1:
+        if record is None or len(by_key := keys_beside(type, record)) > 1:
             return None
-        values = place.row(record) | {"type": record.type}
+        values = place.row(record)
     except DataError:
         return None  # perhaps it is there, and lacks nothing
-    for text, _, name, _ in by_key:
-        values |= {"key_text": text, "key_name": name}
-    by_index = entries(type, record)
-    for number, (_, name, value, _) in enumerate(by_index):
-        values |= {f"name_{number}": name, f"value_{number}": value}
+    for text, name in by_key.items():
+        values["key_text"], values["key_name"] = text, name
+    by_index = entries_beside(type, record)
+    for (name, value), entry in zip(_entry_names(len(by_index)), by_index, strict=True):
+        values[name], values[value] = entry
     new = _new(place.type, len(by_key), len(by_index))
     return Birth(record, change.verb == "insert" and not change.must, new, values)
+
+
+def _names_what_it_makes(change: Change) -> bool:
+    """Whether the key by which it names its record is the one that the record would have."""
+    if change.verb != "upsert":
+        return change.verb == "insert"
+    return bool(change.type.key_named(change.where)) and change.set.keys().isdisjoint(change.where)
+
+
+@cache
+def _entry_names(number: int) -> list[tuple[str, str]]:
+    """What the values of so many index entries are called in a statement: of each its name and its value."""
+    return [(f"name_{place}", f"value_{place}") for place in range(number)]
 
 
 @cache
@@ -100,8 +111,8 @@ def _parts(type: str, keys: int, entries: int) -> list[tuple[Table, list[_Row]]]
     own: _Row = tuple((column.name, column.name) for column in table.c)
     key: _Row = (("text", "key_text"), ("type", "type"), ("name", "key_name"), ("record_id", "id"))
     by_index: list[_Row] = [
-        (("type", "type"), ("name", f"name_{number}"), ("value", f"value_{number}"), ("record_id", "id"))
-        for number in range(entries)
+        (("type", "type"), ("name", name), ("value", value), ("record_id", "id"))
+        for name, value in _entry_names(entries)
     ]
     parts = [(KEY, [key] * keys), (table, [own]), (INDEX, by_index)]
     return [(table, rows) for table, rows in parts if rows]

@@ -20,15 +20,15 @@ T = TypeVar("T")
 
 
 class Job(Generic[T]):
-    """One thread's work. `error` is None once its result is committed."""
+    """One thread's work. It `is_done` once its `result` is committed, or has an `error`, or else was interrupted."""
 
-    __slots__ = ("_context", "_work", "error", "result", "woken")
+    __slots__ = ("_context", "_work", "error", "is_done", "result", "woken")
 
     def __init__(self, work: Callable[[Session], T]) -> None:
         self._work, self._context = work, copy_context()
         self.result: T | None = None
-        message = "the write was interrupted; whether it was stored is not known"
-        self.error: BaseException | None = StoreError(message, in_doubt=True)
+        self.error: BaseException | None = None
+        self.is_done = False
         self.woken: threading.Lock | None = None  # free once there is nobody to wait for any more
 
     def run(self, session: Session) -> None:
@@ -49,8 +49,8 @@ class Newborn(Job[bool]):
 class Group:
     """Carries out the work of many threads together.
 
-    `transact` runs jobs in one transaction. It takes the `error` from those that it commits, gives one to those that it
-    leaves out, and raises where it commits nothing; then each job is tried alone: none fails for another's sake.
+    `transact` runs jobs in one transaction. Those that it commits are done, those that it leaves out it gives an
+    `error`, and it raises where it commits nothing; then each job is tried alone: none fails for another's sake.
     """
 
     def __init__(self, transact: Callable[[Sequence[Job[Any]]], None]) -> None:
@@ -84,6 +84,8 @@ class Group:
                     self._lead_next()
         if job.error is not None:
             raise job.error
+        if not job.is_done:
+            raise StoreError("the write was interrupted; whether it was stored is not known", in_doubt=True)
         return cast(T, job.result)
 
     def _lead_next(self) -> None:

@@ -27,21 +27,33 @@ _BATCH = 500  # records
 _AT_ONCE = 50  # rows of one statement
 
 
+def keys_beside(type: RecordType, record: Record) -> dict[str, str]:
+    """The unique keys of `record` that stand beside it, as `RecordType.keys` has them: not one that is a column."""
+    return {} if type.name in UNIQUE else type.keys(record)
+
+
+def entries_beside(type: RecordType, record: Record) -> Collection[tuple[str, str]]:
+    """The index entries of `record` that stand beside it, as `RecordType.entries` has them: of no column."""
+    columns = shelf(type.name).columns
+    if not columns:
+        return type.entries(record.properties)
+    if type.indexed.issubset(columns):
+        return ()
+    return [entry for entry in type.entries(record.properties) if entry[0] not in columns]
+
+
 def keys(type: RecordType, record: Record | None) -> set[SideRow]:
-    """The rows of KEY that belong to `record`; a key that is a column needs none."""
-    if record is None or type.name in UNIQUE:
+    """The rows of KEY that belong to `record`."""
+    if record is None:
         return set()
-    return {(text, type.name, name, record.id) for text, name in type.keys(record).items()}
+    return {(text, type.name, name, record.id) for text, name in keys_beside(type, record).items()}
 
 
 def entries(type: RecordType, record: Record | None) -> set[SideRow]:
-    """The rows of INDEX that belong to `record`; what has a column of its own needs none."""
+    """The rows of INDEX that belong to `record`."""
     if record is None:
         return set()
-    columns = shelf(type.name).columns
-    if type.indexed.issubset(columns):
-        return set()
-    return {(type.name, name, text, record.id) for name, text in type.entries(record.properties) if name not in columns}
+    return {(type.name, name, text, record.id) for name, text in entries_beside(type, record)}
 
 
 def exchanging(table: Table, old: set[SideRow], new: set[SideRow]) -> list[Question]:
@@ -114,6 +126,7 @@ class Indexes:
     """What this process has seen to be complete, so that it need not ask again at every call."""
 
     def __init__(self) -> None:
+        self._seen: dict[str, RecordType] = {}
         self._kept: set[Any] = set()
         self._complete: dict[str, frozenset[str]] = {}
 
@@ -122,11 +135,14 @@ class Indexes:
 
         Raises StoreError where a unique key does not hold all records yet.
         """
+        if self._seen.get(type.name) is type:
+            return
         definition = (type.name, type.index, type.unique, type.within)
         if definition not in self._kept:
             database.write(partial(_mark, type))
             self._complete.pop(type.name, None)
             self._kept.add(definition)
+        self._seen[type.name] = type
 
     def demand(self, session: Session, type: str, names: Collection[str]) -> None:
         """Raise StoreError where an index that is to be searched does not hold all records of `type` yet."""

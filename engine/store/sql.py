@@ -63,8 +63,8 @@ class SqlStore:
             return []
         with self._told:
             database = self._opened()
-            for type in {change.type.name: change.type for change in changes}.values():
-                self._indexes.keep(database, type)
+            for change in changes:
+                self._indexes.keep(database, change.type)
             birth = birth_of(changes)
             if birth is not None and not self._concerns([birth.record]):
                 if database.bear(birth):

@@ -184,7 +184,7 @@ class SqliteDatabase:
             done = self._done(jobs, session)
             self._in_turn(session.commit)  # with a journal it waits for those who read
             for job in done:
-                job.error = None
+                job.is_done = True
         finally:
             self._sessions.give(session)
 
@@ -237,7 +237,7 @@ def _of_one_type(jobs: Sequence[Job[Any]]) -> list[Newborn]:
 
 def _bear(jobs: Sequence[Newborn], session: Session) -> None:
     for job, is_new in zip(jobs, write_together([job.birth for job in jobs], session), strict=True):
-        job.result, job.error = is_new, None
+        job.result, job.is_done = is_new, True
 
 
 def _scrub(session: Session, patience: int) -> None:

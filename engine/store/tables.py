@@ -131,6 +131,7 @@ class Shelf:
         """The values of the row that keeps `record`."""
         scope = record.scope
         row: dict[str, Any] = {
+            "type": record.type,
             "id": record.id,
             "gateway": scope.gateway,
             "account": scope.account,
@@ -138,7 +139,9 @@ class Shelf:
             "as_of": record.as_of,
             "properties": record.to_json(),
         }
-        return row | ({"type": record.type} if self.table is RECORD else self._found_by(record, self.columns))
+        if self.columns:
+            row |= self._found_by(record, self.columns)
+        return row
 
     def changed(self, old: Record, new: Record) -> dict[str, Any]:
         """The values that differ, where `new` takes the place of `old`."""
