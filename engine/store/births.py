@@ -76,6 +76,7 @@ def birth_of(changes: Sequence[Change]) -> Birth | None:
         values = place.row(record)
     except DataError:
         return None  # perhaps it is there, and lacks nothing
+    values["type"] = record.type
     for text, name in by_key.items():
         values["key_text"], values["key_name"] = text, name
     by_index = entries_beside(type, record)

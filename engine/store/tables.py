@@ -131,7 +131,6 @@ class Shelf:
         """The values of the row that keeps `record`."""
         scope = record.scope
         row: dict[str, Any] = {
-            "type": record.type,
             "id": record.id,
             "gateway": scope.gateway,
             "account": scope.account,
@@ -139,8 +138,7 @@ class Shelf:
             "as_of": record.as_of,
             "properties": record.to_json(),
         }
-        if self.columns:
-            row |= self._found_by(record, self.columns)
+        row |= {"type": record.type} if self.table is RECORD else self._found_by(record, self.columns)
         return row
 
     def changed(self, old: Record, new: Record) -> dict[str, Any]:

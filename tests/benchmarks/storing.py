@@ -50,33 +50,48 @@ _ENTRIES = """
 _STEPS = (("BEGIN", 0), (_KEY, 2), (_RECORD, 2), (_ENTRIES, 4), ("COMMIT", 0))  # and how many values each takes
 _AT_ONCE = ((f"WITH key AS ({_KEY}), record AS ({_RECORD}) {_ENTRIES}", 8),)  # in one round trip
 BY_HAND = "by hand, {}, durable write"
+SQLITE = {"SQLite": "", "SQLite of `fast`": "pysqlite3"}  # and the driver: Python's own, and the one with a log
 
 Execute = Callable[[str, tuple[str, ...]], list[Any]]
 
 
 @contextmanager
 def storing() -> Iterator[Contest]:
-    """The contest on both databases; a PostgreSQL that syncs its commits runs for it."""
+    """The contest on all databases; a PostgreSQL that syncs its commits runs for it."""
     with (
         TemporaryDirectory() as folder,
         synced_postgres() as url,
         psycopg.connect(url, autocommit=True) as bare,
     ):
         contestants = {
-            **_ours("SQLite", SqlStore(f"sqlite+pysqlite3:///{folder}/ours.sqlite3")),
-            BY_HAND.format("SQLite"): _by_hand(_sqlite(_upgraded(Path(folder))), _STEPS),
-            **_theirs("SQLite", _sqlite(Path(folder) / "bare.sqlite3")),
+            **{
+                name: run
+                for kind in SQLITE
+                for name, run in _on_sqlite(kind, Path(folder) / f"of-{SQLITE[kind]}").items()
+            },
             **_ours("PostgreSQL", SqlStore(url)),
             BY_HAND.format("PostgreSQL"): _by_hand(_postgres(bare), _AT_ONCE),
             **_theirs("PostgreSQL", _postgres(bare)),
         }
         rows = []
-        for database in ("SQLite", "PostgreSQL"):
+        for database in (*SQLITE, "PostgreSQL"):
             compared = {work: (f"store, {database}, {work}", f"bare driver, {database}, {work}") for work in GOALS}
             rows += [Row(f"{work}, {database}", *names, GOALS[work]) for work, names in compared.items()]
             driver = compared["durable write"][1]
             rows.insert(-2, Row("the same rows in the same tables, by hand", BY_HAND.format(database), driver))
         yield Contest("storing", {name: Contestant(run, 40) for name, run in contestants.items()}, rows)
+
+
+def _on_sqlite(database: str, folder: Path) -> dict[str, Callable[[], object]]:
+    kind = SQLITE[database]
+    scheme = f"sqlite+{kind}" if kind else "sqlite"
+    store, by_hand = (SqlStore(f"{scheme}:///{folder}/{name}.sqlite3") for name in ("ours", "by-hand"))
+    by_hand.upgrade()
+    return {
+        **_ours(database, store),
+        BY_HAND.format(database): _by_hand(_sqlite(folder / "by-hand.sqlite3", kind), _STEPS),
+        **_theirs(database, _sqlite(folder / "bare.sqlite3", kind)),
+    }
 
 
 def payments() -> Iterator[Change]:
@@ -135,15 +150,8 @@ def _by_hand(execute: Execute, writing: Iterable[tuple[str, int]]) -> Callable[[
     return write
 
 
-def _upgraded(folder: Path) -> Path:
-    """A file with the store's tables."""
-    file = folder / "by-hand.sqlite3"
-    SqlStore(f"sqlite+pysqlite3:///{file}").upgrade()
-    return file
-
-
-def _sqlite(path: Path) -> Execute:
-    connection = opened(path, driver("pysqlite3"))
+def _sqlite(path: Path, kind: str) -> Execute:
+    connection = opened(path, driver(kind))
     return lambda text, values: list(connection.execute(text.format("?"), values))
 
 
