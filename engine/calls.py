@@ -24,7 +24,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -203,13 +203,18 @@ _FORGOTTEN = ("answer", "looked_up", "message", "resolution", "tries")
 
 def taken_anew(call: Record, now: datetime) -> Change:
     """The change that takes up what provably was not done, as if it had just been born: nothing old counts for it."""
-    return moved(call, **dict.fromkeys(_FORGOTTEN), **_held(now), first_sent_at=instant(now))
+    return _whole(moved(call, **dict.fromkeys(_FORGOTTEN), **_held(now), first_sent_at=instant(now)))
 
 
 def queued_anew(call: Record, due: datetime) -> Change:
     """The same, for a worker to take it up at `due`."""
     waits = {"state": "prepared", "due": instant(due), "queued": True}
-    return moved(call, **dict.fromkeys(_FORGOTTEN), **waits, first_sent_at=None)
+    return _whole(moved(call, **dict.fromkeys(_FORGOTTEN), **waits, first_sent_at=None))
+
+
+def _whole(change: Change) -> Change:
+    """`change`, made only while the call still has its bytes: without them it would be another request."""
+    return replace(change, when={**change.when, "purged": None})
 
 
 def may_be_taken_up(call: Record) -> bool:

@@ -175,7 +175,7 @@ class Inbox:
             {"at": instant(now), "who": who, "what": "replayed", "why": why},
         ]
         again = {**_ahead(wrong, instant(now)), **(_told(said) if gateway else {}), "audit": audit}
-        seen = {"state": [record["state"]]}
+        seen = {"state": [record["state"]], "purged": None}
         return self._with.commit([Change("update", EVENT, record.scope, {"id": record.id}, again, seen, must=True)])[0]
 
     def _process(self, record: Record, reference: str | None) -> Record:

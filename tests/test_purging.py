@@ -14,6 +14,7 @@ import pytest
 from commands import Gateway, run
 from hosts import SECRETS, SHOP, OnlyHere, Told, failure, ok, refusal, write
 
+from engine import calls
 from engine.context import Clock
 from engine.core import Engine
 from engine.dispatcher import Answer, Failure
@@ -275,6 +276,40 @@ def test_what_changes_meanwhile_is_left_alone(host: Host) -> None:
     host.engine.find = slow  # type: ignore[method-assign]
     *_, done = purge(host.engine, AGE)
     assert (done.calls, host.row(call)["state"], host.row(call)["data"]["note"]) == (0, "succeeded", MARK)
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_an_operation_that_is_repeated_while_it_is_purged(
+    host: Host, monkeypatch: pytest.MonkeyPatch, later: bool
+) -> None:
+    """It is not begun anew without its bytes: a body that is empty asks for something else, as all of a refund."""
+    call = host.send(failure("connect", sent=False), note=MARK)
+    may_be_taken_up, sent = calls.may_be_taken_up, len(host.gateway.requests)
+
+    def slow(seen: Record) -> bool:
+        may = may_be_taken_up(seen)
+        assert host.purge().calls == 1
+        return may
+
+    monkeypatch.setattr(calls, "may_be_taken_up", slow)
+    data = {"amount": 5, "note": MARK}
+    if later:
+        host.engine.send_later("shop/pay", data, operation="order-17")
+        host.engine.run_due()
+    else:
+        with pytest.raises(TransportError, match="do it as a new operation"):
+            host.engine.send("shop/pay", data, operation="order-17")
+    assert (len(host.gateway.requests), host.row(call)["state"]) == (sent, "not_done")
+
+
+def test_an_event_that_is_replayed_while_it_is_purged(host: Host) -> None:
+    """It is not read without its body."""
+    host.send(ok())
+    event = host.receive("evt_1")
+    host.purge()
+    with pytest.raises(Conflict):
+        host.engine.replay(event, "ada", "as it was seen before")
+    assert host.row(event)["state"] == "processed"
 
 
 # The command ----------------------------------------------------------------------------------------------------------
