@@ -149,7 +149,10 @@ class Inbox:
         if record["state"] not in {"received", "failed"}:
             return record
         gateway = self._with.catalog().gateways.get(record.scope.gateway)
-        said = gateway.read_cause({"event": parse_json(as_bytes(record["body"]))}) if gateway else {}
+        try:
+            said = gateway.read_cause({"event": parse_json(as_bytes(record["body"]))}) if gateway else {}
+        except ValueError as error:
+            return self._end(record, [], self._failed(record, error))
         key, reference = _text(said.get("key")) or None, _text(said.get("reference")) or None
         self._settle(record, key, reference, said.get("object"))
         with self._with.watch.step("process", record.scope.gateway, self._known_type(record)) as step:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -469,6 +470,16 @@ def test_a_processor_that_fails(tmp_path: Path, processor: str) -> None:
     assert (row["state"], row["tries"]) == ("failed", 1)
     assert PROCESSOR in row["message"] or "sale" in row["message"] or "shop/read" in row["message"]
     assert state(shop) == "paid"
+
+
+def test_an_event_whose_cause_cannot_be_read(tmp_path: Path) -> None:
+    """What is wrong with the gateway's file is in the row, with its place, and the event is tried again."""
+    text = SHOP[GATEWAY] + '  reference: "{{ event.number + 1 }}"\n'
+    shop = paid(tmp_path, files={GATEWAY: text})
+    row = receive(shop)
+    assert (row["state"], row["tries"], state(shop)) == ("failed", 1, "paid")
+    assert re.search(rf"{GATEWAY}:[0-9]+: ", row["message"])
+    assert receive(shop, id="evt_2", number=1)["state"] == "processed"
 
 
 def test_one_bad_event_does_not_stop_the_others(tmp_path: Path) -> None:
