@@ -5,21 +5,27 @@ Everything that would make a test guess (time, ids, keys, waiting) is a value he
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from engine.catalog import Catalog
 from engine.dispatcher import Sender
+from engine.errors import EngineError
 from engine.ids import new_id
 from engine.observing import Watch
 from engine.records import Change, Record, Scope
 from engine.seals import Sealer
 from engine.settings import Settings
 from engine.store import Store
+
+T = TypeVar("T")
+
+log = logging.getLogger("engine")
 
 
 def _utc_now() -> datetime:
@@ -52,6 +58,17 @@ class Clock:
 
 Task = Callable[[], object]
 """What is to be done with a row that was claimed: at once, for a claim does not last."""
+
+
+def attempt(do: Callable[[], T]) -> T | None:
+    """Do what can be done again later; what goes wrong is in the log and in its row, and stops nothing else."""
+    try:
+        return do()
+    except EngineError as error:
+        log.warning("%s", error)
+    except Exception:
+        log.exception("due work failed")
+    return None
 
 
 class Backlog(Protocol):

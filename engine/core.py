@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from engine.budgets import RATE_BUDGET
 from engine.calls import ANYWHERE, CALL, INSTALLATION, Plan, operation_key
 from engine.catalog import Catalog
-from engine.context import Backlog, Clock, Context, KeyMaker, Task
+from engine.context import Backlog, Clock, Context, KeyMaker, Task, attempt
 from engine.credentials import hide_secrets
 from engine.dispatcher import Dispatcher, Sender
 from engine.errors import DataError, Fault, Problem, SettingError
@@ -182,7 +182,7 @@ class Engine:
         call = CALL.complete(self._sending.send_later(name, data or {}, operation, due))
         self._due.waiting = False
         if self.wake:
-            self.wake()
+            attempt(self.wake)
         return call
 
     def send_many(
@@ -240,7 +240,7 @@ class Engine:
         """
         record = self._inbox.receive(gateway, headers, body, endpoint, left=0)
         if self.wake:
-            self.wake()
+            attempt(self.wake)
         return EVENT.complete(record)
 
     def replay(self, event: Record, who: str, why: str) -> Record:
@@ -364,10 +364,13 @@ class Engine:
         return records[len(rows) :]
 
     def _go_on(self) -> None:
-        """Have done what the last commit of this thread left to do; a chain of calls ends, so this does."""
+        """Have done what the last commit of this thread left to do; a chain of calls ends, so this does.
+
+        It could be done later as well. So where it fails, who asked for something else still learns what came of that.
+        """
         while getattr(self._due, "waiting", False):
             self._due.waiting = False
-            (self.wake or self.run_due)()
+            attempt(self.wake or self.run_due)
 
     def key_of(self, scope: Scope, request_type: str, operation: str) -> str:
         """What tells an operation from any other of any store; the idempotency key where the gateway takes one."""

@@ -7,6 +7,7 @@ import json
 import logging
 import sqlite3
 import threading
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -30,7 +31,8 @@ from engine.errors import (
     UnknownNameError,
     UnknownOutcome,
 )
-from engine.records import Record
+from engine.records import Change, Record
+from engine.redaction import MASK
 from engine.request_types import Request
 from engine.store.sql import SqlStore
 
@@ -586,6 +588,41 @@ def test_a_store_that_is_gone(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
     assert shop.calls()[0]["state"] == "sending"
 
 
+@pytest.mark.parametrize("error", [StoreError("the disk is full"), RuntimeError("can't start new thread")])
+def test_what_is_left_to_do_afterwards_is_not_the_callers(
+    tmp_path: Path, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A caller learns what came of his own call, though what follows cannot be begun: that is due, and done later."""
+    shop, seen = host(tmp_path, ok(), refusal(payment="p1")), list[str]()
+    shop.engine.on("sale")(lambda record: seen.append(record["state"]))
+
+    def refuse(changes: Sequence[Change]) -> None:
+        if any(change.limit for change in changes):
+            raise error
+
+    shop.store.refuse = refuse
+    assert shop.engine.send("shop/pay", {"amount": 5}).response["id"] == "p1"
+    with pytest.raises(RejectedError):
+        shop.engine.send("shop/pay", {"amount": 5})
+    assert (str(error) in caplog.text, seen) == (True, [])
+    shop.store.refuse = lambda _: None
+    shop.engine.run_due()
+    assert seen == ["failed", "failed"]
+
+
+def test_a_worker_that_cannot_be_woken(tmp_path: Path) -> None:
+    """What is queued is queued, and whoever looks next finds it."""
+    shop = host(tmp_path)
+
+    def fail() -> None:
+        raise RuntimeError("can't start new thread")
+
+    shop.engine.wake = fail
+    assert shop.engine.send_later("shop/pay", {"amount": 5})["state"] == "prepared"
+    shop.engine.run_due()
+    assert shop.calls()[0]["state"] == "succeeded"
+
+
 def test_a_store_that_is_locked_for_a_while(tmp_path: Path) -> None:
     """An answer to what can be sent only once is waited with, so that no person has to find out what became of it."""
     gateway, store = Told(ok()), SqlStore(f"sqlite:///{tmp_path}/shop.sqlite3?timeout=0.05")
@@ -813,6 +850,15 @@ def test_sealed_parts_are_never_in_the_clear(tmp_path: Path, answer: Answer, cap
             said = f"{error} {error.call} {getattr(error, 'response', '')}"
     for text in (said, shop.store.text(), caplog.text):
         assert SECRET not in text
+
+
+def test_an_answer_without_headers_that_repeats_a_secret(tmp_path: Path) -> None:
+    """It is kept without the secret, as any other."""
+    shop = host(tmp_path, Answer(200, {}, f"hello {SECRETS['SHOP_KEY']}".encode(), 0.01))
+    with pytest.raises(UnknownOutcome, match="of no type, not JSON"):
+        shop.engine.send("shop/pay", {"amount": 5})
+    (call,) = shop.calls()
+    assert (call["state"], call["answer"]["body"], call["answer"]["headers"]) == ("unknown", f"hello {MASK}", {})
 
 
 def test_sealed_parts_can_be_opened(tmp_path: Path) -> None:

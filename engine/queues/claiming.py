@@ -10,16 +10,14 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from typing import TypeVar
 
+from engine.context import attempt
 from engine.core import Engine
-from engine.errors import EngineError, StoreError
+from engine.errors import StoreError
 from engine.queues.ending import told_to_stop
 
 PAUSE = 2.0  # seconds between looks at the store while nothing is due
 AFTER_ERROR = 10.0  # seconds, where the store could not be asked
-
-T = TypeVar("T")
 
 log = logging.getLogger("engine")
 
@@ -69,14 +67,3 @@ class _Worker:
                     break
                 else:
                     self.stopped.wait(PAUSE)
-
-
-def attempt(task: Callable[[], T]) -> T | None:
-    """Do one thing; what goes wrong is in the log and in its row, and stops nothing else."""
-    try:
-        return task()
-    except EngineError as error:
-        log.warning("%s", error)
-    except Exception:
-        log.exception("due work failed")
-    return None

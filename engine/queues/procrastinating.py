@@ -21,9 +21,9 @@ from procrastinate.exceptions import ConnectorException
 
 from engine import workers
 from engine.calls import instant
+from engine.context import attempt
 from engine.core import Engine
 from engine.errors import StoreError
-from engine.queues.claiming import attempt
 from engine.queues.ending import told_to_stop
 from engine.store.jobs import TASK, Jobs, queue_of
 from engine.store.sql import SqlStore
