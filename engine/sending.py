@@ -221,11 +221,8 @@ class Sending:
         whole = f"{values}\n{calls.as_text(result.body)}"
         if hide(values) == values and settings.redact(whole) == whole and not may_hold_card_number(whole):
             return result  # as nearly every answer is
-        masked = hide(settings.clean(values))
-        body = clean_body(result.body, settings.redact)
-        if masked == values and body is result.body:
-            return result
-        return replace(result, headers=dict(zip(result.headers, masked.split("\n"), strict=True)), body=body)
+        headers = {name: hide(settings.clean(value)) for name, value in result.headers.items()}
+        return replace(result, headers=headers, body=clean_body(result.body, settings.redact))
 
     def read(self, planned: Plan) -> Result:
         """A GET is not journaled: every page of a list, then one commit where a mapper keeps records."""
