@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
@@ -217,6 +218,8 @@ class Environment(ImmutableSandboxedEnvironment):
             loader=loader,
             bytecode_cache=cache,
         )
+        self.compiling = threading.RLock()  # threads that begin together would each compile the same for themselves
+        self._known: dict[str, jinja2.Template] = {}
         self.globals = {"dict": dict}
         self.filters = {name: FILTERS[name] for name in _FILTERS} | _OWN_FILTERS
         self.tests = {name: TESTS[name] for name in _TESTS}
@@ -225,6 +228,13 @@ class Environment(ImmutableSandboxedEnvironment):
     def evaluation(self) -> EvalContext:
         """Whether values are escaped, as the environment has it; no template can change that."""
         return EvalContext(self)
+
+    def get_template(self, name: Any, *of_whom: Any) -> jinja2.Template:
+        known = self._known.get(name)
+        if known is None:
+            with self.compiling:
+                known = self._known[name] = super().get_template(name, *of_whom)
+        return known
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         if isinstance(obj, dict):

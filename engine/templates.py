@@ -153,7 +153,6 @@ class Templates:
         The parts `url` and `headers` of the top mapping encode for their place.
         """
 
-        @functools.cache
         def template() -> jinja2.Template:
             environment = self._structures
             kept = environment.bytecode_cache
@@ -167,9 +166,11 @@ class Templates:
                     kept.set_bucket(bucket)
             return jinja2.Template.from_code(environment, code, environment.globals)
 
+        compiled = _once(template, self._structures)
+
         def render(names: Names) -> Any:
             try:
-                result = pruned(self._result(template(), names))
+                result = pruned(self._result(compiled(), names))
                 return {} if result is ABSENT else result
             except Exception as error:  # noqa: BLE001 - whatever a template's author got wrong
                 raise self._blamed(error, value, marks, file, names) from None
@@ -217,20 +218,18 @@ class Templates:
         """A function that renders the JSON template which is a request's body."""
         padded = "{#" + "\n" * (source.line - 1) + "#}" + source.text
 
-        def load() -> jinja2.Template:
+        def template() -> jinja2.Template:
             code = self._documents.compile(padded, filename=source.file)
             return jinja2.Template.from_code(self._documents, code, self._documents.globals)
 
-        return self._rendering(load, source.file)
+        return self._rendering(_once(template, self._documents), source.file)
 
     def document(self, name: str, file: str) -> Callable[[Names], str]:
         """A function that renders the document `name` of the loader to JSON text."""
         return self._rendering(lambda: self._documents.get_template(name), file)
 
     @staticmethod
-    def _rendering(load: Callable[[], jinja2.Template], file: str) -> Callable[[Names], str]:
-        template = functools.cache(load)
-
+    def _rendering(template: Callable[[], jinja2.Template], file: str) -> Callable[[Names], str]:
         def render(names: Names) -> str:
             compiled = template()
             try:
@@ -239,6 +238,20 @@ class Templates:
                 raise _located(error, compiled, file) from None
 
         return render
+
+
+def _once(template: Callable[[], jinja2.Template], environment: Environment) -> Callable[[], jinja2.Template]:
+    """`template`, made at its first use by whoever is first."""
+    made: list[jinja2.Template] = []
+
+    def get() -> jinja2.Template:
+        if not made:
+            with environment.compiling:
+                if not made:
+                    made.append(template())
+        return made[0]
+
+    return get
 
 
 def _context(compiled: jinja2.Template, names: Names) -> Context:

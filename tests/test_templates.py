@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
 import pytest
 from jinja2 import FunctionLoader, TemplateError
+from store_contract import together
 
-from engine.confined import documents, structures
+from engine.confined import Environment, documents, structures
 from engine.template_checks import Source
 from engine.templates import RenderError, Templates
 from engine.yaml_files import parse
@@ -486,3 +488,25 @@ def test_a_render_error_says_where() -> None:
     body = templates().body(Source('{"a": 1,\n "c": {{ 1 ~ data.l }}}', "b.yml", 10))
     with pytest.raises(RenderError, match=r"^b\.yml:11: text cannot be made of a list"):
         body({"data": {"l": []}})
+
+
+def test_what_many_threads_need_at_once_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled, compiling = list[Any](), Environment.compile
+
+    def noted(self: Environment, source: Any, *arguments: Any, **more: Any) -> Any:
+        compiled.append(source)
+        time.sleep(0.02)  # so that another thread would begin the same
+        return compiling(self, source, *arguments, **more)
+
+    monkeypatch.setattr(Environment, "compile", noted)
+    file = parse('body: "{{ data.a }}"\n', "a.yml")
+    known = templates(a='{% include "shop/_part.json.j2" %}')
+    render = (
+        known.structure(file.value, file.marks, "a.yml"),
+        known.body(Source("{{ data.a }}", "b.yml")),
+        known.document("a", "a.json.j2"),
+    )
+    names = {"data": {"a": 1}, "thing": {"id": 2}}
+    outcomes = together(16, lambda _: [one(names) for one in render])
+    assert outcomes == [[{"body": 1}, "1", '{"part": 2}']] * 16
+    assert len(compiled) == 4
