@@ -238,11 +238,12 @@ class Change:
 
     def _looked_up(self) -> Lookup:
         id = self.where.get("id")
-        named = None if isinstance(id, _SEVERAL) else id
+        named = None if id is None or isinstance(id, _SEVERAL) else str(id)
+        possible = named if named and named.isprintable() else None  # else no record has it
         if self.verb == "insert":
-            return Lookup(named, tuple(self.type.keys_of(self.scope, self.given)))
+            return Lookup(possible, tuple(self.type.keys_of(self.scope, self.given)))
         if named is not None:
-            return Lookup(str(named), ())
+            return Lookup(possible, ())
         text = self.type.key_text(self.scope, self.where)
         return _SEARCH if text is None else Lookup(None, (text,))
 
@@ -292,6 +293,7 @@ def resulting(change: Change, current: Record | None) -> Record | None:
         return current
     properties = _with(current.properties, change.given)
     _demand_valid(change, _with({}, change.given), created=False)
+    _demand_printable(change)
     return Record(current.type, current.id, current.scope, properties, change.as_of or current.as_of)
 
 
@@ -314,10 +316,10 @@ def _demand_valid(change: Change, properties: Mapping[str, Any], *, created: boo
 
 
 def _demand_printable(change: Change) -> None:
-    """Ids and scopes are columns of their own, and no database takes every character there."""
-    id, gateway, account = str(change.where.get("id", "")), change.scope.gateway, change.scope.account
-    if not f"{id}{gateway}{account}".isprintable():
-        columns = {"id": id, "gateway": gateway, "account": account}
+    """Ids, scopes and instants are columns of their own, and no database takes every character there."""
+    id, as_of, (gateway, account, _) = str(change.where.get("id", "")), change.as_of or "", change.scope
+    if not f"{id}{as_of}{gateway}{account}".isprintable():
+        columns = {"id": id, "as_of": as_of, "gateway": gateway, "account": account}
         wrong = [name for name, text in columns.items() if not text.isprintable()]
         problems = [Problem(f"/{name}", "has control characters") for name in wrong]
         raise DataError(f"{change.verb} {change.type.name}", problems)

@@ -14,6 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -406,6 +407,26 @@ class StoreContract:
         assert store.apply([Change("update", PAYMENT, HERE, {"id": live.id}, {"state": "refunded"})]) == []
         assert store.find("payment") == [live]
 
+    @pytest.mark.parametrize("id", ["\0", "\ud800", "a\nb"])
+    def test_what_can_be_no_id_names_no_record(self, store: Store, id: str) -> None:
+        store.apply([upsert("ch_1", state="paid")])
+        assert store.apply([Change("update", PAYMENT, HERE, {"id": id}, {"state": "refunded"})]) == []
+        assert store.apply([Change("delete", PAYMENT, HERE, {"id": id})]) == []
+        for verb in ("upsert", "insert"):
+            with pytest.raises(DataError, match="/id: has control characters"):
+                store.apply([Change(verb, PAYMENT, HERE, {"id": id}, {"gateway_id": "ch_2"})])
+        assert len(store.find("payment", order="id", after="\0")) == 1
+        assert store.find("payment", after=id) == store.find("payment", where={"id": {"lt": id}})
+
+    @pytest.mark.parametrize("as_of", ["\0", "\ud800"])
+    def test_an_instant_is_printable(self, store: Store, as_of: str) -> None:
+        for _ in range(2):
+            with pytest.raises(DataError, match="/as_of: has control characters"):
+                store.apply([replace(upsert("ch_1", state="paid"), as_of=as_of)])
+            store.apply([upsert("ch_1", state="pending")])
+        (record,) = store.find("payment")
+        assert (record["state"], record.as_of) == ("pending", None)
+
     def test_compound_keys(self, store: Store) -> None:
         def person(role: str, **values: Any) -> Change:
             return Change("upsert", PERSON, HERE, {"account_id": "acct_1", "role": role}, values)
@@ -475,6 +496,12 @@ class StoreContract:
         for records in (kept, store.find("payment", order="id")):
             assert [one["note"] for one in records] == ODD_VALUES
             assert [type(one["note"]) for one in records] == [type(value) for value in ODD_VALUES]
+
+    @pytest.mark.parametrize(("one", "other"), [(1, True), (False, 0), ({"a": [1]}, {"a": [1.0]})])
+    def test_what_python_takes_for_equal_is_changed(self, store: Store, one: Any, other: Any) -> None:
+        for value in (one, other):
+            store.apply([upsert("ch_1", note=value)])
+            assert repr(store.find("payment")[0]["note"]) == repr(value)
 
     def test_nobody_reaches_into_the_store(self, store: Store) -> None:
         given: dict[str, Any] = {"inner": [1]}

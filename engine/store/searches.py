@@ -72,7 +72,7 @@ def page(type: str, where: Mapping[str, Any], order: Order, limit: int, after: s
     values["limit"] = limit
     if after is None:
         return _page, (type, shape, order, False), values
-    return _page, (type, shape, order, True), {**values, "after": after}
+    return _page, (type, shape, order, True), {**values, "after": sortable(after)}
 
 
 def claim(type: str, where: Mapping[str, Any], limit: int | None) -> Question:
