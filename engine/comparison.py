@@ -28,6 +28,11 @@ _UNSAFE = re.compile("[\x00-\x04\ud7ff-\udfff]")  # our marks, and what no datab
 _LONGEST = 300  # PostgreSQL refuses an index entry over 2,704 bytes
 
 
+def same(one: Any, other: Any) -> bool:
+    """Whether two values, or what holds them, are kept alike: to Python 1, 1.0 and true are equal, to JSON not."""
+    return bool(one == other) and repr(one) == repr(other)
+
+
 def fits(wanted: Any, value: Any) -> bool:
     """Whether `value` is what `wanted` asks for: a value, a list (any of), or a range ({"lt": bound}, "lte", …).
 

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from engine.comparison import same
 from engine.records import Change, Record, RecordType, outcomes
 
 Place = tuple[str, str]
@@ -69,7 +70,7 @@ class Draft:
         for current, record in made:
             if change.verb == "delete":
                 self._put(change.type, record.id, record, None)
-            elif record != current:
+            elif not same(record, current):
                 self._put(change.type, record.id, current, record)
         return [record for _, record in made]
 
@@ -91,4 +92,4 @@ class Draft:
         stored, new_keys = self._stored, self._new_keys
         self._stored, self._new_keys = {}, {}
         ended = [Write(type, old, self._held.get(place), new_keys.get(place)) for place, (type, old) in stored.items()]
-        return [write for write in ended if write.old != write.new]
+        return [write for write in ended if not same(write.old, write.new)]

@@ -26,7 +26,7 @@ from sqlalchemy import (
     true,
 )
 
-from engine.comparison import sortable, texts
+from engine.comparison import same, sortable, texts
 from engine.records import SCOPE, Record, Scope
 
 SCHEMA = "0002"
@@ -146,7 +146,7 @@ class Shelf:
         row = self._found_by(new, [name for name in self.columns if old.get(name) != new.get(name)])
         if old.as_of != new.as_of:
             row["as_of"] = new.as_of
-        if old.properties != new.properties:
+        if not same(old.properties, new.properties):
             row["properties"] = new.to_json()
         return row
 
