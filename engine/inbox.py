@@ -27,7 +27,7 @@ from engine.observing import OTHER
 from engine.records import Change, Record, RecordType, Scope
 from engine.request_types import Gateway
 from engine.settings import Settings
-from engine.settling import Settling, Subject
+from engine.settling import Settling, Subject, named
 from engine.signatures import Scheme, check_secret, verify
 
 GRACE = 10  # seconds that a new event is left to the process that received it
@@ -182,7 +182,7 @@ class Inbox:
         return self._with.commit([Change("update", EVENT, record.scope, {"id": record.id}, again, seen, must=True)])[0]
 
     def _process(self, record: Record, reference: str | None) -> Record:
-        catalog, processor = self._with.catalog(), self._processor_of(record)
+        processor = self._processor_of(record)
         if processor is None:
             message = f"there is no webhook_processors/{record.scope.gateway}/{record['event_type']}.json.j2"
             return self._end(record, [], {"state": "ignored", "message": message})
@@ -196,12 +196,8 @@ class Inbox:
             changes = self._settling.journaled(processor.changes(names, record.scope, waits=True), subject)
             if reference and any(change.verb == "delete" for change in changes):
                 self._demand_ended(reference)
-            changed = [
-                {"type": change.type.name, "where": dict(change.where)}
-                for change in changes
-                if change.type.name in catalog.record_types
-            ]
-            return self._end(record, changes, {"state": "processed", "changed": changed, "message": None})
+            end = {"state": "processed", "changed": named(changes), "message": None}
+            return self._end(record, changes, end)
         except StoreError:
             raise
         except Exception as error:  # noqa: BLE001 - one event must not stop those behind it

@@ -70,7 +70,7 @@ class Reactions:
             return []
         due = instant(self._now())
         heard = [change for change in changes if change.type.name in self._handlers and change.verb != "delete"]
-        heard = list({(one.type.name, one.scope, json.dumps(one.where)): one for one in heard}.values())
+        heard = list({(one.type.name, one.scope, json.dumps(one.found_by)): one for one in heard}.values())
         return [
             Change(
                 "insert",
@@ -81,7 +81,7 @@ class Reactions:
                     "state": "pending",
                     "due": due,
                     "record_type": change.type.name,
-                    "where": dict(change.where),
+                    "where": change.found_by,
                     "tries": 0,
                 },
             )

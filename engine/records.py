@@ -252,6 +252,13 @@ class Change:
         """Whether `where` names no record, so that a store has to look for those that fit: up to `limit`, else one."""
         return self.verb != "insert" and self.lookup is _SEARCH
 
+    @property
+    def found_by(self) -> dict[str, Any]:
+        """What names the record once the change is made, which may give it another key than `where` has."""
+        if self.set.keys().isdisjoint(self.where):
+            return dict(self.where)
+        return {name: value if self.set.get(name) is None else self.set[name] for name, value in self.where.items()}
+
     def means(self, record: Record) -> bool:
         """Whether `where` names `record`; an id and a unique key do so only within the scope.
 

@@ -129,7 +129,7 @@ class Settling:
         try:
             with self._with.watch.of("map", type):
                 changes = self.mapped(type, Subject.of(call), exchange)
-            end = calls.moved(call, state=verdict.outcome, changed=_named(changes), **facts)
+            end = calls.moved(call, state=verdict.outcome, changed=named(changes), **facts)
             with self._with.watch.of("store", type):
                 *records, ended = self._with.commit([*changes, end])
         except Conflict as error:
@@ -332,11 +332,11 @@ def _not_written(call: Record, type: RequestType, exchange: Exchange, error: Sto
     return UnknownOutcome(f"{said}; the call stays open in the journal", call)
 
 
-def _named(changes: list[Change]) -> list[dict[str, Any]]:
-    """The records that are changed, each once."""
+def named(changes: Sequence[Change]) -> list[dict[str, Any]]:
+    """The records that are changed, each once, by what names them after it."""
     kept = [change for change in changes if change.type is not calls.CALL and change.verb != "delete"]
     once = {(change.type.name, change.lookup): change for change in kept}
-    return [{"type": change.type.name, "where": dict(change.where)} for change in once.values()]
+    return [{"type": change.type.name, "where": change.found_by} for change in once.values()]
 
 
 def error_of(type: RequestType, call: Record | None, verdict: Verdict, status: int = 0) -> CallError:

@@ -560,6 +560,21 @@ def test_a_record_that_is_changed_twice_is_named_once(tmp_path: Path) -> None:
     assert shop.calls()[0]["changed"] == named
 
 
+def test_a_record_that_is_given_another_key(tmp_path: Path) -> None:
+    """It is found by the key that it has then: for the host's function, and for who asks again what became of it."""
+    renaming = (
+        '{"upsert": "sale", "where": {"gateway_id": {{ data.note }}},'
+        ' "set": {"gateway_id": {{ response.id }}, "amount": {{ response.amount }}, "state": "paid"}}'
+    )
+    shop, seen = host(tmp_path, files={"response_mappers/shop/pay.json.j2": renaming}), list[str]()
+    shop.engine.on("sale")(lambda record: seen.append(record["gateway_id"]))
+    data = {"amount": 5, "note": "draft-1"}
+    for _ in range(2):
+        result = shop.engine.send("shop/pay", data, operation="order-17")
+        assert [record["gateway_id"] for record in result.records] == ["p1"]
+    assert seen == ["p1"]
+
+
 def test_a_store_that_refuses_the_records(tmp_path: Path) -> None:
     """Where the store has a conflict with the records, the answer alone is committed."""
     shop = host(tmp_path)
