@@ -271,14 +271,17 @@ class Inbox:
     def _verify(
         self, gateway: Gateway, endpoint: str, scheme: Scheme, headers: Mapping[str, str], body: bytes, now: float
     ) -> None:
-        """Verify with the secrets of the environment; where none fits, with those kept since the registration."""
+        """Verify with the secrets of the environment; where none fits, with those kept since the registration.
+
+        Raises SignatureError, and SettingError where there is no secret, or no key to read those that are kept.
+        """
         settings = self._with.settings
         names = gateway.endpoint_secrets[endpoint]
         given = [settings.secret(name) for name in names if settings.has(name)]
         try:
             verify(scheme, given, headers, body, now)
         except SignatureError:
-            kept = [self._with.sealer.open(sealed) for sealed in self._registered(gateway, endpoint)]
+            kept = self._registered(gateway, endpoint)
             if not kept and not given:
                 raise _no_secret(gateway, names) from None
             if not kept:
@@ -287,11 +290,19 @@ class Inbox:
             verify(scheme, kept, headers, body, now)
 
     def _registered(self, gateway: Gateway, endpoint: str) -> list[str]:
+        """The secrets that came with a registration, those apart whose key is gone."""
         if "webhook_endpoint" not in self._with.catalog().record_types:
             return []
         where = {"gateway": gateway.name, "live": self._with.settings.live}
         rows = self._with.store.find("webhook_endpoint", where=where)
-        return [row.get("secret") for row in rows if row.get("secret") and (row.get("endpoint") or "") == endpoint]
+        secrets = []
+        for row in rows:
+            if row.get("secret") and (row.get("endpoint") or "") == endpoint:
+                try:
+                    secrets.append(self._with.sealer.open(row["secret"]))
+                except SignatureError as error:  # another registration's may fit
+                    log.warning("%s %s: %s; register the endpoint again", row.type, row.id, error.reason)
+        return secrets
 
 
 def purged(event: Record, now: datetime) -> Change:

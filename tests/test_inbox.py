@@ -15,6 +15,7 @@ from engine.core import Engine
 from engine.errors import DefinitionError, SettingError, SignatureError, StoreError, UnknownNameError, UnknownOutcome
 from engine.inbox import LATER
 from engine.records import Record
+from engine.seals import new_key
 from engine.signatures import SHIPPED, scheme_of, sign
 
 REFUNDED = {"id": "evt_1", "type": "payment.refunded", "created": 1767225600, "live": False, "payment": "p1"}
@@ -215,6 +216,22 @@ def test_registered_secrets_need_no_setting(tmp_path: Path) -> None:
     del shop.engine.settings._values["SHOP_HOOK"]
     shop.engine.send("shop/register", {})
     assert receive(shop, secret=NEW)["state"] in {"processed", "failed"}
+
+
+def test_a_registered_secret_whose_key_is_gone(tmp_path: Path) -> None:
+    """It is passed over: another one may fit. Where there is no other, that is our fault, so the event comes again."""
+    shop = host(
+        tmp_path, *(ok({"id": f"we_{number}", "secret": f"{NEW}{number}"}) for number in (1, 2)), files=ENDPOINT
+    )
+    del shop.engine.settings._values["SHOP_HOOK"]
+    shop.engine.send("shop/register", {})
+    shop.engine.sealer._keys, shop.engine.sealer._fernet = (new_key(),), None
+    with pytest.raises(SettingError, match="no webhook secret of shop is known"):
+        receive(shop, secret=f"{NEW}1")
+    shop.engine.send("shop/register", {})
+    assert receive(shop, secret=f"{NEW}2")["event_id"] == "evt_1"
+    with pytest.raises(SignatureError, match="no signature fits"):
+        receive(shop, secret=f"{NEW}1")
 
 
 def test_registered_secrets_are_asked_for_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
