@@ -686,6 +686,26 @@ def test_due_work_goes_on_after_an_error_and_stops_when_told() -> None:
     assert "callsheet due work" not in {thread.name for thread in set(threading.enumerate()) - before}
 
 
+def test_due_work_that_cannot_be_started_is_started_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    ready = threading.Event()
+
+    def work() -> int:
+        ready.set()
+        return 0
+
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    worker = Worker(work)
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", fail)
+        with pytest.raises(RuntimeError):
+            worker.start()
+    worker.start()
+    assert ready.wait(30)
+    worker.stop()
+
+
 def test_due_work_starts_again_in_a_forked_process() -> None:
     read_end, write_end = os.pipe()
     worker = Worker(lambda: os.write(write_end, f"{os.getpid()} ".encode()) and 0)

@@ -35,8 +35,8 @@ class Worker:
             if self._process != os.getpid():
                 self._woken, self._ended = threading.Event(), threading.Event()
                 self._thread = threading.Thread(target=self._loop, name="callsheet due work", daemon=True)
-                self._process = os.getpid()
                 self._thread.start()
+                self._process = os.getpid()
 
     def wake(self) -> None:
         """Say that something is due now."""
