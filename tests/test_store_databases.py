@@ -13,7 +13,9 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
+from types import NoneType
 from typing import Any, cast
 
 import psycopg
@@ -51,6 +53,7 @@ from engine.store.group import Group, Job
 from engine.store.migrations import VERSION_TABLE
 from engine.store.mounts import network_file_system
 from engine.store.postgres import DURABLE, PostgresDatabase, PostgresSession
+from engine.store.rows import Work
 from engine.store.searches import by_id, by_id_or_key, by_key, page
 from engine.store.searches import claim as claim_statement
 from engine.store.sql import SqlStore
@@ -370,6 +373,25 @@ class TestGroupCommit:
         assert [isinstance(one, OSError) for one in outcomes] == [False, False, True, False, False]
         assert ends.count("commit") == 5
         assert len(everything(SqlStore(sqlite_store_url), "payment")) == 5
+
+    def test_one_who_fails_in_a_transaction_that_is_undone_may_end_well_alone(
+        self, sqlite_store_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store, commit, tries = SqlStore(sqlite_store_url), Session.commit, count(1)
+        store.apply([upsert("ch_1")])
+        store.apply([Change("delete", PAYMENT, HERE, {"gateway_id": "ch_1"})])
+        once = Change("insert", PAYMENT, HERE, {}, {"gateway_id": "ch_1"}, must=True)
+
+        def fail_twice(session: Session) -> Any:
+            if next(tries) <= 2:
+                raise OSError("the disk is full")
+            return commit(session)
+
+        monkeypatch.setattr(Session, "commit", fail_twice)
+        jobs = [Job(lambda session: Work(session, store._indexes).make([once])) for _ in range(2)]
+        store._opened()._group._attempt(jobs)  # type: ignore[union-attr]
+        assert [(type(job.error), job.is_done) for job in jobs] == [(OSError, False), (NoneType, True)]
+        assert len(everything(store, "payment")) == 1
 
     def test_whoever_is_interrupted_leaves_the_others_to_their_work(self) -> None:
         group, entered, go_on = Group(commit_all), threading.Event(), threading.Event()

@@ -33,6 +33,7 @@ class Job(Generic[T]):
 
     def run(self, session: Session) -> None:
         """Do the work, in its own thread's context whichever thread this is."""
+        self.error = None  # an earlier try, which was undone, is of no account
         self.result = self._context.run(self._work, session)
 
 
