@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
 from commands import KEYS, Gateway, command, run
 from hosts import OnlyHere
 
@@ -28,6 +31,20 @@ def test_a_queued_call_waits_for_a_worker(shop: Path, gateway: Gateway) -> None:
     assert run(shop, "worker", "--once", gateway=gateway).exit_code == 0
     assert the(shop, "calls")["state"] == "succeeded"
     assert len(gateway.requests) == 1
+
+
+def test_who_has_no_name(shop: Path, gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container a user may be a number that no file knows; it is what is kept then."""
+    run(shop, "send", "shop/pay", "amount=5", "--later", gateway=gateway)
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def unknown(uid: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    result = run(shop, "cancel", the(shop, "calls")["id"], "--reason", "ordered twice")
+    assert (result.exit_code, the(shop, "calls")["audit"][0]["who"]) == (0, f"user {os.getuid()}")
 
 
 def test_a_cancelled_call_is_not_sent(shop: Path, gateway: Gateway) -> None:

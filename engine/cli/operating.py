@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -66,7 +67,7 @@ def remap(here: Opening, id: str | None, everything: bool) -> None:
     failed = mapped = 0
     for call in [one(here, "call", id)] if id else list(_all(engine, "call", state="unmapped")):
         try:
-            result = engine.recovery.remap(call, getpass.getuser(), "its file was mended")
+            result = engine.recovery.remap(call, _who(), "its file was mended")
         except MappingError as error:
             failed += 1
             click.echo(f"{call.id}: {error}", err=True)
@@ -90,7 +91,7 @@ def resolve(here: Opening, id: str, resolution: str, reason: str) -> None:
 
     After `--as not_done` the same operation may be sent again.
     """
-    call = here.engine.recovery.resolve(one(here, "call", id), resolution, getpass.getuser(), reason)
+    call = here.engine.recovery.resolve(one(here, "call", id), resolution, _who(), reason)
     click.echo(f"{call.id} is {call['message']}")
 
 
@@ -100,7 +101,7 @@ def resolve(here: Opening, id: str, resolution: str, reason: str) -> None:
 @opening
 def cancel(here: Opening, id: str, reason: str) -> None:
     """Cancel the call ID, which waits to be sent. Nothing left, and nothing will."""
-    call = here.engine.recovery.cancel(one(here, "call", id), getpass.getuser(), reason)
+    call = here.engine.recovery.cancel(one(here, "call", id), _who(), reason)
     click.echo(f"{call.id} is cancelled")
 
 
@@ -119,7 +120,7 @@ def replay(
         raise click.UsageError("name one event, or say --type, --state or --since")
     if since is not None and not _begins_an_instant(since):
         raise click.UsageError(f"--since {since} is no instant; write 2026-11-01 or 2026-11-01T08:30:00Z, in UTC")
-    engine, who = here.host, getpass.getuser()
+    engine, who = here.host, _who()
     if state:
         demand_state("event", state)
     where = {name: value for name, value in (("event_type", event_type), ("state", state)) if value}
@@ -135,6 +136,14 @@ def replay(
         click.echo("no such event", err=True)
     if len(chosen) < len(meant):
         click.echo(f"{len(meant) - len(chosen)} left alone: their bodies were purged")
+
+
+def _who() -> str:
+    """Who types, as this machine calls them: in a container a user may have a number and no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
 
 
 def _begins_an_instant(text: str) -> bool:
