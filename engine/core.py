@@ -160,7 +160,8 @@ class Engine:
 
         `operation` is your own key of what is to be done once: repeated with it, the call is carried out once. Raises
         UnknownNameError, DataError, SettingError and TransportError (not carried out), RejectedError (refused),
-        UnknownOutcome (perhaps carried out) and MappingError (carried out; the answer is kept).
+        UnknownOutcome (perhaps carried out), MappingError (carried out; the answer is kept) and StoreError (not sent,
+        for it could not be written down; where that is `in_doubt`, perhaps a worker sends it yet).
         """
         try:
             return self._sending.send(name, data or {}, operation)
@@ -177,7 +178,7 @@ class Engine:
     ) -> Record:
         """Have a worker send the request type `name` with `data`, at `due` or at once; returns the call's row.
 
-        Raises UnknownNameError, DataError and SettingError at once; what comes of it is in the row.
+        Raises UnknownNameError, DataError, SettingError and StoreError at once; what comes of it is in the row.
         """
         call = CALL.complete(self._sending.send_later(name, data or {}, operation, due))
         self._due.waiting = False
