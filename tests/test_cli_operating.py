@@ -76,6 +76,22 @@ def test_a_kept_answer_is_mapped_when_its_file_is_mended(shop: Path, gateway: Ga
     assert run(shop, "remap").exit_code == 2
 
 
+def test_one_that_cannot_be_mapped_does_not_stop_the_others(shop: Path, gateway: Gateway) -> None:
+    """Where the request type of one is gone, the answers of the others are mapped all the same."""
+    files = [shop / f"response_mappers/shop/{name}.json.j2" for name in ("pay_once", "pay")]
+    sound = [file.read_text() for file in files]
+    for file in files:
+        file.write_text('{"upsert": "sale", "where": {"gateway_id": "p1"}, "set": {"amount": "five"}}')
+        assert run(shop, "send", f"shop/{file.name.split('.')[0]}", "amount=5", gateway=gateway).exit_code == 4
+    files[0].unlink()
+    (shop / "request_types/shop/pay_once.yml").unlink()
+    files[1].write_text(sound[1])
+    result = run(shop, "remap", "--all")
+    assert (result.exit_code, "there is no request type 'shop/pay_once'" in result.stderr) == (4, True)
+    states = {call["request_type"]: call["state"] for call in json.loads(run(shop, "calls", "--json").stdout)}
+    assert states == {"shop/pay_once": "unmapped", "shop/pay": "succeeded"}
+
+
 def test_a_person_says_what_became_of_a_call(shop: Path, gateway: Gateway) -> None:
     """What nobody can settle is listed by `recover`, and ended by `resolve`."""
     gateway.answer = lambda *_: (502, b"<html>")

@@ -61,14 +61,16 @@ def remap(here: Opening, id: str | None, everything: bool) -> None:
     """Run the mapper over the kept answer of the call ID again, after its file was mended. Nothing is sent."""
     if (id is None) != everything:
         raise click.UsageError("name one call, or say --all")
-    from engine.errors import MappingError
+    from engine.errors import EngineError, MappingError, StoreError
 
     engine = here.host
     failed = mapped = 0
     for call in [one(here, "call", id)] if id else list(_all(engine, "call", state="unmapped")):
         try:
             result = engine.recovery.remap(call, _who(), "its file was mended")
-        except MappingError as error:
+        except EngineError as error:
+            if isinstance(error, StoreError) or not (everything or isinstance(error, MappingError)):
+                raise
             failed += 1
             click.echo(f"{call.id}: {error}", err=True)
         else:
