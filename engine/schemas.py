@@ -7,6 +7,7 @@ Hides: the validator library, its compilation, and the places where the standard
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
@@ -126,6 +127,13 @@ def _whole(text: str) -> int:
     return int(text)
 
 
+def _number(text: str) -> float:
+    """As JSON writes one (RFC 8259, 6); Python would read more: 1_0, nan."""
+    if not re.fullmatch(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?", text) or math.isinf(value := float(text)):
+        raise ValueError(text)
+    return value
+
+
 def _json_of(kind: type) -> Callable[[str], Any]:
     def read(text: str) -> Any:
         value = json.loads(text)
@@ -138,7 +146,7 @@ def _json_of(kind: type) -> Callable[[str], Any]:
 
 _READERS: dict[str, Callable[[str], Any]] = {
     "integer": _whole,
-    "number": float,
+    "number": _number,
     "boolean": lambda text: {"true": True, "false": False}[text],
     "null": lambda text: {"null": None}[text],
     "object": _json_of(dict),
