@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,6 +69,16 @@ def test_init_says_where_it_cannot_write(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     result = run(tmp_path, "init", str(tmp_path / "file" / "shop"))
     assert (result.exit_code, "cannot be written: Not a directory" in result.output) == (2, True)
+
+
+def test_init_is_whole_though_nobody_reads_what_it_says(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-P", "-c", "from engine.cli import main; main()", "init", str(tmp_path / "shop")]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+    assert (tmp_path / "shop" / ".gitignore").exists()
 
 
 # new ------------------------------------------------------------------------------------------------------------------

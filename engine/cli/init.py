@@ -95,13 +95,15 @@ def init(here: Opening, directory: Path) -> None:
         ".env": keys,
         ".gitignore": _IGNORED,
     }
+    made = {}
     try:
         for name, text in files.items():
-            made = write_new(directory / name, text, mode=0o600 if name == ".env" else 0o666)
-            if not name.endswith(".gitkeep"):
-                click.echo(f"{'wrote' if made else 'kept '}  {directory / name}")
+            made[name] = write_new(directory / name, text, mode=0o600 if name == ".env" else 0o666)
     except OSError as error:
         raise click.UsageError(f"{error.filename} cannot be written: {error.strerror}") from None
+    for name, is_new in made.items():
+        if not name.endswith(".gitkeep"):
+            click.echo(f"{'wrote' if is_new else 'kept '}  {directory / name}")
     click.echo(_next(directory))
 
 
