@@ -126,8 +126,7 @@ class Indexes:
     """What this process has seen to be complete, so that it need not ask again at every call."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, RecordType] = {}
-        self._kept: set[Any] = set()
+        self._kept: dict[str, RecordType] = {}
         self._complete: dict[str, frozenset[str]] = {}
 
     def keep(self, database: Writer, type: RecordType) -> None:
@@ -135,14 +134,13 @@ class Indexes:
 
         Raises StoreError where a unique key does not hold all records yet.
         """
-        if self._seen.get(type.name) is type:
+        known = self._kept.get(type.name)
+        if known is type:
             return
-        definition = (type.name, type.index, type.unique, type.within)
-        if definition not in self._kept:
+        if known is None or (known.index, known.unique, known.within) != (type.index, type.unique, type.within):
             database.write(partial(_mark, type))
             self._complete.pop(type.name, None)
-            self._kept.add(definition)
-        self._seen[type.name] = type
+        self._kept[type.name] = type
 
     def demand(self, session: Session, type: str, names: Collection[str]) -> None:
         """Raise StoreError where an index that is to be searched does not hold all records of `type` yet."""
