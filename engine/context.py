@@ -66,7 +66,7 @@ def attempt(do: Callable[[], T]) -> T | None:
         return do()
     except EngineError as error:
         log.warning("%s", error)
-    except Exception:
+    except Exception:  # a host's functions and files may raise anything, and whoever asked is owed their own answer
         log.exception("due work failed")
     return None
 

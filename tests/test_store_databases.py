@@ -11,11 +11,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
-from types import NoneType
 from typing import Any, cast
 
 import psycopg
@@ -53,7 +53,6 @@ from engine.store.group import Group, Job
 from engine.store.migrations import VERSION_TABLE
 from engine.store.mounts import network_file_system
 from engine.store.postgres import DURABLE, PostgresDatabase, PostgresSession
-from engine.store.rows import Work
 from engine.store.searches import by_id, by_id_or_key, by_key, page
 from engine.store.searches import claim as claim_statement
 from engine.store.sql import SqlStore
@@ -374,24 +373,38 @@ class TestGroupCommit:
         assert ends.count("commit") == 5
         assert len(everything(SqlStore(sqlite_store_url), "payment")) == 5
 
-    def test_one_who_fails_in_a_transaction_that_is_undone_may_end_well_alone(
-        self, sqlite_store_url: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        store, commit, tries = SqlStore(sqlite_store_url), Session.commit, count(1)
-        store.apply([upsert("ch_1")])
-        store.apply([Change("delete", PAYMENT, HERE, {"gateway_id": "ch_1"})])
-        once = Change("insert", PAYMENT, HERE, {}, {"gateway_id": "ch_1"}, must=True)
+    def test_one_who_fails_in_a_transaction_that_is_undone_may_end_well_alone(self) -> None:
+        entered, go_on, tries = threading.Event(), threading.Event(), count()
 
-        def fail_twice(session: Session) -> Any:
-            if next(tries) <= 2:
+        def hold(_: Any) -> None:
+            entered.set()
+            assert go_on.wait(30)
+
+        def fail_once(_: Any) -> str:
+            if next(tries) == 0:
+                raise Conflict("another's record, in a transaction that is undone")
+            return "stored"
+
+        def commit_one(jobs: Sequence[Job[Any]]) -> None:
+            for job in jobs:
+                try:
+                    job.run(cast(Session, None))
+                    job.is_done = len(jobs) == 1
+                except Conflict as error:
+                    job.error = error
+            if len(jobs) > 1:
                 raise OSError("the disk is full")
-            return commit(session)
 
-        monkeypatch.setattr(Session, "commit", fail_twice)
-        jobs = [Job(lambda session: Work(session, store._indexes).make([once])) for _ in range(2)]
-        store._opened()._group._attempt(jobs)  # type: ignore[union-attr]
-        assert [(type(job.error), job.is_done) for job in jobs] == [(OSError, False), (NoneType, True)]
-        assert len(everything(store, "payment")) == 1
+        group = Group(commit_one)
+        leader = threading.Thread(target=lambda: group.run(Job(hold)))
+        leader.start()
+        assert entered.wait(30)
+        with ThreadPoolExecutor(2) as pool:
+            waiting = [pool.submit(group.run, Job(work)) for work in (fail_once, lambda _: "beside it")]
+            until(lambda: len(group._waiting) == 2)
+            go_on.set()
+            assert [one.result(30) for one in waiting] == ["stored", "beside it"]
+        leader.join()
 
     def test_whoever_is_interrupted_leaves_the_others_to_their_work(self) -> None:
         group, entered, go_on = Group(commit_all), threading.Event(), threading.Event()
