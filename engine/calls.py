@@ -188,9 +188,9 @@ def moved(call: Record, **properties: Any) -> Change:
     before, after = call["state"], properties.get("state", call["state"])
     if after != before and after not in NEXT[before]:
         raise Conflict(f"the call {call.id} is {before}, which does not lead to {after}")
-    seen = {"state": [call["state"]], **({"lease": call.get("lease")} if call["state"] == "sending" else {})}
-    released = {"lease": None, "due": None}
-    return Change("update", CALL, call.scope, {"id": call.id}, {**released, **properties}, seen, must=True)
+    expected = {"state": [call["state"]], **({"lease": call.get("lease")} if call["state"] == "sending" else {})}
+    end = {"lease": None, "due": None, **properties}
+    return Change("update", CALL, call.scope, {"id": call.id}, end, expected, must=True, seen=call)
 
 
 def taken(call: Record, now: datetime) -> Change:

@@ -222,7 +222,7 @@ class Inbox:
     def _end(self, record: Record, changes: list[Change], properties: dict[str, Any]) -> Record:
         end = {"due": None, **properties}
         when = {"state": ["received", "failed"]}
-        last = Change("update", EVENT, record.scope, {"id": record.id}, end, when, must=True)
+        last = Change("update", EVENT, record.scope, {"id": record.id}, end, when, must=True, seen=record)
         try:
             return self._with.commit([*changes, last])[-1]
         except Conflict:

@@ -202,7 +202,9 @@ class Change:
     one. `missing="wait"` rolls everything back where an update finds no record.
 
     Only the engine uses `insert` (nothing happens where a unique key exists; `where` may give the new id), `must`
-    (everything is rolled back where this change touches no record) and `limit` (claims the first so many).
+    (everything is rolled back where this change touches no record) and `limit` (claims the first so many). `seen` is
+    the record as whoever changes it last saw it: a store may go by that, where it finds out at the write whether it is
+    so still.
 
     `given` is all that it sets: what names a record that it may create is a property of it, too.
     """
@@ -217,6 +219,7 @@ class Change:
     missing: Literal["skip", "wait"] = "skip"
     must: bool = False
     limit: int | None = None
+    seen: Record | None = field(default=None, repr=False, compare=False)
     given: Mapping[str, Any] = field(init=False, repr=False, compare=False)
     _lookup: Lookup | None = field(default=None, init=False, repr=False, compare=False)
 

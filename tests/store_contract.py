@@ -49,7 +49,7 @@ PERSON = RecordType(
     unique=(("account_id", "role"),),
     within=("gateway", "live"),
 )
-WORK = {"state": TEXT, "due": TEXT, "worker": TEXT, "key": TEXT}
+WORK = {"state": TEXT, "due": TEXT, "worker": TEXT, "key": TEXT, "data": {}}
 CALL = RecordType("call", WORK, unique=(("key",),), index=("state", "due"), within=())
 ERRAND = RecordType("errand", WORK, unique=(("key",),), index=("state", "due"), within=())
 
@@ -122,6 +122,14 @@ def update(key: str, /, *, when: Mapping[str, Any] | None = None, must: bool = F
 def delete(key: str, when: Mapping[str, Any] | None = None) -> Change:
     """The end of a payment."""
     return Change("delete", PAYMENT, HERE, {"gateway_id": key}, {}, when or {})
+
+
+def ends(
+    seen: Record, state: str = "succeeded", when: Mapping[str, Any] | None = None, as_of: str | None = None, **more: Any
+) -> Change:
+    """The end of a call by whoever has it in hand."""
+    held = {"state": "sending", "worker": "w"} if when is None else when
+    return Change("update", CALL, HERE, {"id": "call"}, {"state": state, **more}, held, as_of, must=True, seen=seen)
 
 
 def claim(type: RecordType, now: str, limit: int, worker: str) -> Change:
@@ -596,6 +604,94 @@ class StoreContract:
             assert all(isinstance(one, Conflict) for number, one in enumerate(outcomes) if number != winner)
             assert store.find("call")[0]["worker"] == str(winner)
         assert len(everything(store, "payment")) == 5  # what the losers changed besides was undone
+
+    # What was seen before ---------------------------------------------------------------------------------------------
+
+    @pytest.fixture
+    def seen(self, store: Store) -> Record:
+        """A call as it was written down, and as its writer has it in hand."""
+        properties = {"key": "k", "state": "sending", "worker": "w", "data": {"list": [1, {"text": "é \x00 \ud800"}]}}
+        return store.apply([Change("insert", CALL, HERE, {"id": "call"}, properties, as_of="1")])[0]
+
+    def test_what_was_seen_is_changed(self, store: Store, seen: Record) -> None:
+        payment, ended = store.apply([upsert("ch_1"), ends(seen)])
+        assert ended.properties == {**seen.properties, "state": "succeeded"}
+        assert (ended.id, ended.scope, ended.as_of) == ("call", HERE, "1")
+        assert contents(store) == [payment, ended]
+        assert store.apply([ends(ended, "failed", {}, as_of="2")]) == store.find("call", where={"state": "failed"})
+        assert store.find("call")[0].as_of == "2"
+
+    @pytest.mark.parametrize(
+        "meanwhile",
+        [
+            Change("delete", CALL, HERE, {"id": "call"}),
+            Change("update", CALL, HERE, {"id": "call"}, {"state": "succeeded"}),
+            Change("update", CALL, HERE, {"id": "call"}, {"worker": "another"}),
+        ],
+        ids=["gone", "moved", "another's"],
+    )
+    def test_who_saw_what_is_so_no_more_changes_nothing(self, store: Store, seen: Record, meanwhile: Change) -> None:
+        store.apply([meanwhile])
+        before = contents(store)
+        with pytest.raises(Conflict, match="another process changed it first"):
+            store.apply([upsert("ch_1"), ends(seen)])
+        assert contents(store) == before
+
+    @pytest.mark.parametrize("name", ["data", "due"])
+    def test_what_another_changed_under_the_same_lease_stays(self, store: Store, seen: Record, name: str) -> None:
+        store.apply([Change("update", CALL, HERE, {"id": "call"}, {name: name})])
+        _, ended = store.apply([upsert("ch_1"), ends(seen)])
+        assert ended.properties == {**seen.properties, name: name, "state": "succeeded"}
+        assert store.find("call") == [ended]
+
+    def test_what_another_saw_later_stays(self, store: Store, seen: Record) -> None:
+        store.apply([Change("update", CALL, HERE, {"id": "call"}, as_of="3")])
+        with pytest.raises(Conflict):
+            store.apply([ends(seen, as_of="2")])
+        assert [one.as_of for one in store.apply([ends(seen, as_of="4")])] == ["4"]
+
+    def test_what_was_done_to_a_record_in_hand_is_not_stored(self, store: Store, seen: Record) -> None:
+        stored = store.find("call")[0]
+        for spoilt in ({"worker": "w", "data": {"a": float("nan")}}, {"worker": "w", "due": "9"}, {"worker": "w"}):
+            seen.properties.clear()  # type: ignore[attr-defined]
+            seen.properties.update(spoilt)  # type: ignore[attr-defined]
+            (ended,) = store.apply([ends(seen, when={"worker": "w"})])
+            assert ended.properties == {**stored.properties, "state": "succeeded"}
+            assert store.find("call") == [ended]
+
+    def test_what_is_skipped_or_stays_as_it_is_was_looked_at(self, store: Store, seen: Record) -> None:
+        store.apply([Change("update", CALL, HERE, {"id": "call"}, {"state": "failed"})])
+        skipped = replace(ends(seen, when={"state": "prepared"}), must=False)
+        assert store.apply([skipped]) == []
+        assert store.apply([replace(ends(seen, "sending", when={}), set={})]) == store.find("call")
+        assert store.apply([replace(skipped, when={"state": "failed"})])[0]["state"] == "succeeded"
+
+    def test_one_seen_record_may_be_changed_twice_and_named_otherwise(self, store: Store, seen: Record) -> None:
+        again = Change("insert", CALL, HERE, {}, {"key": "k", "state": "prepared"})
+        by_id = Change("update", CALL, HERE, {"id": "call"}, {"due": "7"}, {"state": "failed"}, must=True)
+        by_state = Change("update", CALL, HERE, {"state": "failed"}, {"worker": "x"}, must=True)
+        touched = store.apply([ends(seen, "failed"), again, by_id, by_state, ends(seen, when={"worker": "x"})])
+        assert touched[-1].properties == {**seen.properties, "state": "succeeded", "due": "7", "worker": "x"}
+        assert store.find("call") == [touched[-1]]
+        with pytest.raises(Conflict):
+            store.apply([Change("delete", CALL, HERE, {"id": "call"}, seen=seen), ends(touched[-1])])
+        assert store.apply([Change("delete", CALL, HERE, {"id": "call"}, seen=seen)]) == [touched[-1]]
+        assert store.find("call") == []
+
+    def test_of_many_who_saw_the_same_one_wins(self, store: Store, seen: Record) -> None:
+        for _ in range(5):
+            held = {"state": seen["state"], "worker": seen["worker"]}
+
+            def take(worker: int, seen: Record = seen, held: dict[str, str] = held) -> list[Record]:
+                mine = f"{held['worker']}{worker}"
+                return store.apply([upsert(mine), ends(seen, "sending", held, worker=mine)])
+
+            outcomes = together(8, take)
+            (won,) = [outcome for outcome in outcomes if isinstance(outcome, list)]
+            assert sum(isinstance(outcome, Conflict) for outcome in outcomes) == 7
+            seen = won[1]
+            assert store.find("call") == [seen]
+        assert len(everything(store, "payment")) == 5
 
     def test_no_update_is_lost(self, store: Store) -> None:
         store.apply([upsert("ch_1", amount_cents=0)])

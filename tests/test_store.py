@@ -13,12 +13,14 @@ import pytest
 from sqlalchemy import Connection, text
 from store_contract import (
     CALL,
+    ERRAND,
     HERE,
     PAYMENT,
     Pause,
     StoreContract,
     claim,
     contents,
+    ends,
     everything,
     together,
     update,
@@ -107,6 +109,40 @@ class TestLikeness:
             one, other = ([nameless(found) for found in store.find("payment", where=where)] for store in stores)
             assert one == other, where
         assert {"done", "nothing", "Conflict", "DataError"} <= kinds.keys()
+
+    @pytest.mark.parametrize("seed", range(2))
+    def test_whatever_was_seen_before(self, store_url: str, seed: int) -> None:
+        dice = random.Random(seed)
+        stores: list[Store] = [MemoryStore(), SqlStore(store_url)]
+        seen, kinds = list[Record](), Counter[str]()
+        for _ in range(150):
+            changes = [self.change_of_call(dice, seen[-8:]) for _ in range(dice.choice([1, 1, 2, 3]))]
+            one, other = (attempt(store, changes) for store in stores)
+            assert one == other, changes
+            kinds[str(one[0])[:20] if one and isinstance(one[0], str) else "done" if one else "nothing"] += 1
+            seen += (record for record in one if isinstance(record, Record))
+            assert contents(stores[0], "call", "errand") == contents(stores[1], "call", "errand"), changes
+        assert {"done", "nothing", "Conflict", "DataError"} <= kinds.keys()
+
+    def change_of_call(self, dice: random.Random, seen: Sequence[Record]) -> Change:
+        """Most are of a record as it is or was, by whoever believes that it still is."""
+        some: dict[str, Any] = {}
+        if dice.random() < 0.6:
+            some["data"] = dice.choice(["a", None, {"a": 1.0}, {"a": True}, {"a": [1, {"b": None}]}])
+        if dice.random() < 0.3:
+            some["due"] = dice.choice(["a", "b", None, ["wrong"]])
+        if not seen or dice.random() < 0.2:
+            type, id = dice.choice([CALL, ERRAND]), dice.choice(self.NAMES)
+            return Change("insert", type, HERE, {"id": id}, {"key": id, "state": "a", **some})
+        record = dice.choice(seen)
+        type = CALL if record.type == "call" else ERRAND
+        when = dice.choice([{}, {"state": record.get("state")}, {"due": record.get("due")}])
+        given = {"state": dice.choice("abc"), "key": dice.choice([record["key"], record["key"], "d"]), **some}
+        verb, new = dice.choice([("update", given)] * 5 + [("update", {}), ("delete", {})])
+        as_of, must = dice.choice([None, None, "1", "2"]), dice.random() < 0.4
+        where = dice.choice([{"id": record.id}] * 3 + [{"key": record["key"]}])
+        believed = dice.choice([record, record, None])
+        return Change(verb, type, HERE, where, new, when, as_of, must=must, seen=believed)  # type: ignore[arg-type]
 
 
 def attempt(store: Store, changes: Sequence[Change]) -> list[Any]:
@@ -295,6 +331,25 @@ class TestOverlap:
         first, second = pause.overlap(tried(stores[0], gone), tried(stores[1], upsert("ch_1", state="paid")))
         assert second[0].id != first[0].id
         assert second[0].properties == {"gateway_id": "ch_1", "state": "paid"}
+
+    def test_one_of_two_who_saw_the_same_moves_it(self, stores: tuple[Store, Store], pause: Pause) -> None:
+        properties = {"key": "k", "state": "sending", "worker": "w"}
+        (seen,) = stores[1].apply([Change("insert", CALL, HERE, {"id": "call"}, properties)])
+        first, second = pause.overlap(
+            tried(stores[0], upsert("ch_2"), ends(seen)), tried(stores[1], upsert("ch_3"), ends(seen, "failed"))
+        )
+        assert first[-1]["state"] == "succeeded"
+        assert isinstance(second, Conflict)
+        assert [one["gateway_id"] for one in everything(stores[1], "payment")] == ["ch_1", "ch_2"]
+
+    def test_who_waited_for_another_sees_what_it_did(self, stores: tuple[Store, Store], pause: Pause) -> None:
+        properties = {"key": "k", "state": "sending", "worker": "w"}
+        (seen,) = stores[1].apply([Change("insert", CALL, HERE, {"id": "call"}, properties)])
+        first, second = pause.overlap(
+            tried(stores[0], ends(seen, "sending", due="1")), tried(stores[1], ends(seen, "failed"))
+        )
+        assert first[0]["state"] == "sending"
+        assert second[0].properties == {**properties, "state": "failed", "due": "1"}
 
     def test_a_claim_passes_over_what_another_holds(self, postgres_store_url: str, pause: Pause) -> None:
         store, held = SqlStore(postgres_store_url), SqlStore(postgres_store_url, inside=pause)

@@ -34,6 +34,7 @@ from store_contract import (
     Pause,
     claim,
     contents,
+    ends,
     everything,
     together,
     until,
@@ -113,6 +114,46 @@ class TestSchema:
         for use in (store.upgrade, lambda: store.apply([upsert("ch_1")]), lambda: store.find("payment")):
             with pytest.raises(StoreError, match="made by a newer callsheet"):
                 use()
+
+
+class TestWhatWasSeen:
+    def test_it_is_not_read_again(self, store_url: str) -> None:
+        store, said = SqlStore(store_url), list[str]()
+        (seen,) = store.apply([Change("insert", CALL, HERE, {"id": "call"}, {"key": "k", "state": "sending"})])
+        store.apply([upsert("ch_1")])
+        session = store._opened()._sessions._idle[0]
+        execute = session._execute
+
+        def told(text: str, *values: Any) -> Any:
+            said.append(text)
+            return execute(text, *values)
+
+        session._execute = told
+        _, ended = store.apply([upsert("ch_2"), ends(seen, when={"state": "sending"})])
+        assert [text for text in said if "FROM callsheet_call" in text or "ROLLBACK" in text] == []
+        assert len([text for text in said if "UPDATE callsheet_call" in text]) == 1
+        store.apply([Change("update", CALL, HERE, {"id": "call"}, {"worker": "w"})])
+        said.clear()
+        (again,) = store.apply([ends(ended, "failed", when={"state": "succeeded"})])
+        assert len([text for text in said if "UPDATE callsheet_call" in text]) == 2
+        assert again.properties == {"key": "k", "state": "failed", "worker": "w"}
+
+    def test_it_may_be_written_in_other_letters(self, store_url: str) -> None:
+        """As by a version that leaves blanks between the parts."""
+        store = SqlStore(store_url)
+        (seen,) = store.apply([Change("insert", CALL, HERE, {"id": "call"}, {"key": "k", "state": "sending"})])
+        other = text("UPDATE callsheet_call SET properties = :it").bindparams(it='{"state": "sending",  "key": "k"}')
+        store.write(lambda connection: connection.execute(other))
+        (ended,) = store.apply([ends(seen, when={"state": "sending"})])
+        assert store.find("call") == [ended]
+        assert ended["state"] == "succeeded"
+
+    def test_of_all_its_columns(self, store_url: str) -> None:
+        store = SqlStore(store_url)
+        (seen,) = store.apply([Change("insert", CALL, HERE, {"id": "call"}, {"key": "k", "state": "sending"})])
+        strange = Record("call", "call", HERE._replace(account="acct_1", live=True), seen.properties, "2")
+        (ended,) = store.apply([ends(strange, when={"state": "sending"}, as_of="1")])
+        assert (ended.scope, ended.as_of) == (HERE, "1")
 
 
 class TestIndexes:
@@ -320,6 +361,25 @@ class TestGroupCommit:
         assert ends == ["commit", "rollback", "commit"]  # all of them were tried at once, and then each for itself
         kept = {one["gateway_id"] for one in everything(SqlStore(sqlite_store_url), "payment")}
         assert kept == {"first", "ch_0", "ch_2", "ch_4"}
+
+    def test_one_who_saw_what_is_so_no_more_takes_nobody_along(self, sqlite_store_url: str) -> None:
+        other = SqlStore(sqlite_store_url)
+        calls = [Change("insert", CALL, HERE, {"id": str(number)}, {"key": str(number)}) for number in range(5)]
+        seen = other.apply(calls)
+        other.apply([Change("update", CALL, HERE, {"id": "1"}, {"due": "9"})])
+        other.apply([Change("update", CALL, HERE, {"id": "3"}, {"worker": "another"})])
+
+        def work(store: SqlStore, number: int) -> list[Record]:
+            when, end = {"worker": None}, {"state": "succeeded"}
+            moved = Change("update", CALL, HERE, {"id": str(number)}, end, when, must=True, seen=seen[number])
+            return store.apply([upsert(f"ch_{number}"), moved])
+
+        outcomes, _ = self.while_busy(sqlite_store_url, work)
+        assert [isinstance(one, Conflict) for one in outcomes] == [False, False, False, True, False]
+        assert [call.get("state") for call in everything(other, "call")] == [*["succeeded"] * 3, None, "succeeded"]
+        assert other.find("call", where={"id": "1"})[0]["due"] == "9"
+        kept = {one["gateway_id"] for one in everything(other, "payment")}
+        assert kept == {"first", "ch_0", "ch_1", "ch_2", "ch_4"}
 
     @pytest.mark.parametrize("files", [files for files, _ in _IN_A_LOG])
     def test_what_is_new_of_one_type_is_one_statement(self, files: str, request: pytest.FixtureRequest) -> None:

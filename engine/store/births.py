@@ -6,7 +6,7 @@ is new is for the database to say. Hides: which changes may be tried so, and wha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -14,11 +14,11 @@ from typing import Any
 from sqlalchemy import Insert, Select, Table, Text, bindparam, cast, func, insert, literal_column, select, union_all
 
 from engine.errors import DataError
-from engine.records import Change, Record, resulting
+from engine.records import Change, Record, RecordType, resulting
 from engine.store.indexes import entries_beside, keys_beside
 from engine.store.searches import by_id
-from engine.store.statements import Build, New, Session, Shape, Values
-from engine.store.tables import INDEX, KEY, RECORD, shelf
+from engine.store.statements import Build, New, Question, Session, Shape, Values
+from engine.store.tables import INDEX, KEY, RECORD, UNIQUE, shelf
 
 TOGETHER = 16  # records of one statement: SQLAlchemy takes 0.2 ms for each to make the text of a longer one
 
@@ -73,17 +73,27 @@ def birth_of(changes: Sequence[Change]) -> Birth | None:
         record = resulting(change, None)
         if record is None or len(by_key := keys_beside(type, record)) > 1:
             return None
-        values = place.row(record)
+        shape, values = _rows(type, record, by_key)
     except DataError:
         return None  # perhaps it is there, and lacks nothing
-    values["type"] = record.type
-    for text, name in by_key.items():
-        values["key_text"], values["key_name"] = text, name
+    return Birth(record, change.verb == "insert" and not change.must, _new(*shape), values)
+
+
+def rows_of(type: RecordType, record: Record, by_key: Mapping[str, str]) -> list[Question]:
+    """What writes the rows of a new record; `by_key` are its unique keys. Raises DataError."""
+    shape, values = _rows(type, record, {} if type.name in UNIQUE else by_key)
+    return [(build, of, values) for build, of in _plain(*shape)]
+
+
+def _rows(type: RecordType, record: Record, by_key: Mapping[str, str]) -> tuple[tuple[str, int, int], Values]:
+    """How many rows a record has, and all their values. Raises DataError."""
+    values = shelf(type.name).row(record)
+    values["type"] = type.name
     by_index = entries_beside(type, record)
-    for (name, value), entry in zip(_entry_names(len(by_index)), by_index, strict=True):
-        values[name], values[value] = entry
-    new = _new(place.type, len(by_key), len(by_index))
-    return Birth(record, change.verb == "insert" and not change.must, new, values)
+    for names, rows in ((_key_names(len(by_key)), by_key.items()), (_entry_names(len(by_index)), by_index)):
+        for (one, other), row in zip(names, rows, strict=True):
+            values[one], values[other] = row
+    return (type.name, len(by_key), len(by_index)), values
 
 
 def _names_what_it_makes(change: Change) -> bool:
@@ -91,6 +101,12 @@ def _names_what_it_makes(change: Change) -> bool:
     if change.verb != "upsert":
         return change.verb == "insert"
     return bool(change.type.key_named(change.where)) and change.set.keys().isdisjoint(change.where)
+
+
+@cache
+def _key_names(number: int) -> list[tuple[str, str]]:
+    """What the values of so many unique keys are called in a statement: of each its text and its name."""
+    return [(f"key_text_{place}", f"key_name_{place}") for place in range(number)]
 
 
 @cache
@@ -102,25 +118,32 @@ def _entry_names(number: int) -> list[tuple[str, str]]:
 @cache
 def _new(type: str, keys: int, entries: int) -> New:
     shape = (type, keys, entries)
-    after: list[tuple[Build, Shape]] = [(_next, (*shape, number)) for number in range(1, len(_parts(*shape)))]
-    return New([(_first, shape), *after], (_at_once, shape))
+    return New([(_first, shape), *_plain(*shape)[1:]], (_at_once, shape))
+
+
+@cache
+def _plain(type: str, keys: int, entries: int) -> list[tuple[Build, Shape]]:
+    shape = (type, keys, entries)
+    return [(_part, (*shape, number)) for number in range(len(_parts(*shape)))]
 
 
 def _parts(type: str, keys: int, entries: int) -> list[tuple[Table, list[_Row]]]:
     """The rows of a record. The one that decides whether it is new comes first."""
     table = shelf(type).table
     own: _Row = tuple((column.name, column.name) for column in table.c)
-    key: _Row = (("text", "key_text"), ("type", "type"), ("name", "key_name"), ("record_id", "id"))
+    by_key: list[_Row] = [
+        (("text", text), ("type", "type"), ("name", name), ("record_id", "id")) for text, name in _key_names(keys)
+    ]
     by_index: list[_Row] = [
         (("type", "type"), ("name", name), ("value", value), ("record_id", "id"))
         for name, value in _entry_names(entries)
     ]
-    parts = [(KEY, [key] * keys), (table, [own]), (INDEX, by_index)]
+    parts = [(KEY, by_key), (table, [own]), (INDEX, by_index)]
     return [(table, rows) for table, rows in parts if rows]
 
 
-def _parameters(row: _Row) -> dict[str, Any]:
-    return {column: bindparam(name) for column, name in row}
+def _parameters(row: _Row, mark: str = "") -> dict[str, Any]:
+    return {column: bindparam(mark + name) for column, name in row}
 
 
 def _first(type: str, keys: int, entries: int) -> Insert:
@@ -141,9 +164,9 @@ def _or_not(table: Table, rows: Sequence[_Row]) -> Insert:
     return insert_or_not(table).values([_parameters(row) for row in rows]).on_conflict_do_nothing()
 
 
-def _next(type: str, keys: int, entries: int, number: int) -> Insert:
+def _part(type: str, keys: int, entries: int, number: int, mark: str = "") -> Insert:
     table, rows = _parts(type, keys, entries)[number]
-    return insert(table).values([_parameters(row) for row in rows])
+    return insert(table).values([_parameters(row, mark) for row in rows])
 
 
 def _at_once(type: str, keys: int, entries: int) -> Select[Any]:

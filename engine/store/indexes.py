@@ -56,18 +56,18 @@ def entries(type: RecordType, record: Record | None) -> set[SideRow]:
     return {(type.name, name, text, record.id) for name, text in entries_beside(type, record)}
 
 
-def exchanging(table: Table, old: set[SideRow], new: set[SideRow]) -> list[Question]:
-    """What replaces the rows `old` by the rows `new`. Fails where a unique key belongs to another record."""
-    gone = _parts(sorted(old - new)) if old else ()
-    come = _parts(sorted(new - old)) if new else ()
-    return [(_delete_rows, (table, len(part)), _values(table, part)) for part in gone] + [
-        (_insert_rows, (table, len(part)), _values(table, part)) for part in come
+def exchanging(table: Table, gone: Collection[SideRow], come: Collection[SideRow]) -> list[Question]:
+    """What replaces the rows `gone` by the rows `come`. Fails where a unique key belongs to another record."""
+    return [
+        (build, (table, len(part)), _values(table, part))
+        for build, rows in ((_delete_rows, gone), (_insert_rows, come))
+        for part in _parts(sorted(rows))
     ]
 
 
-def exchange(session: Session, table: Table, old: set[SideRow], new: set[SideRow]) -> None:
-    """Replace the rows `old` by the rows `new`. Raises IntegrityError where a unique key belongs to another record."""
-    for question in exchanging(table, old, new):
+def exchange(session: Session, table: Table, gone: Collection[SideRow], come: Collection[SideRow]) -> None:
+    """Replace the rows `gone` by the rows `come`. Raises IntegrityError where a unique key is another record's."""
+    for question in exchanging(table, gone, come):
         session.run(*question)
 
 

@@ -8,26 +8,31 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import add
 from select import POLLIN, poll
 from typing import Any, TypeVar
 
 from sqlalchemy import (
     URL,
+    ColumnElement,
     Connection,
     Delete,
     Insert,
+    Integer,
     NullPool,
-    Select,
     Text,
     Update,
     cast,
     create_engine,
     event,
     func,
+    literal_column,
     select,
     text,
 )
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql import Executable
 
 from engine.errors import StoreError
 from engine.store import Durability
@@ -84,13 +89,17 @@ class PostgresSession(Session):
         super().begin(text)
         self._number = None
 
-    def write(self, questions: Sequence[Question]) -> None:
+    def write(self, questions: Sequence[Question], guesses: Sequence[Question]) -> bool:
         """As `Session.write`."""
-        for start in range(0, len(questions), _AT_ONCE):
-            some = [(f"w{place}_", *one) for place, one in enumerate(questions[start : start + _AT_ONCE])]
+        parts, found = [*questions, *guesses], 0
+        for start in range(0, len(parts), _AT_ONCE):
+            some = [(f"w{place}_", *one) for place, one in enumerate(parts[start : start + _AT_ONCE])]
             values = {mark + name: value for mark, _, _, given in some for name, value in given.items()}
             shape = tuple((mark, build, of) for mark, build, of, _ in some)
-            ((self._number,),) = self.run(_together, shape, values)
+            certain = min(max(len(questions) - start, 0), len(some))
+            ((self._number, count),) = self.run(_together, (certain, *shape), values)
+            found += count
+        return found == len(guesses)
 
     def insert(self, new: New, values: Values) -> bool:
         """As `Session.insert`."""
@@ -116,10 +125,14 @@ class PostgresSession(Session):
         return cursor
 
 
-def _together(*parts: tuple[str, Callable[..., Delete | Insert | Update], Shape]) -> Select[Any]:
-    """One statement for several that write."""
-    number = select(cast(func.pg_current_xact_id(), Text))
-    return number.add_cte(*(build(*shape, mark).cte(f"{mark}part") for mark, build, shape in parts))
+def _together(certain: int, *parts: tuple[str, Callable[..., Delete | Insert | Update], Shape]) -> Executable:
+    """One statement for several that write: its transaction's number, and how many rows the uncertain ones wrote."""
+    writing = [(build(*shape, mark), f"{mark}part") for mark, build, shape in parts]
+    sure = [statement.cte(name) for statement, name in writing[:certain]]
+    unsure = [statement.returning(literal_column("1").label("one")).cte(name) for statement, name in writing[certain:]]
+    counts = [select(func.count()).select_from(rows).scalar_subquery() for rows in unsure]
+    found: ColumnElement[int] = reduce(add, counts, literal_column("0", Integer))
+    return select(cast(func.pg_current_xact_id(), Text), found).add_cte(*sure)
 
 
 class PostgresDatabase:

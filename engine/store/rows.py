@@ -1,44 +1,68 @@
 """Make changes in one session, inside its transaction.
 
 Hides: how records are found and locked before they change, and what is written beside a record so that it can be found
-again. Every condition is tested on the locked record itself; indexes only find candidates.
+again. Every condition is tested on the locked record itself; indexes only find candidates. A record that was seen is
+not looked at again: its row is written only while it is, to the letter, what was seen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from sqlalchemy import Delete, Insert, Update, bindparam, delete, insert, update
+from sqlalchemy import Delete, Update, and_, bindparam, delete, update
 from sqlalchemy.exc import IntegrityError
 
 from engine.comparison import texts
 from engine.records import Change, Record, RecordType
-from engine.store.drafts import Draft, Write
+from engine.store.births import rows_of
+from engine.store.drafts import Draft, Place, Write
 from engine.store.indexes import Indexes, SideRow, Taken, entries, exchange, exchanging, keys
 from engine.store.searches import by_id, by_id_or_key, by_key, claim, through_index
 from engine.store.statements import Question, Session
 from engine.store.tables import INDEX, KEY, UNIQUE, shelf
 
 
-class Work:
-    """One transaction's changes, the records it holds locked, and by type and id those that it leaves `written`."""
+class Outdated(Exception):
+    """What was seen is not what is stored, or nothing was written that would tell: look, and make the changes anew."""
 
-    def __init__(self, session: Session, indexes: Indexes) -> None:
+
+def seen_by(changes: Sequence[Change]) -> dict[Place, Record]:
+    """The records that need not be looked at, because whoever made `changes` saw them."""
+    return {(change.type.name, change.seen.id): change.seen for change in changes if change.seen is not None}
+
+
+class Work:
+    """One transaction's changes, the records it holds locked, and by type and id those that it leaves `written`.
+
+    What was `seen` it takes for what is stored.
+    """
+
+    def __init__(self, session: Session, indexes: Indexes, seen: Mapping[Place, Record]) -> None:
         self._session, self._indexes = session, indexes
         self._draft = Draft()
+        self._unproven = dict(seen)
         self.written: dict[tuple[str, str], Record] = {}
 
     def make(self, changes: Sequence[Change]) -> list[Record]:
-        """Make all `changes` in order; returns the records touched. Where it raises, the transaction must be undone."""
+        """Make all `changes` in order; returns the records touched. Where it raises, the transaction must be undone.
+
+        Raises Outdated where what was seen is not known to be stored so. What else it raises of what was seen is no
+        more certain.
+        """
         self._hold(changes)
         touched = [record for change in changes for record in self._draft.make(change, self._candidates(change))]
         self._write(self._draft.writes())
+        if self._unproven:
+            raise Outdated
         return touched
 
     def _hold(self, changes: Sequence[Change]) -> None:
         """Lock every record that is named, type by type, so that two transactions hardly ever wait for each other."""
-        for type in sorted({change.type.name for change in changes}):
-            named = [change for change in changes if change.type.name == type]
+        for record in self._unproven.values():
+            self._draft.hold(record)
+        unseen = [change for change in changes if (change.type.name, change.lookup.id) not in self._unproven]
+        for type in sorted({change.type.name for change in unseen}):
+            named = [change for change in unseen if change.type.name == type]
             ids = {change.lookup.id for change in named if change.lookup.id is not None}
             if type in UNIQUE:
                 self._hold_own(named, ids)
@@ -76,45 +100,76 @@ class Work:
         """Keys first: of two who create one record, the second waits there and then finds the first's."""
         if not writes:
             return
-        gone, come = _side_rows(keys, writes)
-        rows = [_row(write) for write in writes]
-        entered = exchanging(INDEX, *_side_rows(entries, writes))
+        born, changed, seen = list[Write](), list[Write](), list[Write]()
+        for write in writes:
+            (born if write.old is None else seen if self._proves(write) else changed).append(write)
+        given_up, taken = _exchanged(keys, [write for write in (*changed, *seen) if write.new_keys is not None])
+        gone, come = _exchanged(entries, (*changed, *seen))
+        rows = [*_born(born), *exchanging(KEY, (), taken), *map(_row, changed), *exchanging(INDEX, gone, come)]
         try:
-            if gone:
-                exchange(self._session, KEY, gone - come, set())  # what is given up can be taken in the same breath
-            self._session.write([*exchanging(KEY, set(), come - gone), *rows, *entered])
+            if given_up:
+                exchange(self._session, KEY, given_up, ())  # what is given up can be taken in the same breath
+            right = self._session.write(rows, list(map(_row_as_seen, seen)))
         except IntegrityError:
             said = " or ".join(map(str, writes))
             raise Taken(f"{said}: its id or one of its unique keys belongs to another record") from None
+        if not right:
+            raise Outdated
         for write in writes:
             if write.new is not None:
                 self.written[write.new.type, write.new.id] = write.new
             elif write.old is not None:
                 self.written.pop((write.old.type, write.old.id), None)
 
+    def _proves(self, write: Write) -> bool:
+        """Whether this is the first write to a record that was seen: whether it was seen rightly, shows there."""
+        if write.new is None or not self._unproven:
+            return False
+        return self._unproven.pop((write.type.name, write.new.id), None) is not None
 
-def _side_rows(
+
+def _exchanged(
     of: Callable[[RecordType, Record | None], set[SideRow]], writes: Sequence[Write]
-) -> tuple[set[SideRow], set[SideRow]]:
-    """The rows that belong to records as they were, and as they become."""
-    old = {row for write in writes for row in of(write.type, write.old)}
-    return old, {row for write in writes for row in of(write.type, write.new)}
+) -> tuple[list[SideRow], list[SideRow]]:
+    """The rows beside records as they were that are to go, and those beside them as they become that are to come."""
+    gone, come = list[SideRow](), list[SideRow]()
+    for write in writes:
+        old, new = of(write.type, write.old), of(write.type, write.new)
+        gone += old - new
+        come += new - old
+    return gone, come
+
+
+def _born(writes: Sequence[Write]) -> list[Question]:
+    """What writes new records, in one order everywhere."""
+    questions = list[Question]()
+    for write in sorted(writes, key=_order) if len(writes) > 1 else writes:
+        if write.new is not None:
+            questions += rows_of(write.type, write.new, write.new_keys or {})
+    return questions
+
+
+def _order(write: Write) -> tuple[str, list[str]]:
+    return write.type.name, sorted(write.new_keys or ())
 
 
 def _row(write: Write) -> Question:
-    """What writes the row of a record itself."""
+    """What writes the row of a record that is there."""
     place, old, new = shelf(write.type.name), write.old, write.new
-    if new is None:
+    if old is None or new is None:
         return _delete, (place.type,), {"this_id": old.id if old else None}
-    if old is None:
-        return _insert, (place.type,), place.row(new)
     row = place.changed(old, new)
     return _set, (place.type, tuple(row)), {**row, "this_id": new.id}
 
 
-def _insert(type: str, mark: str = "") -> Insert:
-    table = shelf(type).table
-    return insert(table).values({name: bindparam(mark + name) for name in table.c.keys()})  # noqa: SIM118
+def _row_as_seen(write: Write) -> Question:
+    """The same, only while the record is what was seen."""
+    place, old, new = shelf(write.type.name), write.old, write.new
+    if old is None or new is None:
+        return _row(write)
+    row = place.changed(old, new)
+    seen = {f"seen_{name}": value for name, value in place.kept_of(old).items()}
+    return _set_as_seen, (place.type, tuple(row)), {**row, **seen}
 
 
 def _delete(type: str, mark: str = "") -> Delete:
@@ -126,4 +181,12 @@ def _set(type: str, names: tuple[str, ...], mark: str = "") -> Update:
     """Sets the columns `names` alone, for the index of every other one would be written again."""
     place = shelf(type)
     this = update(place.table).where(place.mine, place.table.c.id == bindparam(f"{mark}this_id"))
+    return this.values({name: bindparam(mark + name) for name in names})
+
+
+def _set_as_seen(type: str, names: tuple[str, ...], mark: str = "") -> Update:
+    """The same, where nothing of the record was changed since."""
+    place = shelf(type)
+    seen = (column.is_not_distinct_from(bindparam(f"{mark}seen_{column.name}")) for column in place.kept[1:])
+    this = update(place.table).where(place.mine, place.table.c.id == bindparam(f"{mark}seen_id"), and_(*seen))
     return this.values({name: bindparam(mark + name) for name in names})

@@ -17,13 +17,14 @@ from weakref import WeakSet
 from sqlalchemy import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from engine.errors import StoreError
+from engine.errors import Conflict, DataError, StoreError
 from engine.records import Change, Record, RecordType
 from engine.store import Durability, Order, migrations
 from engine.store.births import Birth, birth_of
+from engine.store.drafts import Place
 from engine.store.indexes import Indexes, incomplete
 from engine.store.postgres import PostgresDatabase
-from engine.store.rows import Work
+from engine.store.rows import Outdated, Work, seen_by
 from engine.store.searches import page, through_index
 from engine.store.sqlite import SqliteDatabase
 from engine.store.statements import Session
@@ -72,15 +73,22 @@ class SqlStore:
                 if birth.or_nothing:
                     return []
                 birth = None
-            return database.write(lambda session: self._work(session, changes, birth))
+            if birth is None and (seen := seen_by(changes)):
+                try:
+                    return database.write(lambda session: self._work(session, changes, None, seen))
+                except (Outdated, Conflict, DataError):
+                    pass  # nothing is refused before one has looked
+            return database.write(lambda session: self._work(session, changes, birth, {}))
 
-    def _work(self, session: Session, changes: Sequence[Change], birth: Birth | None) -> list[Record]:
+    def _work(
+        self, session: Session, changes: Sequence[Change], birth: Birth | None, seen: Mapping[Place, Record]
+    ) -> list[Record]:
         if birth is not None and birth.write(session):
             touched = written = [birth.record]
         elif birth is not None and birth.or_nothing:
             touched = written = []
         else:
-            work = Work(session, self._indexes)
+            work = Work(session, self._indexes, seen)
             touched, written = work.make(changes), list(work.written.values())
         if self._inside is not None and self._concerns(written):
             self._inside(session.transaction, changes, written)

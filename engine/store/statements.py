@@ -107,21 +107,23 @@ class Session:
         return True
 
     def count(self, build: Build, shape: Shape, values: Values) -> int:
-        """How many rows the statement wrote, all of whose parameters have values. Raises as `run` does."""
-        text = self._made(build, shape).text
+        """How many rows the statement wrote. Raises as `run` does."""
+        text, constants, _ = self._made(build, shape)
         try:
-            written: int = self._execute(text, values).rowcount
+            written: int = self._execute(text, {**constants, **values} if constants else values).rowcount
         except self._error as error:
             raise self._as_sqlalchemy(text, error) from error
         return written
 
-    def write(self, questions: Sequence[Question]) -> None:
-        """Run statements that write, each to rows of its own. Raises SQLAlchemy's DBAPIError.
+    def write(self, questions: Sequence[Question], guesses: Sequence[Question]) -> bool:
+        """Run statements that write, each to rows of its own; False where one of the `guesses` found no row.
 
-        What builds one takes a mark after its shape, with which the names of its parameters begin.
+        What builds one takes a mark after its shape, with which the names of its parameters begin. Raises SQLAlchemy's
+        DBAPIError.
         """
         for question in questions:
             self.run(*question)
+        return all(self.count(*guess) for guess in guesses)
 
     def say(self, text: str) -> Any:
         """The driver's cursor after the statement `text`. Raises SQLAlchemy's DBAPIError."""

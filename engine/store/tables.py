@@ -129,8 +129,14 @@ class Shelf:
 
     def row(self, record: Record) -> dict[str, Any]:
         """The values of the row that keeps `record`."""
+        beside = {"type": record.type} if self.table is RECORD else self._found_by(record, self.columns)
+        return self.kept_of(record) | beside
+
+    @staticmethod
+    def kept_of(record: Record) -> dict[str, Any]:
+        """The values of the columns `kept`."""
         scope = record.scope
-        row: dict[str, Any] = {
+        return {
             "id": record.id,
             "gateway": scope.gateway,
             "account": scope.account,
@@ -138,8 +144,6 @@ class Shelf:
             "as_of": record.as_of,
             "properties": record.to_json(),
         }
-        row |= {"type": record.type} if self.table is RECORD else self._found_by(record, self.columns)
-        return row
 
     def changed(self, old: Record, new: Record) -> dict[str, Any]:
         """The values that differ, where `new` takes the place of `old`."""
