@@ -36,7 +36,7 @@ from engine.sending import Sending
 from engine.settings import Settings
 from engine.settling import Result
 from engine.signatures import check_secret
-from engine.store import Order, Store
+from engine.store import Due, Order, Store
 from engine.store.opening import open_store
 from engine.workers import WORKER, Workers
 
@@ -50,8 +50,8 @@ if TYPE_CHECKING:
 METRICS_KEY = "CALLSHEET_METRICS_KEY"  # the setting: what a scraper has to know
 
 OWN_TYPES = {type.name: type for type in (CALL, EVENT, REACTION, REPLAY, INSTALLATION, RATE_BUDGET, WORKER)}
-DUE = {CALL.name: ("due", "lease"), EVENT.name: ("due",), REPLAY.name: ("due",), REACTION.name: ("due",)}
-"""Which rows wait for a worker, and the properties by which their time comes."""
+_DUE = {type.name: {"due": None} for type in (EVENT, REPLAY, REACTION)}
+DUE: Due = {CALL.name: {"due": None, "lease": "sending"}, **_DUE}
 
 _H = TypeVar("_H", bound=Handler)
 
@@ -274,8 +274,8 @@ class Engine:
         return tasks
 
     @property
-    def due_by(self) -> Mapping[str, tuple[str, ...]]:
-        """The kinds of rows that this process can do something about, with the properties by which their time comes."""
+    def due_by(self) -> Due:
+        """The kinds of rows that this process can do something about."""
         return {type: names for type, names in DUE.items() if type != REACTION.name or self.reactions.listens}
 
     def on(self, type: str) -> Callable[[_H], _H]:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from engine.calls import ANYWHERE, instant
 from engine.records import Change, Record, RecordType
-from engine.store import Store
+from engine.store import Due, Store
 
 BEAT = 10  # seconds between two signs of life
 SILENT = 30  # seconds without one, after which a worker is taken for dead
@@ -61,9 +61,9 @@ class Health:
 
 
 class Workers:
-    """The workers on one store. `due` names the properties by which rows of a type become due."""
+    """The workers on one store, and the rows that wait for them."""
 
-    def __init__(self, store: Store, now: Callable[[], datetime], due: Mapping[str, tuple[str, ...]]) -> None:
+    def __init__(self, store: Store, now: Callable[[], datetime], due: Due) -> None:
         self._store, self._now, self._due = store, now, due
 
     def pulse(self, threads: int) -> Pulse:
@@ -77,11 +77,12 @@ class Workers:
         alive = self._store.find(WORKER.name, where=heard, order="id", limit=1000)
         counts, moments, late = dict[str, int](), list[str](), False
         for type, names in self._due.items():
-            for name in names:
-                found = self._store.find(type, where={name: {"lte": instant(now)}}, order="id", limit=COUNTED)
+            for name, state in names.items():
+                only = {"state": state} if state else {}
+                found = self._store.find(type, where={**only, name: {"lte": instant(now)}}, order="id", limit=COUNTED)
                 counts[type] = min(COUNTED, counts.get(type, 0) + len(found))
                 moments += [row[name] for row in found]
-                too_long = {name: {"lte": instant(now - timedelta(seconds=LATE))}}
+                too_long = {**only, name: {"lte": instant(now - timedelta(seconds=LATE))}}
                 late = late or bool(found and self._store.find(type, where=too_long, limit=1))
         return Health(tuple(alive), counts, min(moments, default=None), late)
 

@@ -273,6 +273,8 @@ class TestOwnTypes:
             by_id("payment", ["a", "b"]),
             by_key("payment", ["a", "b"]),
             by_id_or_key("call", ["a", "b"], ["c"]),
+            claim_statement("call", {"state": ["sending"], "lease": {"lte": "9"}}, 10),
+            page("call", {"state": "sending", "lease": {"lte": "9"}}, "id", 10, None),
             page("call", {"due": {"lte": "9"}}, "id", 10, None),
         ]
         plans: list[str] = []
@@ -287,8 +289,9 @@ class TestOwnTypes:
                 connection.execute(build(*shape), values)
         assert len(plans) == len(statements)
         assert [plan for plan in plans if "SCAN callsheet" in plan] == []
-        assert [plan for plan in plans[:-4] if "TEMP B-TREE" in plan] == []
+        assert [plan for plan in plans[:-6] if "TEMP B-TREE" in plan] == []
         assert "callsheet_call_due" in plans[0]
+        assert all("callsheet_call_state" in plan for plan in plans[-3:-1])  # of a state that few are in
         assert "callsheet_call_due" in plans[-1]
 
 

@@ -15,6 +15,11 @@ from typing import Any, Literal, Protocol
 from engine.records import Change, Record
 
 Order = Literal["id", "-id"]
+Due = Mapping[str, Mapping[str, str | None]]
+"""The types whose rows wait for a worker, the properties by which their time comes, and the state of all who have one.
+
+None where rows of several states have it.
+"""
 
 
 class Store(Protocol):

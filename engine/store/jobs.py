@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from sqlalchemy import Connection, text
 
 from engine.errors import StoreError
 from engine.records import Change, Record
+from engine.store import Due
 from engine.store.tables import shelf
 
 if TYPE_CHECKING:
@@ -56,12 +57,9 @@ def queue_of(type: str) -> str:
 
 
 class Jobs:
-    """Tells of rows that are due: called inside every commit, as `SqlStore` offers it.
+    """Tells of rows that are due: called inside every commit, as `SqlStore` offers it."""
 
-    `due` has the types of such rows, and the properties by which their time comes.
-    """
-
-    def __init__(self, due: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, due: Due) -> None:
         self._due = due
         self._there = False
         self._looks_at = 0.0  # by the clock of this process, whether they are there now
@@ -105,8 +103,10 @@ class Jobs:
         rows = [
             (type, id)
             for type, names in self._due.items()
-            for name in names
-            for id in connection.scalars(_without_job(type, name), {"type": type, "name": name, "now": now})
+            for name, state in names.items()
+            for id in connection.scalars(
+                _without_job(type, name, state), {"type": type, "name": name, "state": state, "now": now}
+            )
         ]
         _defer(connection, rows, late=True)
         return len(rows)
@@ -124,11 +124,12 @@ def _is_due(record: Record, now: datetime) -> bool:
 
 
 @cache
-def _without_job(type: str, name: str) -> Any:
+def _without_job(type: str, name: str, state: str | None) -> Any:
     """The ids of the first rows whose instant `name` has passed, as far as no job of theirs waits."""
     place = shelf(type)
     if name in place.columns:
-        first = f"SELECT id FROM {place.table.name} WHERE {name} <= :now ORDER BY {name} LIMIT {FIRST}"  # noqa: S608
+        only = "state = :state AND" if state else ""
+        first = f"SELECT id FROM {place.table.name} WHERE {only} {name} <= :now ORDER BY {name} LIMIT {FIRST}"  # noqa: S608
     else:
         first = f"""
             SELECT record_id AS id FROM callsheet_record_index

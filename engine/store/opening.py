@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from engine.errors import SettingError
-from engine.store import Store
+from engine.store import Due, Store
 
 FILE = "callsheet.sqlite3"
 
 
-def open_store(
-    setting: str | None, root: Path, due: Mapping[str, tuple[str, ...]] | None = None, *, live: bool = False
-) -> Store:
+def open_store(setting: str | None, root: Path, due: Due | None = None, *, live: bool = False) -> Store:
     """The store that CALLSHEET_STORE names, or SQLite in `root`. Nothing is opened before its first use.
 
     On PostgreSQL workers are told of rows that are `due`, as `engine.store.jobs` says. Raises SettingError for

@@ -29,7 +29,7 @@ from sqlalchemy import (
 from engine.comparison import same, sortable, texts
 from engine.records import SCOPE, Record, Scope
 
-SCHEMA = "0002"
+SCHEMA = "0003"
 """The newest version in `migrations/versions`."""
 
 COLUMNS = {
@@ -38,6 +38,9 @@ COLUMNS = {
     "reaction": ("state", "due"),
 }
 """The engine's own types, and which of their properties are columns."""
+
+BY_STATE = frozenset({"lease"})
+"""Which of them have no index: only rows of one state have it, which are few, and are found by that."""
 
 UNIQUE = {"call": "key", "event": "key"}
 """Which of these columns is its type's one unique key, which holds in every scope."""
@@ -89,6 +92,8 @@ INDEXED = _table("indexed", _text("type"), _text("name"), PrimaryKeyConstraint("
 def _own(type: str, columns: tuple[str, ...]) -> Table:
     table = _table(type, *_common(), *(_text(name, null=True) for name in columns), PrimaryKeyConstraint("id"))
     for name in columns:
+        if name in BY_STATE:
+            continue
         if name == UNIQUE.get(type):
             Index(f"{table.name}_{name}", table.c[name], unique=True)
             continue
