@@ -55,9 +55,11 @@ class Draft:
 
     def meant(self, change: Change) -> list[Record]:
         """The records in hand that `change` names."""
-        type, lookup, held = change.type.name, change.lookup, self._held
-        ids = {lookup.id, *map(self._keys.get, lookup.keys)}
-        return [record for id in ids if id is not None and (record := held.get((type, id))) is not None]
+        type, lookup = change.type.name, change.lookup
+        ids = {id for text in lookup.keys if (id := self._keys.get(text)) is not None}
+        if lookup.id is not None:
+            ids.add(lookup.id)
+        return [self._held[type, id] for id in ids if (type, id) in self._held]
 
     def over(self, type: str, stored: Mapping[str, Record]) -> Iterator[Record]:
         """All records of `type`: the `stored` ones, by id, and in their place what changes have made of them."""

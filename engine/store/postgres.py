@@ -107,6 +107,11 @@ class PostgresSession(Session):
         return bool(count)
 
     @property
+    def is_at_work(self) -> bool:
+        """As `Session.is_at_work`."""
+        return bool(self.driver.pgconn.transaction_status)  # 0 is idle; a lost one is at work, and its rollback fails
+
+    @property
     def is_lost(self) -> bool:
         """Whether the server has something to say to an idle connection, which is as good as its end."""
         return bool(self._ears.poll(0))

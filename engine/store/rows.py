@@ -60,9 +60,12 @@ class Work:
         """Lock every record that is named, type by type, so that two transactions hardly ever wait for each other."""
         for record in self._unproven.values():
             self._draft.hold(record)
-        unseen = [change for change in changes if (change.type.name, change.lookup.id) not in self._unproven]
-        for type in sorted({change.type.name for change in unseen}):
-            named = [change for change in unseen if change.type.name == type]
+        by_type: dict[str, list[Change]] = {}
+        for change in changes:
+            if (change.type.name, change.lookup.id) not in self._unproven:
+                by_type.setdefault(change.type.name, []).append(change)
+        for type in sorted(by_type):
+            named = by_type[type]
             ids = {change.lookup.id for change in named if change.lookup.id is not None}
             if type in UNIQUE:
                 self._hold_own(named, ids)

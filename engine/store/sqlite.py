@@ -231,8 +231,9 @@ def _ran(job: Job[Any], session: Session) -> bool:
 def _of_one_type(jobs: Sequence[Job[Any]]) -> list[Newborn]:
     """`jobs` where one statement can write all of them, else none."""
     newborn = [job for job in jobs if isinstance(job, Newborn)]
-    types = {job.birth.record.type for job in newborn}
-    return newborn if len(newborn) == len(jobs) <= TOGETHER and len(types) == 1 else []
+    if not newborn or len(newborn) < len(jobs) or len(jobs) > TOGETHER:
+        return []
+    return newborn if len({job.birth.record.type for job in newborn}) == 1 else []
 
 
 def _bear(jobs: Sequence[Newborn], session: Session) -> None:

@@ -48,27 +48,30 @@ def _made(dialect: Dialect, build: Build, shape: Shape) -> _Made:
 
 
 class Session:
-    """One open connection; `connection` is SQLAlchemy's, for those who bring statements of their own.
+    """One open connection. `wrote` says whether anything may have been written since the transaction began."""
 
-    `wrote` says whether anything may have been written since the transaction began.
-    """
-
-    __slots__ = ("_error", "_execute", "_made", "connection", "driver", "wrote")
+    __slots__ = ("_connection", "_error", "_execute", "_lent", "_made", "driver", "wrote")
 
     def __init__(self, connection: Connection, made: Callable[[Build, Shape], _Made]) -> None:
-        self.connection = connection
+        self._connection, self._lent = connection, False
         self.driver: Any = connection.connection.driver_connection
         self._execute: Callable[..., Any] = cast(Any, self.driver).execute
         self._made, self._error = made, connection.dialect.loaded_dbapi.Error
         self.wrote = False
 
     @property
+    def connection(self) -> Connection:
+        """SQLAlchemy's connection, for those who bring statements of their own."""
+        self._lent = True
+        return self._connection
+
+    @property
     def transaction(self) -> Connection:
-        """SQLAlchemy's connection once more: that knows of the open transaction, for those who write with it."""
+        """The same, which knows of the open transaction, for those who write with it."""
         self.wrote = True
         if self.connection.get_transaction() is None:
-            self.connection.begin()
-        return self.connection
+            self._connection.begin()
+        return self._connection
 
     def begin(self, text: str) -> None:
         """Begin a transaction. Raises SQLAlchemy's DBAPIError."""
@@ -78,8 +81,8 @@ class Session:
     def commit(self) -> Any:
         """Commit what was begun; returns the driver's cursor. Raises SQLAlchemy's DBAPIError."""
         cursor = self.say("COMMIT")
-        if self.connection.get_transaction() is not None:
-            self.connection.commit()
+        if self._lent and self._connection.get_transaction() is not None:
+            self._connection.commit()
         return cursor
 
     def run(self, build: Build, shape: Shape, values: Values) -> Fetched:
@@ -138,24 +141,24 @@ class Session:
 
     def settle(self) -> None:
         """Undo what was begun and not committed, whether SQLAlchemy knows of it or not."""
-        if self.connection.get_transaction() is not None:
-            self.connection.rollback()
-        if _is_at_work(self.driver):
+        if self._lent and self._connection.get_transaction() is not None:
+            self._connection.rollback()
+        self._lent = False
+        if self.is_at_work:
             self.driver.rollback()
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether a transaction is open."""
+        return bool(self.driver.in_transaction)
 
     def close(self) -> None:
         """Close the connection, whatever state it is in."""
-        self.connection.invalidate()
-        self.connection.close()
+        self._connection.invalidate()
+        self._connection.close()
 
 
 S = TypeVar("S", bound=Session)
-
-
-def _is_at_work(driver: Any) -> bool:
-    if hasattr(driver, "in_transaction"):
-        return bool(driver.in_transaction)
-    return bool(driver.pgconn.transaction_status)  # 0 is idle; a lost connection is at work, and its rollback fails
 
 
 def _room(most: int) -> SimpleQueue[None]:

@@ -152,10 +152,11 @@ class Shelf:
 
     def changed(self, old: Record, new: Record) -> dict[str, Any]:
         """The values that differ, where `new` takes the place of `old`."""
-        row = self._found_by(new, [name for name in self.columns if old.get(name) != new.get(name)])
+        was, becomes = old.properties, new.properties
+        row = self._found_by(new, [name for name in self.columns if was.get(name) != becomes.get(name)])
         if old.as_of != new.as_of:
             row["as_of"] = new.as_of
-        if not same(old.properties, new.properties):
+        if not same(was, becomes):
             row["properties"] = new.to_json()
         return row
 
