@@ -93,9 +93,12 @@ class PostgresSession(Session):
         """As `Session.write`."""
         parts, found = [*questions, *guesses], 0
         for start in range(0, len(parts), _AT_ONCE):
-            some = [(f"w{place}_", *one) for place, one in enumerate(parts[start : start + _AT_ONCE])]
-            values = {mark + name: value for mark, _, _, given in some for name, value in given.items()}
-            shape = tuple((mark, build, of) for mark, build, of, _ in some)
+            some, marks, values = parts[start : start + _AT_ONCE], dict[int, str](), dict[str, Any]()
+            for _, _, given in some:
+                if id(given) not in marks:  # the rows of one record share their values
+                    mark = marks[id(given)] = f"w{len(marks)}_"
+                    values |= {mark + name: value for name, value in given.items()}
+            shape = tuple((marks[id(given)], build, of) for build, of, given in some)
             certain = min(max(len(questions) - start, 0), len(some))
             ((self._number, count),) = self.run(_together, (certain, *shape), values)
             found += count
@@ -132,7 +135,7 @@ class PostgresSession(Session):
 
 def _together(certain: int, *parts: tuple[str, Callable[..., Delete | Insert | Update], Shape]) -> Executable:
     """One statement for several that write: its transaction's number, and how many rows the uncertain ones wrote."""
-    writing = [(build(*shape, mark), f"{mark}part") for mark, build, shape in parts]
+    writing = [(build(*shape, mark), f"part_{place}") for place, (mark, build, shape) in enumerate(parts)]
     sure = [statement.cte(name) for statement, name in writing[:certain]]
     unsure = [statement.returning(literal_column("1").label("one")).cte(name) for statement, name in writing[certain:]]
     counts = [select(func.count()).select_from(rows).scalar_subquery() for rows in unsure]
