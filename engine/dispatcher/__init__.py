@@ -1,7 +1,8 @@
 """Send a request; bring back a whole answer, or say what failed and whether the request may have arrived.
 
 Hides: httpx, and everything a network can do. Nothing it does is raised; one deadline holds for everything together.
-httpx and TLS take 50 ms to import, so they are when the first request is sent.
+httpx and TLS take 50 ms to import, so they are when the first request is sent. httpx says what a URL means; its own
+messages and connections cost more than all else that is done for an exchange.
 
     outcomes    what can come of it
     addresses   where a host is
@@ -16,17 +17,18 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
 from engine.dispatcher.addresses import Addresses, LookUp, system_look_up
-from engine.dispatcher.outcomes import HELD_BACK, Answer, Failure, Kind, Trouble
+from engine.dispatcher.outcomes import HELD_BACK, Answer, Failure, Kind, Limits, Trouble
 from engine.dispatcher.pool import Pool
 from engine.request_types import Request
 
 if TYPE_CHECKING:
     import ssl
 
-    import httpx
+    from engine.dispatcher.outgoing import Place
+    from engine.dispatcher.reading import Reading
 
 __all__ = ["HELD_BACK", "Answer", "Dispatcher", "Failure", "Kind", "Sender"]
 
@@ -63,7 +65,7 @@ class Dispatcher:
         ca_file: Path | None = None,
         look_up: LookUp = system_look_up,
     ) -> None:
-        self._limits = {"connect": connect, "write": write, "read": read}
+        self._limits = Limits(connect, write, read)
         self._patience = pool
         self._answer_limit = answer_limit
         self._connections = connections
@@ -73,7 +75,7 @@ class Dispatcher:
 
     def _start_afresh(self) -> None:
         self._process = os.getpid()
-        self._pools: dict[tuple[str, str, int | None], Pool] = {}
+        self._pools: dict[tuple[str, str, int], Pool] = {}
         self._addresses = Addresses(self._look_up)
         self._tls: ssl.SSLContext | None = None
 
@@ -86,11 +88,10 @@ class Dispatcher:
         started, line, pool = time.monotonic(), None, None
         try:
             message = outgoing(request, credentials)
-            limits = {"timeout": self._limits, "deadline": deadline, "answer_limit": answer_limit or self._answer_limit}
-            message.extensions = limits
-            pool = self._pool(message.url)
+            pool = self._pool(message.place)
             line = pool.take(min(self._patience, deadline - started))
-            return _answer(line.handle_request(message), started)
+            reading = line.exchange(message, self._limits, deadline, answer_limit or self._answer_limit)
+            return _answer(reading, started)
         except Trouble as trouble:
             kind, predicate = trouble.kind, str(trouble)
         except Exception as error:  # noqa: BLE001  # after the first byte even a bug here must not look like "not sent"
@@ -102,15 +103,15 @@ class Dispatcher:
         known = "the request may have been carried out" if sent else "nothing was sent"
         return Failure(kind, sent, f"{host_and_port(request.url)} {predicate}; {known}", time.monotonic() - started)
 
-    def _pool(self, url: httpx.URL) -> Pool:
+    def _pool(self, place: Place) -> Pool:
         if self._process != os.getpid():
             # The connections are the parent's too, so only this copy is closed; its locks may be held for ever.
             inherited = self._pools
             self._start_afresh()
             for pool in inherited.values():
                 pool.close()
-        origin = (url.scheme, url.host, url.port)
-        return self._pools.get(origin) or self._pools.setdefault(origin, self._new_pool(url.scheme))
+        origin = (place.scheme, place.host, place.port)
+        return self._pools.get(origin) or self._pools.setdefault(origin, self._new_pool(place.scheme))
 
     def _new_pool(self, scheme: str) -> Pool:
         from engine.dispatcher.line import Line
@@ -126,15 +127,14 @@ class Dispatcher:
             pool.close()
 
 
-def _answer(response: httpx.Response, started: float) -> Answer:
+def _answer(reading: Reading, started: float) -> Answer:
     """The answer to a request that began at the instant `started`."""
     headers: dict[str, str] = {}
-    for raw_name, raw_value in response.headers.raw:
+    for raw_name, raw_value in reading.headers:
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
         if name not in _UNKEPT:
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    body = b"".join(cast("httpx.SyncByteStream", response.stream))
-    return Answer(response.status_code, headers, body, time.monotonic() - started)
+    return Answer(reading.status, headers, reading.body, time.monotonic() - started)
 
 
 def _tls_context(ca_file: Path | None) -> ssl.SSLContext:

@@ -1,4 +1,4 @@
-"""What can come of sending one request: an answer, or a failure of one of these kinds.
+"""What can come of sending one request: an answer, or a failure of one of these kinds; and how long it may take.
 
 Hides nothing but the words: every other module of the dispatcher raises `Trouble`, and `Failure` is what leaves it.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Kind = Literal[
     "invalid_request",  # our own mistake; it would fail again
@@ -64,6 +64,14 @@ class Failure:
     sent: bool
     message: str
     seconds: float
+
+
+class Limits(NamedTuple):
+    """Seconds to `connect` (look-up, connection and TLS together), and to `write` and `read` without any progress."""
+
+    connect: float
+    write: float
+    read: float
 
 
 class Trouble(Exception):

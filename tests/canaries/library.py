@@ -81,7 +81,8 @@ class Library:
     def _every_failure(self, modes: Sequence[str]) -> None:
         for mode in modes:
             self.gateway.mode = mode
-            self._dispatcher._limits["read"] = 0.1 if mode == "hangs" else 30.0
+            limits = self._dispatcher._limits._replace(read=0.1 if mode == "hangs" else 30.0)
+            self._dispatcher._limits = limits
             for type in PAYING if mode in PLAIN else ("pay", "pay_wrongly"):
                 self.said(f"send {type}: gateway {mode}", self.engine.send, f"acme/{type}", {"amount": 5})
             self.said(f"read: gateway {mode}", self.engine.send, "acme/get", {"id": "p1"})
