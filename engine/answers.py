@@ -15,7 +15,7 @@ from typing import Any, Literal
 from engine import bodies
 from engine.card_numbers import may_hold_card_number, without_card_numbers
 from engine.dispatcher import HELD_BACK, Answer, Failure
-from engine.records import unique_pairs
+from engine.json_texts import no_constant, unique_pairs
 from engine.request_types import RequestType
 
 MAX_DEPTH = 64
@@ -171,10 +171,6 @@ def _without_card_numbers(text: str) -> str:
     return text if clean == value else json.dumps(clean)
 
 
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
 def _finite(text: str) -> float:
     number = float(text)
     if math.isinf(number):
@@ -182,7 +178,7 @@ def _finite(text: str) -> float:
     return number
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=unique_pairs, parse_constant=_refuse_constant, parse_float=_finite)
+_DECODER = json.JSONDecoder(object_pairs_hook=unique_pairs, parse_constant=no_constant, parse_float=_finite)
 
 
 def _depth(value: Any) -> int:

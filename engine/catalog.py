@@ -24,8 +24,9 @@ from engine.errors import DefinitionError, Fault, UnknownNameError, did_you_mean
 from engine.folders import below, text_of
 from engine.forms import RESULT, translations
 from engine.forms.translations import Translations
+from engine.json_texts import iter_documents
 from engine.known_files import KnownFiles, digest
-from engine.records import RecordType, iter_documents
+from engine.records import RecordType
 from engine.request_types import Gateway, RequestType
 from engine.template_checks import Names, Source
 from engine.templates import Templates

@@ -13,7 +13,8 @@ from functools import lru_cache
 from typing import Any
 
 from engine.errors import DefinitionError, Fault, did_you_mean
-from engine.records import Change, RecordType, Scope, iter_documents
+from engine.json_texts import CHECKED, STRICT, iter_documents
+from engine.records import Change, RecordType, Scope
 from engine.template_checks import Source
 from engine.yaml_files import YamlFile, parse
 
@@ -57,7 +58,7 @@ class Mapper:
         `waits`: an update without its record waits for it, as an event can and a call cannot.
         """
         try:
-            documents = _merged(iter_documents(self.render(names)))
+            documents = _merged(iter_documents(self.render(names), CHECKED))
             changes = [self._change(document, scope, waits) for document in documents]
         except ValueError as error:
             said = str(error)
@@ -165,20 +166,22 @@ def check_changes(
     `skeleton` is its text with null for every expression and blanks for every block. `requests` has the JSON Schema of
     every request type's data. A type that is None has faults of its own, and nothing more is said about it.
     """
-    decoder, position = json.JSONDecoder(), 0
+    position = 0
     while position < len(skeleton):
         if skeleton[position].isspace():
             position += 1
             continue
-        line = skeleton.count("\n", 0, position)
+        line, column = skeleton.count("\n", 0, position), position - (skeleton.rfind("\n", 0, position) + 1)
         try:
-            document, end = decoder.raw_decode(skeleton, position)
+            document, end = STRICT.raw_decode(skeleton, position)
         except json.JSONDecodeError as error:
             hint = "blocks stand around whole changes, and every change is one JSON object"
             message = f"not JSON: {error.msg}; {hint}"
             yield Fault(source.file, error.lineno + source.line - 1, error.colno, message)
             return
-        column = position - (skeleton.rfind("\n", 0, position) + 1)
+        except ValueError as error:
+            yield Fault(source.file, line + source.line, column + 1, str(error))
+            return
         place = _Place(skeleton[position:end], source, line, column)
         yield from _check_one(document, place, types, requests)
         position = end

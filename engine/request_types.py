@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 
 from engine import bodies
 from engine.errors import DataError, Problem
-from engine.records import Scope, iter_documents
+from engine.json_texts import iter_documents
+from engine.records import Scope
 from engine.schemas import Schema
 from engine.signatures import Scheme, scheme_of
 from engine.templates import RenderError

@@ -102,7 +102,6 @@ REFUSED: list[tuple[Any, str]] = [
     ({"update": "payment", "where": {"shop": 1}}, '"where" of payment must be'),
     ({"update": "payment", "where": {"id": "1", "gateway_id": "p1"}}, '"where" of payment must be'),
     ('{"upsert": "payment"', "Expecting"),
-    ('{"upsert": "payment", "upsert": "payment"}', "an object has the same key twice"),
     ('{"upsert": "payment", "where": {"gateway_id": NaN}}', "NaN is not JSON"),
     ("payment", "Expecting value"),
 ]
@@ -160,6 +159,11 @@ START: list[tuple[str, list[str]]] = [
     ('{"send": "shop/read", "data": {"idd": null}}', ["1:32: there is no data of shop/read 'idd'; did you mean 'id'?"]),
     ("[1]", ["1:1: a change must be a JSON object; wrap the value in one"]),
     ('{"upsert": "payment",,}', ["1:22: not JSON:"]),
+    ('{"upsert": "payment", "upsert": "payment"}', ["1:1: an object has the same key twice"]),
+    (
+        '{"send": "shop/any"}\n  {"send": "shop/any", "data": {"id": null,\n "id": null}}',
+        ["2:3: an object has the same key twice"],
+    ),
     (
         '{"upsret": "payment"} {"upsert": "paymnet"}',
         [

@@ -27,7 +27,8 @@ from engine.core import Engine
 from engine.dispatcher import Answer
 from engine.errors import CallError, DataError
 from engine.ids import new_id
-from engine.records import Record, iter_documents
+from engine.json_texts import iter_documents
+from engine.records import Record
 from engine.reloading import Files
 from engine.request_types import Request
 from engine.store.memory import MemoryStore

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from engine.comparison import fits, sortable, texts
 from engine.errors import Conflict, DataError, UnknownNameError
 from engine.ids import new_id
-from engine.records import Change, Record, RecordType, Scope, iter_documents, matches, outcomes, resulting
+from engine.json_texts import iter_documents
+from engine.records import Change, Record, RecordType, Scope, matches, outcomes, resulting
 
 HERE = Scope("stripe")
 TYPE = RecordType(
