@@ -110,8 +110,9 @@ _sorted_json = json.JSONEncoder(sort_keys=True).encode
 
 def instant(moment: datetime) -> str:
     """ISO 8601 in UTC with milliseconds: such texts sort as the instants do."""
-    here = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
-    return here.isoformat("T", "milliseconds")[:-6] + "Z"
+    at = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    date, time = (at.year, at.month, at.day), (at.hour, at.minute, at.second, at.microsecond // 1000)
+    return "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ" % (*date, *time)  # noqa: UP031 - isoformat takes three times as long
 
 
 @dataclass(frozen=True, slots=True)

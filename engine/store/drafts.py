@@ -16,7 +16,7 @@ Place = tuple[str, str]
 """Type and id."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Write:
     """One record to be written: as it is stored (None: not yet), and as it is to be (None: no more).
 

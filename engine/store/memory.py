@@ -100,21 +100,19 @@ def _as_kept(record: Record) -> Record:
 
 def _copy(record: Record) -> Record:
     """The same record, sharing nothing that could be changed. Raises TypeError where it holds more than plain JSON."""
-    return Record(record.type, record.id, record.scope, _parts(record.properties), record.as_of)
-
-
-def _parts(value: Mapping[str, Any]) -> dict[str, Any]:
-    copy = dict(value)
-    for name, part in value.items():
-        if type(part) not in _UNCHANGING:
-            copy[name] = _copied(part)
-    return copy
+    return Record(record.type, record.id, record.scope, _copied(dict(record.properties)), record.as_of)
 
 
 def _copied(value: Any) -> Any:
     kind = type(value)
-    if kind is dict and _TEXT.issuperset(map(type, value)):
-        return _parts(value)
+    if kind is dict:
+        copy = value.copy()
+        for name, part in value.items():
+            if type(part) not in _UNCHANGING:
+                copy[name] = _copied(part)
+            if type(name) is not str:
+                raise TypeError(f"{type(name).__name__} is not plain JSON")
+        return copy
     if kind is list:
         return [part if type(part) in _UNCHANGING else _copied(part) for part in value]
     if kind is float and math.isfinite(value):
@@ -122,5 +120,4 @@ def _copied(value: Any) -> Any:
     raise TypeError(f"{kind.__name__} is not plain JSON")
 
 
-_TEXT = frozenset({str})
 _UNCHANGING = frozenset({str, int, bool, NoneType})
