@@ -31,6 +31,7 @@ from typing import Any
 from engine.changes import FollowUp
 from engine.dispatcher import Answer, Failure
 from engine.errors import Conflict, DataError, Problem
+from engine.json_texts import encoding
 from engine.records import Change, Record, RecordType, Scope
 from engine.redaction import MASK
 from engine.request_types import Request, RequestType
@@ -105,7 +106,7 @@ INSTALLATION = RecordType(
 
 ANYWHERE = Scope("")
 
-_sorted_json = json.JSONEncoder(sort_keys=True).encode
+_sorted_json = encoding(json.JSONEncoder(sort_keys=True))
 
 
 def instant(moment: datetime) -> str:

@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 from engine.comparison import fits, sortable, texts
 from engine.errors import Conflict, DataError, Problem, UnknownNameError
 from engine.ids import new_id
+from engine.json_texts import encoding
 from engine.schemas import Schema
 
 _SCALARS = (str, int, float)
@@ -65,7 +66,7 @@ class Record:
         """The properties as a database keeps them: in ASCII, so that NUL and lone surrogates survive in any of them."""
         try:
             return _strict_json(self.properties)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise DataError(self.type, [Problem("", f"is not JSON: {error}")]) from None
 
 
@@ -375,4 +376,4 @@ def _begun(type: str, key: tuple[str, ...], within: tuple[str, ...], scope: Scop
 
 
 _json = json.JSONEncoder(separators=(",", ":")).encode
-_strict_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_strict_json = encoding(json.JSONEncoder(separators=(",", ":"), allow_nan=False))
