@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from types import NoneType
@@ -184,6 +184,10 @@ def join(parts: list[nodes.Expr], line: int) -> nodes.Expr:
     return nodes.Filter(nodes.List(parts, lineno=line), "joined", [], [], None, None, lineno=line)
 
 
+_NO_NAMES: set[str] = set()
+_NO_BLOCKS: dict[str, list[Callable[[Context], Iterator[str]]]] = {}
+
+
 class _Scene(Context):
     """The names in reach of one rendering; no template has blocks to be replaced, and none asks which are global."""
 
@@ -191,8 +195,8 @@ class _Scene(Context):
         self, environment: Environment, parent: dict[str, Any], name: str | None, *_: object, **__: object
     ) -> None:
         self.environment, self.parent, self.name = environment, parent, name
-        self.vars, self.exported_vars = {}, set()
-        self.eval_ctx, self.globals_keys, self.blocks = environment.evaluation, set(), {}
+        self.vars, self.exported_vars, self.eval_ctx = {}, set(), environment.evaluation
+        self.globals_keys, self.blocks = _NO_NAMES, _NO_BLOCKS
 
 
 class Environment(ImmutableSandboxedEnvironment):

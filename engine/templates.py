@@ -12,7 +12,6 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from types import CodeType, NoneType
 from typing import Any
@@ -180,7 +179,8 @@ class Templates:
     @staticmethod
     def _result(compiled: jinja2.Template, names: Names) -> Any:
         context = _context(compiled, names)
-        deque(compiled.root_render_func(context), maxlen=0)
+        for _ in compiled.root_render_func(context):
+            pass  # it says nothing; what it makes is a name of the context's
         return context.vars["result"]
 
     def _blamed(self, error: Exception, value: Any, marks: Mapping[str, Mark], file: str, names: Names) -> RenderError:
