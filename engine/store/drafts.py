@@ -56,10 +56,11 @@ class Draft:
     def meant(self, change: Change) -> list[Record]:
         """The records in hand that `change` names."""
         type, lookup = change.type.name, change.lookup
-        ids = {id for text in lookup.keys if (id := self._keys.get(text)) is not None}
-        if lookup.id is not None:
-            ids.add(lookup.id)
-        return [self._held[type, id] for id in ids if (type, id) in self._held]
+        found = {} if lookup.id is None else {lookup.id: self._held.get((type, lookup.id))}
+        for text in lookup.keys:
+            if (id := self._keys.get(text)) is not None:
+                found[id] = self._held.get((type, id))
+        return [record for record in found.values() if record is not None]
 
     def over(self, type: str, stored: Mapping[str, Record]) -> Iterator[Record]:
         """All records of `type`: the `stored` ones, by id, and in their place what changes have made of them."""
