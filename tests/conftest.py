@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 from commands import alone, bare_shop, gateway, shop
@@ -19,6 +20,9 @@ from engine.store.tables import METADATA
 __all__ = ["alone", "bare_shop", "gateway", "shop"]  # fixtures that stand in other modules
 
 pytest.register_assert_rewrite("store_contract")
+
+hypothesis.settings.register_profile("without the clock", deadline=None)  # a busy machine is no fault of an example
+hypothesis.settings.load_profile("without the clock")
 
 
 @pytest.fixture(scope="session")

@@ -68,7 +68,7 @@ OTHER = {
 SCHEMAS = st.recursive(st.booleans() | _one_schema(st.booleans()), _one_schema, max_leaves=6)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(schema=SCHEMAS, value=VALUES)
 def test_both_answers_agree(schema: Any, value: Any) -> None:
     accepts = acceptance(schema, _FORMATS, {"other.json": OTHER})

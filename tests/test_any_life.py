@@ -334,9 +334,7 @@ def host_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.mark.timeout(240 * SCALE)
 def test_any_life() -> None:
     """So many lives of so many steps: no charge is doubled, lost or made up, and every step is one of the drawing."""
-    run_state_machine_as_test(
-        Host, settings=settings(max_examples=LIVES, stateful_step_count=STEPS, deadline=None, print_blob=True)
-    )
+    run_state_machine_as_test(Host, settings=settings(max_examples=LIVES, stateful_step_count=STEPS, print_blob=True))
     walked = {(before, after) for before, after in Host.steps if before != after}
     drawn = {(before, after) for before, states in NEXT.items() for after in states}
     assert walked <= drawn

@@ -146,7 +146,7 @@ def test_the_request_is_on_the_wire_as_it_was_given(server: FaultServer, dispatc
     assert received.body == b"amount=500"
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sent=st.binary(max_size=70_000), said=st.binary(max_size=70_000))
 def test_bodies_are_equal_byte_for_byte(server: FaultServer, dispatcher: Dispatcher, sent: bytes, said: bytes) -> None:
     server.behave(answer(200, said))

@@ -374,7 +374,7 @@ def test_every_order_ends_the_same(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LIVES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.data())
 def test_doubled_and_late_they_end_the_same(name: str, data: st.DataObject) -> None:
     """However often they come, and though the call's first answer was lost."""

@@ -611,7 +611,7 @@ def test_read_only_is_never_the_visitors(tmp_path: Path) -> None:
     assert shop.engine.submit(token, {**fits, "place": {"city": "y"}}, session=SESSION).state == "succeeded"
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(min_size=1, max_size=60), word=st.text(min_size=1, max_size=60))
 def test_any_text_arrives_as_it_was_typed_or_sealed(shop: Host, text: str, word: str) -> None:
     """B12: and is only ever shown as text."""

@@ -63,7 +63,7 @@ def answer(status: int = 200) -> Answer:
 # The budget -----------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     per_second=st.sampled_from([0.5, 1, 3, 25, 100]),
     steps=st.lists(st.tuples(st.integers(0, 3), st.sampled_from([0.0, 0.001, 0.02, 0.1, 0.3, 2.0])), max_size=80),

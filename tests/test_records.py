@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.comparison import fits, sortable, texts
@@ -229,7 +229,6 @@ def plain_and_text(value: Any) -> tuple[Any, str]:
 
 
 class TestComparison:
-    @settings(deadline=None)
     @given(PLAIN.map(plain_and_text), PLAIN.map(plain_and_text))
     def test_texts_sort_as_values_do(self, one: tuple[Any, str], other: tuple[Any, str]) -> None:
         if type(one[0]) is type(other[0]):
@@ -238,7 +237,6 @@ class TestComparison:
         else:
             assert one[1] != other[1]
 
-    @settings(deadline=None)
     @given(PLAIN)
     def test_texts_fit_any_database(self, value: Any) -> None:
         text = sortable(value)

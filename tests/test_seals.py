@@ -26,7 +26,7 @@ JSON = st.recursive(
 # Sealed values --------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(text=st.text(alphabet=st.characters(exclude_categories=["Cs"])))
 def test_what_is_sealed_can_be_opened_and_not_be_read(text: str) -> None:
     sealed = Sealer([KEY]).seal(text)
@@ -108,7 +108,7 @@ def tokens(*keys: str, purpose: str = "form", now: int = NOW) -> Tokens:
     return Tokens(keys or (KEY,), purpose, lambda: now)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(payload=st.dictionaries(st.text(), JSON, max_size=3))
 def test_a_token_brings_its_payload(payload: dict[str, Any]) -> None:
     token = tokens().sign(payload)

@@ -82,7 +82,7 @@ def test_shopify_sends_the_plain_hmac_in_base64() -> None:
     verify(SHIPPED["shopify"], [b"\x0b" * 20], headers, b"Hi There", NOW)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(body=st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=500))
 def test_stripes_library_and_we_agree(body: str) -> None:
     scheme, now, raw = SHIPPED["stripe"], time.time(), body.encode()
@@ -92,7 +92,7 @@ def test_stripes_library_and_we_agree(body: str) -> None:
     assert stripe.WebhookSignature.verify_header(raw, ours, TEXT_SECRET, tolerance=300)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(body=st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=500))
 def test_the_library_of_standard_webhooks_and_we_agree(body: str) -> None:
     scheme, now, raw = SHIPPED["standard-webhooks"], dt.datetime.now(dt.UTC), body.encode()
@@ -110,7 +110,7 @@ def test_the_library_of_standard_webhooks_and_we_agree(body: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(body=st.binary(max_size=300))
 def test_what_we_sign_we_accept(name: str, body: bytes) -> None:
     scheme, secret = SHIPPED[name], secret_of(name)
@@ -311,7 +311,7 @@ PARTS = st.sampled_from(["t=", "v1=", "v1,", ",", " ", "=", ".", str(NOW), GOOD,
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(texts=st.lists(ANY_TEXT | st.lists(PARTS, max_size=12).map("".join), min_size=3, max_size=3))
 def test_no_header_raises_anything_but_a_signature_error(name: str, texts: list[str]) -> None:
     scheme = SHIPPED[name]
