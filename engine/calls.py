@@ -90,7 +90,7 @@ CALL = RecordType(
     },
     required=("request_type", "operation", "key", "state", "request", "data", "digest"),
     unique=(("key",),),
-    index=("state", "due", "lease", "operation", "request_type", "parent"),
+    index=("state", "due", "operation", "request_type", "parent"),
     within=(),
 )
 

@@ -1,14 +1,16 @@
 """The whole send once more, by hand: what somebody would write who needs this one call, and loses none of it either.
 
-The data is checked by the same compiled schema, the request sent by `httpx.Client`, the call written down before it
-leaves, and what came of it kept together with the payment. In a database these are the engine's own tables and the same
-rows of them, so that what a send takes more than this is what it costs that files say what is done.
+The data is checked by the same compiled schema, the request sent, the call written down before it leaves, and what came
+of it kept together with the payment. In a database these are the engine's own tables and the same rows of them, so that
+what a send takes more than this is what it costs that files say what is done. It is sent by `httpx.Client`, as somebody
+would; or over the engine's own connection, for the least that all of it takes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -20,6 +22,7 @@ from uuid import uuid4
 import httpx
 
 from engine.catalog import load, shipped
+from engine.dispatcher import Answer, Dispatcher
 from engine.records import RecordType
 from engine.request_types import Request
 from engine.schemas import Schema
@@ -125,11 +128,39 @@ def opened(file: Path, module: ModuleType) -> Any:
     return connection
 
 
-def by_hand_sending(client: httpx.Client, keeper: Keeper) -> Callable[[], object]:
+Post = Callable[[Request], tuple[int, Mapping[str, str], str]]
+"""Sends a request with the secret: status, headers and body of the answer."""
+
+_PROOF = {"Authorization": f"Bearer {SECRET}"}
+
+
+def over_httpx(client: httpx.Client) -> Post:
+    """As `httpx.Client` sends it."""
+
+    def post(request: Request) -> tuple[int, Mapping[str, str], str]:
+        response = client.post(request.url, content=request.body, headers={**dict(request.headers), **_PROOF})
+        return response.status_code, response.headers, response.text
+
+    return post
+
+
+def over_line() -> Post:
+    """As the engine's dispatcher sends it."""
+    send = Dispatcher().send
+
+    def post(request: Request) -> tuple[int, Mapping[str, str], str]:
+        answer = send(request, credentials=_PROOF, deadline=time.monotonic() + 25)
+        assert isinstance(answer, Answer)
+        return answer.status, answer.headers, answer.body.decode()
+
+    return post
+
+
+def by_hand_sending(origin: str, post: Post, keeper: Keeper) -> Callable[[], object]:
     """One whole send."""
     catalog = load([shipped()])
     type, payment = catalog.request_types[NAME], catalog.record_types["payment"]
-    version, url = type.gateway.version or "", f"{client.base_url}charges"
+    version, url = type.gateway.version or "", f"{origin}/v1/charges"
 
     def send() -> Row:
         _demand_valid(type.schema, DATA)
@@ -137,11 +168,10 @@ def by_hand_sending(client: httpx.Client, keeper: Keeper) -> Callable[[], object
         request = request_by_hand(DATA, url, version, id, key)
         call = _call(id, key, request)
         keeper.begin(call)
-        secret = {"Authorization": f"Bearer {SECRET}"}
-        response = client.post(request.url, content=request.body, headers={**dict(request.headers), **secret})
-        response.raise_for_status()
-        paid = _payment(payment, response.json())
-        answer = {"status": response.status_code, "headers": dict(response.headers), "body": response.text}
+        status, headers, body = post(request)
+        assert status == 200
+        paid = _payment(payment, json.loads(body))
+        answer = {"status": status, "headers": dict(headers), "body": body}
         keeper.end({**call, "state": "succeeded", "answer": answer}, paid)
         assert paid["state"] == "paid"
         return paid

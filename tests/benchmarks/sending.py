@@ -1,7 +1,7 @@
 """One full send (check, render, journal, send, judge, map, keep) beside clients that only send.
 
 All of them reuse their connection and call the same server. What no engine can be below is beside it: the same written
-by hand, and what the disk alone takes.
+by hand, and what its waits alone take.
 """
 
 from __future__ import annotations
@@ -24,20 +24,22 @@ from engine.store.sqlite import driver
 
 from .airbyte import airbyte_sending
 from .apart import apart
-from .by_hand import Dicts, Sqlite, by_hand_sending, opened
+from .by_hand import Dicts, Sqlite, by_hand_sending, opened, over_httpx, over_line
 from .contests import UNCHANGED, Contest, Contestant, Row
 from .gateway import gateway
-from .payment import CALL_ID, DATA, KEY, NAME, SECRET, flat, parameters
+from .payment import CALL_ID, DATA, KEY, NAME, SECRET, flat, parameters, request_by_hand
 
 HTTPX, STRIPE = "bare httpx.Client", "stripe-python's bare call"
 MEMORY, DURABLE, FAST = "engine, memory", "engine, SQLite", "engine, pysqlite3"
 AIRBYTE = "airbyte-cdk's requester"
 HAND, HAND_DURABLE, HAND_FAST = "by hand, memory", "by hand, SQLite", "by hand, pysqlite3"
-COMMITS, FAST_COMMITS = "two bare commits, sqlite3", "two bare commits, pysqlite3"
+LEAST, LEAST_FAST = "by hand, our connection, memory", "by hand, our connection, pysqlite3"
+COMMITS, FAST_COMMITS = "waits alone, sqlite3", "waits alone, pysqlite3"
 
 IN_MEMORY, IN_SQLITE = "send, kept in memory", "send, durable in SQLite (two commits)"
 WITH_FAST = "send, durable, with the extra `fast`"
-BY_HAND, TWO_COMMITS = "the same written by hand", "the two commits of it alone"
+BY_HAND, BY_HAND_LEAST = "the same written by hand", "the same written by hand, over our own connection"
+WAITS = "its exchange and its two commits alone"
 
 ROWS = [
     Row(IN_MEMORY, MEMORY, HTTPX, 1.7),
@@ -46,14 +48,17 @@ ROWS = [
     Row(IN_MEMORY, MEMORY, STRIPE, 0.60),
     Row(UNCHANGED, MEMORY, STRIPE, 0.45),
     Row(BY_HAND, HAND, STRIPE),
+    Row(BY_HAND_LEAST, LEAST, STRIPE),
     Row(IN_SQLITE, DURABLE, STRIPE, 1.0),
     Row(BY_HAND, HAND_DURABLE, STRIPE),
-    Row(TWO_COMMITS, COMMITS, STRIPE),
+    Row(WAITS, COMMITS, STRIPE),
     Row(WITH_FAST, FAST, STRIPE, 0.80),
     Row(BY_HAND, HAND_FAST, STRIPE),
-    Row(TWO_COMMITS, FAST_COMMITS, STRIPE),
+    Row(BY_HAND_LEAST, LEAST_FAST, STRIPE),
+    Row(WAITS, FAST_COMMITS, STRIPE),
     Row(WITH_FAST, FAST, AIRBYTE, 0.65),
     Row(BY_HAND, HAND_FAST, AIRBYTE),
+    Row(BY_HAND_LEAST, LEAST_FAST, AIRBYTE),
 ]
 
 
@@ -70,14 +75,16 @@ def sending() -> Iterator[Contest]:
             MEMORY: engine_sending(origin, folder, MemoryStore()),
             DURABLE: engine_sending(origin, folder, SqlStore(f"sqlite:///{folder}/engine.sqlite3")),
             FAST: engine_sending(origin, folder, SqlStore(f"sqlite+pysqlite3:///{folder}/fast.sqlite3")),
-            HAND: by_hand_sending(client, Dicts()),
-            HAND_DURABLE: by_hand_sending(client, Sqlite(Path(folder) / "by-hand.sqlite3", "")),
-            HAND_FAST: by_hand_sending(client, Sqlite(Path(folder) / "by-hand-fast.sqlite3", "pysqlite3")),
+            HAND: by_hand_sending(origin, over_httpx(client), Dicts()),
+            HAND_DURABLE: by_hand_sending(origin, over_httpx(client), Sqlite(Path(folder) / "hand.sqlite3", "")),
+            HAND_FAST: by_hand_sending(origin, over_httpx(client), Sqlite(Path(folder) / "fast-hand", "pysqlite3")),
+            LEAST: by_hand_sending(origin, over_line(), Dicts()),
+            LEAST_FAST: by_hand_sending(origin, over_line(), Sqlite(Path(folder) / "least-hand", "pysqlite3")),
             HTTPX: httpx_sending(client),
             STRIPE: _stripe(origin),
             AIRBYTE: declared,
-            COMMITS: _commits(Path(folder) / "bare.sqlite3", driver("")),
-            FAST_COMMITS: _commits(Path(folder) / "bare-fast.sqlite3", driver("pysqlite3")),
+            COMMITS: _waits(origin, Path(folder) / "bare.sqlite3", driver("")),
+            FAST_COMMITS: _waits(origin, Path(folder) / "bare-fast.sqlite3", driver("pysqlite3")),
         }
         yield Contest("sending", {name: Contestant(run, 40) for name, run in contestants.items()}, ROWS)
 
@@ -126,16 +133,20 @@ def _stripe(origin: str) -> Callable[[], object]:
     return send
 
 
-def _commits(path: Path, module: ModuleType) -> Callable[[], object]:
-    """Two durable commits of one row of 4 KB each, in the journal mode that the engine uses on this SQLite."""
-    connection = opened(path, module)
+def _waits(origin: str, path: Path, module: ModuleType) -> Callable[[], object]:
+    """An exchange between two durable commits of one row of 2 KB each, in the journal mode that the engine uses."""
+    connection, post = opened(path, module), over_line()
     connection.execute("CREATE TABLE kept (number INTEGER PRIMARY KEY, text TEXT)")
-    text = "x" * 2000
+    text, request = "x" * 2000, request_by_hand(DATA, f"{origin}/v1/charges", stripe.api_version)
 
     def commit() -> None:
-        for _ in range(2):
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("INSERT INTO kept (text) VALUES (?)", (text,))
-            connection.execute("COMMIT")
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("INSERT INTO kept (text) VALUES (?)", (text,))
+        connection.execute("COMMIT")
 
-    return commit
+    def wait() -> None:
+        commit()
+        post(request)
+        commit()
+
+    return wait
