@@ -308,8 +308,8 @@ class _Loading:
             )
             find = partial(self._mapper_faults, source, names, {**named, **types}, schemas)
             self._faults += self._look(source, self._around)(find)
-            render = self._templates.document(f"{kind}:{name}.json.j2", source.file)
-            mappers[name] = Mapper(name, source.file, render, types, partial(self._outline, source))
+            documents = self._templates.values(f"{kind}:{name}.json.j2", source.file)
+            mappers[name] = Mapper(name, source.file, documents, types, partial(self._outline, source))
         return mappers
 
     def _outline(self, source: Source) -> list[dict[str, Any]]:

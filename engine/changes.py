@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from engine.errors import DefinitionError, Fault, did_you_mean
-from engine.json_texts import CHECKED, STRICT, iter_documents
+from engine.json_texts import STRICT
 from engine.records import Change, RecordType, Scope
 from engine.template_checks import Source
 from engine.yaml_files import YamlFile, parse
@@ -43,12 +43,13 @@ class FollowUp:
 class Mapper:
     """A response mapper or a webhook processor.
 
-    `outline` gives its changes as they stand in the file and its fragments, with null for every expression.
+    `documents` gives what it says, `outline` its changes as they stand in the file and its fragments, with null for
+    every expression.
     """
 
     name: str
     file: str
-    render: Callable[[Mapping[str, Any]], str]
+    documents: Callable[[Mapping[str, Any]], Iterable[Any]]
     types: Mapping[str, RecordType]
     outline: Callable[[], list[dict[str, Any]]]
 
@@ -58,7 +59,7 @@ class Mapper:
         `waits`: an update without its record waits for it, as an event can and a call cannot.
         """
         try:
-            documents = _merged(iter_documents(self.render(names), CHECKED))
+            documents = _merged(self.documents(names))
             changes = [self._change(document, scope, waits) for document in documents]
         except ValueError as error:
             said = str(error)

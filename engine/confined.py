@@ -135,13 +135,13 @@ _WRITERS: dict[type, Callable[[Any], str]] = {
     bool: lambda value: "true" if value else "false",
     NoneType: lambda _: "null",
     Absent: lambda _: "null",
-    list: lambda value: f"[{', '.join([_as_json(None, part) for part in value])}]",
+    list: lambda value: f"[{', '.join([as_json(None, part) for part in value])}]",
 }
 _PLAIN = (str, int, float, NoneType)
 
 
 @jinja2.pass_context  # taking the context keeps Jinja from folding constants past the encoder
-def _as_json(_: Context | None, value: Any) -> str:
+def as_json(_: Context | None, value: Any) -> str:
     """Every `{{ }}` of a document: one whole JSON value."""
     write = _WRITERS.get(type(value))
     return write(value) if write else _encode(_plain(value))
@@ -284,4 +284,4 @@ def structures(cache: jinja2.BytecodeCache | None = None) -> Environment:
 
 def documents(loader: jinja2.BaseLoader, cache: jinja2.BytecodeCache | None = None) -> Environment:
     """The environment of mappers, processors and JSON bodies: every expression becomes one JSON value."""
-    return Environment(finalize=_as_json, loader=loader, cache=cache)
+    return Environment(finalize=as_json, loader=loader, cache=cache)

@@ -24,8 +24,10 @@ from jinja2.runtime import Context
 
 from engine.confined import ABSENT, Absent, Environment, join
 from engine.errors import Fault
+from engine.json_texts import iter_documents
 from engine.plain_leaves import plain_tree
 from engine.template_checks import Check, Names, Source, outside_strings, worth_a_look
+from engine.whole_values import whole_values
 from engine.yaml_files import Mark
 
 
@@ -44,6 +46,7 @@ class Templates:
         self, structures: Environment, documents: Environment, fragment: Callable[[str], Source | None]
     ) -> None:
         self._structures, self._documents, self._fragment = structures, documents, fragment
+        self._values = whole_values(documents)
         shared = functools.lru_cache(maxsize=64)  # a fragment is checked with every file that includes it
         self._leaf = shared(self._leaf_nodes)
         self._document = shared(lambda source: worth_a_look(self._parse(documents, source)))
@@ -227,6 +230,19 @@ class Templates:
     def document(self, name: str, file: str) -> Callable[[Names], str]:
         """A function that renders the document `name` of the loader to JSON text."""
         return self._rendering(lambda: self._documents.get_template(name), file)
+
+    def values(self, name: str, file: str) -> Callable[[Names], list[Any]]:
+        """A function that gives the values of which the document `name` of the loader is the text."""
+        render = self.document(name, file)
+
+        def values(names: Names) -> list[Any]:
+            try:
+                compiled = self._values.get_template(name)
+                return list(compiled.root_render_func(_context(compiled, names)))
+            except Exception:  # noqa: BLE001 - rendered as a text, it says where it fails, if it does
+                return list(iter_documents(render(names)))
+
+        return values
 
     @staticmethod
     def _rendering(template: Callable[[], jinja2.Template], file: str) -> Callable[[Names], str]:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from engine.changes import FollowUp, Mapper, check_changes
+from engine.json_texts import iter_documents
 from engine.records import Change, RecordType, Scope
 from engine.template_checks import Source
 
@@ -27,7 +28,7 @@ SCOPE = Scope("shop", "acct_1", live=False)
 def changes(*documents: Any, waits: bool = False) -> list[Change | FollowUp]:
     """The changes that a mapper makes which renders to `documents`."""
     text = "\n\n".join(one if isinstance(one, str) else json.dumps(one) for one in documents)
-    mapper = Mapper("shop/pay", "response_mappers/shop/pay.json.j2", lambda _: text, TYPES, list)
+    mapper = Mapper("shop/pay", "response_mappers/shop/pay.json.j2", lambda _: iter_documents(text), TYPES, list)
     return mapper.changes({}, SCOPE, waits=waits)
 
 

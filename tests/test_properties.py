@@ -27,7 +27,6 @@ from engine.core import Engine
 from engine.dispatcher import Answer
 from engine.errors import CallError, DataError
 from engine.ids import new_id
-from engine.json_texts import iter_documents
 from engine.records import Record
 from engine.reloading import Files
 from engine.request_types import Request
@@ -332,7 +331,7 @@ def _rendered(case: Case, document: Any, data: Any = None) -> list[Any]:
         mapper = CATALOG.mappers[case.subject]
         names = {"response": document, "data": case.told.get("data", {}) if data is None else data, "status": 200}
     told = {**names, "call_id": "call-1", "now": "2026-01-01T00:00:00.000Z", "sent_at": "2026-01-01T00:00:00.000Z"}
-    return list(iter_documents(mapper.render(told)))
+    return list(mapper.documents(told))
 
 
 def _swapped(value: Any, old: str, new: str) -> Any:
