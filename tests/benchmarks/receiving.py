@@ -20,7 +20,7 @@ from .deliveries import CONNECTIONS, Deliveries
 from .hosts import PATHS, served
 
 THREADS = {"sync": 0, "gthread": CONNECTIONS}
-WRITTEN, DEMANDED = "the same written by hand", "that with masks, in the store's table with its six indexes"
+WRITTEN, DEMANDED = "the same written by hand", "that with masks, in the store's table with its indexes"
 BY_HAND = {
     "sync": {WRITTEN: "by_hand", DEMANDED: "by_hand_as_demanded"},
     "gthread": {WRITTEN: "by_hand_in_threads"},
