@@ -1,6 +1,6 @@
 """Changes, the words in which a mapper and a processor say what an answer or an event means.
 
-Hides: how the text of a template becomes changes of records and follow-up calls, and how the same text is checked at
+Hides: how what a template says becomes changes of records and follow-up calls, and how the same text is checked at
 start, when no value is known yet: with every expression as null, the document must already be a row of changes.
 """
 

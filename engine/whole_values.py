@@ -25,7 +25,8 @@ from engine.json_texts import iter_documents
 
 _PLAIN = "plain"
 _MARK = secrets.token_hex(8)  # in no text that a file holds
-_UNCHANGING = frozenset({str, int, bool, NoneType})
+_LARGE = 10**300
+_UNCHANGING = frozenset({bool, NoneType})
 
 
 class NotWhole(jinja2.TemplateError):
@@ -105,19 +106,17 @@ def whole_values(documents: Environment) -> Environment:
 def plain(value: Any) -> Any:
     """`value` as it would be read from its JSON text. Raises ValueError and TypeError for what has none."""
     kind = type(value)
-    if kind in _UNCHANGING:
+    if (
+        kind in _UNCHANGING
+        or (kind is str and value.isascii())
+        or (kind is int and -_LARGE < value < _LARGE)
+        or (kind is float and math.isfinite(value))
+    ):
         return value
     if kind is Absent:
         return None
-    if kind is dict:
-        copy = {}
-        for name, part in value.items():
-            if type(name) is not str:
-                raise TypeError(f"a key must be text, not {name!r}")
-            copy[name] = part if type(part) in _UNCHANGING else plain(part)
-        return copy
+    if kind is dict and all(type(name) is str for name in value):
+        return {plain(name): plain(part) for name, part in value.items()}
     if kind is list:
-        return [part if type(part) in _UNCHANGING else plain(part) for part in value]
-    if kind is float and math.isfinite(value):
-        return value
+        return [plain(part) for part in value]
     return json.loads(as_json(None, value))

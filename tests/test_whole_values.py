@@ -26,10 +26,13 @@ NAMES: dict[str, Any] = {
     "text": 'a "quoted" \\ text \ud800 \x00 {{ 7 }}',
     "number": 5,
     "large": 10**30,
+    "larger": 10**310,
     "part": 1.5,
     "whole": 1.0,
     "yes": True,
     "nothing": None,
+    "halves": ["\ud83d", "\ude00"],
+    "é": "ü\U0001f600",
     "list": [1, [2.5, None], {"a": ["b"]}],
     "pair": (1, "two"),
     "mapping": {"a": {"b": [True, None]}, "c": 1.0},
@@ -42,6 +45,7 @@ DOCUMENTS = {
     "values of every kind": "\n".join(f'{{"is": {{{{ {name} }}}}}}' for name in NAMES),
     "values that are the document": "{{ mapping }} {{ list }} {{ text }} 5 {{ missing }}",
     "what is absent": '{"a": {{ mapping.nowhere }}, "b": [{{ missing.part }}, {{ list[9] }}]}',
+    "halves of a character that meet": '{"a": {{ halves[0] ~ halves[1] }}, "b": [{{ {(halves | join): 1} }}]}',
     "absent inside": '{"a": {{ [missing, mapping.nowhere, 1] }}, "b": {{ {"x": missing} }}}',
     "made in the file": '{"a": {{ {"x": [1, mapping]} }}, "b": {{ dict(mapping, d=list) }}}',
     "filters": '{"a": {{ rows | map(attribute="id") }}, "b": {{ rows | selectattr("to") }}, "c": {{ rows | length }}}',
@@ -93,6 +97,7 @@ def test_any_value_is_that_of_the_text(value: Any) -> None:
         ('{"a": 1}\n\n{"a": {{ part / 1e-320 }}}', "a:3: "),
         ('\n{"a": {{ {5: 1} }}}', "a:2: a key must be text, not a number"),
         ('\n\n{"a": {{ text | instant }}}', "a:3: "),
+        ('{"a": {{ 0 }}}\n{"a": {{ huge * huge }}}', "a:2: "),
     ],
 )
 def test_an_error_is_that_of_the_text(text: str, said: str) -> None:
@@ -100,7 +105,7 @@ def test_an_error_is_that_of_the_text(text: str, said: str) -> None:
     values, read = both(text)
     for make in (values, read):
         with pytest.raises(RenderError) as raised:
-            make(NAMES)
+            make({**NAMES, "huge": 10**4000})
         assert str(raised.value).startswith(said)
 
 

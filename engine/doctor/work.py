@@ -73,8 +73,9 @@ def overdue(engine: Engine) -> dict[str, list[Record]]:
     """What a worker should have done LATE ago, by its type, none counted past MANY. Raises StoreError."""
     before = {"lte": instant(engine.clock.now() - LATE)}
     waiting = _some(engine, "call", state=["prepared", "unknown"], due=before)
+    abandoned = engine.store.find("call", where={"state": "sending", "lease": before}, limit=MANY)
     return {
-        "call": [*waiting, *_some(engine, "call", state="sending", lease=before)][:MANY],
+        "call": [*waiting, *abandoned][:MANY],
         "event": _some(engine, "event", state=["received", "failed"], due=before),
         "replay": _some(engine, "replay", state="running", due=before),
         "reaction": _some(engine, "reaction", state="pending", due=before),

@@ -18,7 +18,7 @@ from engine.records import Change, Record, RecordType, resulting
 from engine.store.indexes import entries_beside, keys_beside
 from engine.store.searches import by_id
 from engine.store.statements import Build, New, Question, Session, Shape, Values
-from engine.store.tables import INDEX, KEY, RECORD, UNIQUE, shelf
+from engine.store.tables import INDEX, KEY, RECORD, shelf
 
 TOGETHER = 16  # records of one statement: SQLAlchemy takes 0.2 ms for each to make the text of a longer one
 
@@ -79,9 +79,9 @@ def birth_of(changes: Sequence[Change]) -> Birth | None:
     return Birth(record, change.verb == "insert" and not change.must, _new(*shape), values)
 
 
-def rows_of(type: RecordType, record: Record, by_key: Mapping[str, str]) -> list[Question]:
-    """What writes the rows of a new record; `by_key` are its unique keys. Raises DataError."""
-    shape, values = _rows(type, record, {} if type.name in UNIQUE else by_key)
+def rows_of(type: RecordType, record: Record) -> list[Question]:
+    """What writes the rows of a new record, but not those of its unique keys. Raises DataError."""
+    shape, values = _rows(type, record, {})
     return [(build, of, values) for build, of in _plain(*shape)]
 
 

@@ -1,8 +1,8 @@
 """Make changes in one session, inside its transaction.
 
 Hides: how records are found and locked before they change, and what is written beside a record so that it can be found
-again. Every condition is tested on the locked record itself; indexes only find candidates. A record that was seen is
-not looked at again: its row is written only while it is, to the letter, what was seen.
+again. Indexes only find candidates: every condition is tested on the locked record itself, or on what was seen of it,
+and then its row is written only while it is that to the letter.
 """
 
 from __future__ import annotations
@@ -106,9 +106,9 @@ class Work:
         born, changed, seen = list[Write](), list[Write](), list[Write]()
         for write in writes:
             (born if write.old is None else seen if self._proves(write) else changed).append(write)
-        given_up, taken = _exchanged(keys, [write for write in (*changed, *seen) if write.new_keys is not None])
+        given_up, taken = _exchanged(keys, [write for write in writes if write.new_keys is not None])
         gone, come = _exchanged(entries, (*changed, *seen))
-        rows = [*_born(born), *exchanging(KEY, (), taken), *map(_row, changed), *exchanging(INDEX, gone, come)]
+        rows = [*exchanging(KEY, (), taken), *_born(born), *map(_row, changed), *exchanging(INDEX, gone, come)]
         try:
             if given_up:
                 exchange(self._session, KEY, given_up, ())  # what is given up can be taken in the same breath
@@ -144,16 +144,8 @@ def _exchanged(
 
 
 def _born(writes: Sequence[Write]) -> list[Question]:
-    """What writes new records, in one order everywhere."""
-    questions = list[Question]()
-    for write in sorted(writes, key=_order) if len(writes) > 1 else writes:
-        if write.new is not None:
-            questions += rows_of(write.type, write.new, write.new_keys or {})
-    return questions
-
-
-def _order(write: Write) -> tuple[str, list[str]]:
-    return write.type.name, sorted(write.new_keys or ())
+    """What writes new records."""
+    return [question for write in writes if write.new is not None for question in rows_of(write.type, write.new)]
 
 
 def _row(write: Write) -> Question:
