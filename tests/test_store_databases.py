@@ -298,6 +298,43 @@ class TestOwnTypes:
 _IN_A_LOG: list[tuple[str, list[str]]] = [("wal_store_url", [])] if find_spec("pysqlite3") else []
 
 
+WATCHED = {
+    "sqlite": [
+        "CREATE TABLE taken (place INTEGER PRIMARY KEY, key TEXT)",
+        """CREATE TRIGGER watching AFTER INSERT ON callsheet_record_key
+        BEGIN INSERT INTO taken (key) VALUES (new.text); END""",
+    ],
+    "postgresql": [
+        "CREATE TABLE taken (place SERIAL PRIMARY KEY, key TEXT)",
+        """CREATE FUNCTION take() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN INSERT INTO taken (key) VALUES (new.text); RETURN new; END $$""",
+        """CREATE TRIGGER watching BEFORE INSERT ON callsheet_record_key
+        FOR EACH ROW EXECUTE FUNCTION take()""",
+    ],
+}
+
+
+def run(store: SqlStore, statement: str) -> list[Any]:
+    def work(connection: Connection) -> list[Any]:
+        done = connection.execute(text(statement))
+        return list(done) if done.returns_rows else []
+
+    return store.write(work)
+
+
+def test_the_keys_of_new_records_are_taken_in_one_order(empty_store_url: str) -> None:
+    """However many there are, and beside whatever else: two who take the same never wait for each other in a ring."""
+    store, numbers = SqlStore(empty_store_url), range(30)
+    seen = store.apply([upsert("first")])[0]
+    for statement in WATCHED[make_url(empty_store_url).get_backend_name()]:
+        run(store, statement)
+    moved = Change("update", PAYMENT, HERE, {"id": seen.id}, {"gateway_id": "moved"}, seen=seen)
+    store.apply([moved, *(upsert(f"{number * 7 % 30:02}", customer="c") for number in numbers)])
+    order = [key for (key,) in run(store, "SELECT key FROM taken ORDER BY place")]
+    assert len(order) == 31
+    assert order == sorted(order)
+
+
 def born(key: str) -> Change:
     return Change("insert", CALL, HERE, {}, {"key": key, "state": "prepared"})
 
