@@ -10,6 +10,7 @@ from typing import Any
 
 from engine.core import Engine
 from engine.records import Record
+from engine.windows import MOST_TRIES
 
 from .children import all_records
 from .running import Tally
@@ -37,6 +38,7 @@ def findings(engine: Engine, books: Mapping[str, Any], tally: Tally) -> list[Fin
     moved = {record["gateway_id"]: record for record in all_records(engine, "movement")}
     calls = all_records(engine, "call")
     by_hand = {call.id for call in calls if call.get("resolution") == "succeeded"}
+    given_up = {call["data"].get("order") for call in calls if _used_up(call)}
     undone = {call.id for call in calls if (call.get("resolution") or call["state"]) in NEVER}
     keyed = [call for call in calls if not call["request_type"].endswith("/cash")]
     times = Counter((effect["order"], effect["object"]) for effect in effects)
@@ -68,12 +70,16 @@ def findings(engine: Engine, books: Mapping[str, Any], tally: Tally) -> list[Fin
         Finding("keys reused with other bytes", range(books["counts"].get("keys reused with other bytes", 0))),
         Finding("calls stuck, and nobody told", [call.id for call in calls if _stuck(call)]),
         Finding(
-            "calls left to a person though they have a key",
-            [call.id for call in keyed if call["state"] in {"unknown", "unmapped", "resolved"}],
+            "calls left to a person though they have a key, and tries",
+            [call.id for call in keyed if call["state"] in {"unknown", "unmapped", "resolved"} and not _used_up(call)],
         ),
         Finding(
             "calls that follow, lost",
-            [order for id, order in shared.items() if order in wanted and id in moved and id not in passed_on],
+            [
+                order
+                for id, order in shared.items()
+                if order in wanted and id in moved and id not in passed_on and order not in given_up
+            ],
         ),
         Finding("orders never settled", [order.name for order in tally.unsettled]),
         Finding("other faults", tally.faults),
@@ -103,6 +109,11 @@ def _same(record: Record, effect: Mapping[str, Any] | None) -> bool:
     return effect is not None and all(
         record[name] == effect[name] for name in ("order", "object", "amount", "currency")
     )
+
+
+def _used_up(call: Record) -> bool:
+    """Whether a person found it undone after all its tries, as where a gateway keeps a 500 for its key, and is busy."""
+    return (call.get("tries") or 0) > MOST_TRIES and call.get("resolution") == "not_done"
 
 
 def _stuck(call: Record) -> bool:
