@@ -65,14 +65,14 @@ class Group:
         """What `job` results in, once it is committed. Raises what its work raises, and then nothing is committed."""
         if self._writing == threading.get_ident():
             raise StoreError("a write cannot begin inside another one, for it would wait for itself")
-        with self._lock:
-            self._waiting.append(job)
-            if self._leader is None:
-                self._leader = job
-            else:
-                job.woken = threading.Lock()
-                job.woken.acquire()
         try:
+            with self._lock:
+                self._waiting.append(job)
+                if self._leader is None:
+                    self._leader = job
+                else:
+                    job.woken = threading.Lock()
+                    job.woken.acquire()
             if job.woken is not None:
                 job.woken.acquire()  # either the work is done, or it is this thread's turn to do it for all
             if self._leader is job:
