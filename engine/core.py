@@ -50,8 +50,9 @@ if TYPE_CHECKING:
 METRICS_KEY = "CALLSHEET_METRICS_KEY"  # the setting: what a scraper has to know
 
 OWN_TYPES = {type.name: type for type in (CALL, EVENT, REACTION, REPLAY, INSTALLATION, RATE_BUDGET, WORKER)}
-_DUE = {type.name: {"due": None} for type in (EVENT, REPLAY, REACTION)}
-DUE: Due = {CALL.name: {"due": None, "lease": "sending"}, **_DUE}
+DUE: Due = {CALL.name: {"due": None, "lease": "sending"}} | {
+    type.name: {"due": None} for type in (EVENT, REPLAY, REACTION)
+}
 
 _H = TypeVar("_H", bound=Handler)
 

@@ -1,14 +1,13 @@
 """JSON texts as they are read here: no key twice, no constant that JSON does not have, one value after the other.
 
-And as they are written. Hides: what of Python's reader is looser than the standard (RFC 8259), and that its writer,
-`json.JSONEncoder.encode`, makes an encoder at every call, which takes as long as writing a small record does.
+Hides: what of Python's reader is looser than the standard (RFC 8259).
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -34,19 +33,6 @@ def unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def no_constant(name: str) -> Any:
     """For `json`: NaN and Infinity are Python's."""
     raise ValueError(f"{name} is not JSON")
-
-
-def encoding(like: json.JSONEncoder) -> Callable[[Any], str]:
-    """What makes the texts that `like.encode` makes, in ASCII and on one line.
-
-    It raises what that raises, and RecursionError in place of ValueError for what holds itself.
-    """
-    make = getattr(json.encoder, "c_make_encoder", None)
-    if make is None:  # this Python has its own
-        return like.encode
-    text, signs = json.encoder.encode_basestring_ascii, (like.key_separator, like.item_separator)
-    encode = make(None, like.default, text, None, *signs, like.sort_keys, like.skipkeys, like.allow_nan)
-    return lambda value: "".join(encode(value, 0))
 
 
 _BLANKS = re.compile(r"[ \t\r\n]*")

@@ -11,13 +11,12 @@ from engine.calls import Plan, instant
 from engine.card_numbers import card_numbers, holds_card_number, may_hold_card_number
 from engine.context import Context
 from engine.errors import DataError, Problem
-from engine.json_texts import encoding
 from engine.redaction import MASK, hidden
 from engine.request_types import Request, RequestType
 from engine.seals import is_sealed
 from engine.write_only import texts
 
-_any_json = encoding(json.JSONEncoder(default=str))
+_any_json = json.JSONEncoder(default=str).encode
 
 
 def plan(

@@ -16,7 +16,6 @@ from typing import Any, Literal, NamedTuple
 from engine.comparison import fits, sortable, texts
 from engine.errors import Conflict, DataError, Problem, UnknownNameError
 from engine.ids import new_id
-from engine.json_texts import encoding
 from engine.schemas import Schema
 
 _SCALARS = (str, int, float)
@@ -208,8 +207,8 @@ class Change:
 
     `given` is all that it sets: what names a record that it may create is a property of it, too.
 
-    Nothing changes one that is made. It does not say `frozen`, for then it would take three times as long to make, and
-    a send makes five.
+    Nothing changes one that is made. It does not say `frozen`, for then it would take four times as long to make, and a
+    send makes five.
     """
 
     verb: Literal["insert", "upsert", "update", "delete"]
@@ -282,16 +281,13 @@ def outcomes(change: Change, candidates: Sequence[Record]) -> list[tuple[Record 
     """
     found: list[Record | None] = [record for record in candidates if change.means(record)]
     made = []
-    for current in found or _NOBODY:
+    for current in found or [None]:
         record = resulting(change, current)
         if record is not None:
             made.append((current, record))
     if change.must and not made:
         raise Conflict(f"{change}: there is no such record, or another process changed it first")
     return made
-
-
-_NOBODY: Sequence[Record | None] = [None]
 
 
 def resulting(change: Change, current: Record | None) -> Record | None:
@@ -376,4 +372,4 @@ def _begun(type: str, key: tuple[str, ...], within: tuple[str, ...], scope: Scop
 
 
 _json = json.JSONEncoder(separators=(",", ":")).encode
-_strict_json = encoding(json.JSONEncoder(separators=(",", ":"), allow_nan=False))
+_strict_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode

@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from engine.comparison import fits, sortable, texts
 from engine.errors import Conflict, DataError, UnknownNameError
 from engine.ids import new_id
-from engine.json_texts import iter_documents
 from engine.records import Change, Record, RecordType, Scope, matches, outcomes, resulting
 
 HERE = Scope("stripe")
@@ -320,19 +319,11 @@ class TestIds:
         assert len(set(found)) == 8000
 
 
-class TestDocuments:
-    def test_values_stand_one_after_the_other(self) -> None:
-        assert list(iter_documents(' {"a": 1}\n{"b": [2]} 3 "x" null\n')) == [{"a": 1}, {"b": [2]}, 3, "x", None]
-        assert list(iter_documents(" \n ")) == []
-        assert list(iter_documents('{}{"a":1}[]')) == [{}, {"a": 1}, []]
-
-    @pytest.mark.parametrize(
-        "text", ['{"a": 1', "{'a': 1}", '{"a": 1},{"b": 2}', "nul", '{"a": 1} x', '{"a": NaN}', "-Infinity"]
-    )
-    def test_what_is_broken(self, text: str) -> None:
-        with pytest.raises(ValueError):  # noqa: PT011  # the decoder's own words
-            list(iter_documents(text))
-
-    def test_a_key_said_twice(self) -> None:
-        with pytest.raises(ValueError, match="the same key twice"):
-            list(iter_documents('{"x": {"a": 1, "a": 2}}'))
+@pytest.mark.parametrize("nested", ["in itself", "deeply"])
+def test_a_record_of_what_has_no_end_is_refused(nested: str) -> None:
+    value: list[Any] = []
+    value.append(value)
+    for _ in range(100_000 if nested == "deeply" else 0):
+        value = [value]
+    with pytest.raises(DataError, match="is not JSON"):
+        record(note=value).to_json()

@@ -54,6 +54,7 @@ DOCUMENTS = {
     "blocks": '{% if yes %}{"a": {{ number }}}{% elif nothing %}{"b": 1}{% else %}{"c": 2}{% endif %}',
     "loops": '{% for row in rows %}{"id": {{ row.id }}, "at": {{ loop.index }}}{% else %}{"none": 1}{% endfor %}',
     "names": '{% set a = mapping %}{% set b = [a.c, text] %}{"a": {{ a }}, "b": {{ b }}}{% include "part" %}',
+    "a recursive loop": '{% for row in rows recursive %}{"id": {{ row.id }}}{% endfor %}',
     "a block in a value": '{"a": {% if yes %}{"b": {{ number }}}{% else %}2{% endif %}}',
     "a fragment in a value": '{"a": {% include "value" %}} {% include "open" %} {{ number }} }',
     "a name of a key": "{ {{ text }}: 1 }",

@@ -9,6 +9,7 @@ messages and connections cost more than all else that is done for an exchange.
     line        one connection
     pool        which connection
     outgoing    what is sent
+    reading     one answer read
 """
 
 from __future__ import annotations

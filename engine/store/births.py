@@ -6,7 +6,7 @@ is new is for the database to say. Hides: which changes may be tried so, and wha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -73,27 +73,28 @@ def birth_of(changes: Sequence[Change]) -> Birth | None:
         record = resulting(change, None)
         if record is None or len(by_key := keys_beside(type, record)) > 1:
             return None
-        shape, values = _rows(type, record, by_key)
+        values, entries = _values(type, record)
     except DataError:
         return None  # perhaps it is there, and lacks nothing
-    return Birth(record, change.verb == "insert" and not change.must, _new(*shape), values)
+    for text, name in by_key.items():
+        values["key_text"], values["key_name"] = text, name
+    return Birth(record, change.verb == "insert" and not change.must, _new(type.name, len(by_key), entries), values)
 
 
 def rows_of(type: RecordType, record: Record) -> list[Question]:
     """What writes the rows of a new record, but not those of its unique keys. Raises DataError."""
-    shape, values = _rows(type, record, {})
-    return [(build, of, values) for build, of in _plain(*shape)]
+    values, entries = _values(type, record)
+    return [(build, shape, values) for build, shape in _plain(type.name, 0, entries)]
 
 
-def _rows(type: RecordType, record: Record, by_key: Mapping[str, str]) -> tuple[tuple[str, int, int], Values]:
-    """How many rows a record has, and all their values. Raises DataError."""
+def _values(type: RecordType, record: Record) -> tuple[dict[str, Any], int]:
+    """The values of a record's row and of its index entries, and how many entries there are. Raises DataError."""
     values = shelf(type.name).row(record)
     values["type"] = type.name
     by_index = entries_beside(type, record)
-    for names, rows in ((_key_names(len(by_key)), by_key.items()), (_entry_names(len(by_index)), by_index)):
-        for (one, other), row in zip(names, rows, strict=True):
-            values[one], values[other] = row
-    return (type.name, len(by_key), len(by_index)), values
+    for (name, value), entry in zip(_entry_names(len(by_index)), by_index, strict=True):
+        values[name], values[value] = entry
+    return values, len(by_index)
 
 
 def _names_what_it_makes(change: Change) -> bool:
@@ -101,12 +102,6 @@ def _names_what_it_makes(change: Change) -> bool:
     if change.verb != "upsert":
         return change.verb == "insert"
     return bool(change.type.key_named(change.where)) and change.set.keys().isdisjoint(change.where)
-
-
-@cache
-def _key_names(number: int) -> list[tuple[str, str]]:
-    """What the values of so many unique keys are called in a statement: of each its text and its name."""
-    return [(f"key_text_{place}", f"key_name_{place}") for place in range(number)]
 
 
 @cache
@@ -131,14 +126,12 @@ def _parts(type: str, keys: int, entries: int) -> list[tuple[Table, list[_Row]]]
     """The rows of a record. The one that decides whether it is new comes first."""
     table = shelf(type).table
     own: _Row = tuple((column.name, column.name) for column in table.c)
-    by_key: list[_Row] = [
-        (("text", text), ("type", "type"), ("name", name), ("record_id", "id")) for text, name in _key_names(keys)
-    ]
+    key: _Row = (("text", "key_text"), ("type", "type"), ("name", "key_name"), ("record_id", "id"))
     by_index: list[_Row] = [
         (("type", "type"), ("name", name), ("value", value), ("record_id", "id"))
         for name, value in _entry_names(entries)
     ]
-    parts = [(KEY, by_key), (table, [own]), (INDEX, by_index)]
+    parts = [(KEY, [key] * keys), (table, [own]), (INDEX, by_index)]
     return [(table, rows) for table, rows in parts if rows]
 
 

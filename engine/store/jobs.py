@@ -128,8 +128,9 @@ def _without_job(type: str, name: str, state: str | None) -> Any:
     """The ids of the first rows whose instant `name` has passed, as far as no job of theirs waits."""
     place = shelf(type)
     if name in place.columns:
-        only = "state = :state AND" if state else ""
-        first = f"SELECT id FROM {place.table.name} WHERE {only} {name} <= :now ORDER BY {name} LIMIT {FIRST}"  # noqa: S608
+        table, only = place.table.name, "state = :state AND" if state else ""
+
+        first = f"SELECT id FROM {table} WHERE {only} {name} <= :now ORDER BY {name} LIMIT {FIRST}"  # noqa: S608
     else:
         first = f"""
             SELECT record_id AS id FROM callsheet_record_index

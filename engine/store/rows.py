@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from sqlalchemy import Delete, Update, and_, bindparam, delete, update
+from sqlalchemy import Delete, Update, bindparam, delete, update
 from sqlalchemy.exc import IntegrityError
 
 from engine.comparison import texts
@@ -19,7 +19,7 @@ from engine.store.drafts import Draft, Place, Write
 from engine.store.indexes import Indexes, SideRow, Taken, entries, exchange, exchanging, keys
 from engine.store.searches import by_id, by_id_or_key, by_key, claim, through_index
 from engine.store.statements import Question, Session
-from engine.store.tables import INDEX, KEY, UNIQUE, shelf
+from engine.store.tables import INDEX, KEY, UNIQUE, Shelf, shelf
 
 
 class Outdated(Exception):
@@ -103,16 +103,14 @@ class Work:
         """Keys first: of two who create one record, the second waits there and then finds the first's."""
         if not writes:
             return
-        born, changed, seen = list[Write](), list[Write](), list[Write]()
-        for write in writes:
-            (born if write.old is None else seen if self._proves(write) else changed).append(write)
         given_up, taken = _exchanged(keys, [write for write in writes if write.new_keys is not None])
-        gone, come = _exchanged(entries, (*changed, *seen))
-        rows = [*exchanging(KEY, (), taken), *_born(born), *map(_row, changed), *exchanging(INDEX, gone, come)]
+        gone, come = _exchanged(entries, [write for write in writes if write.old is not None])
+        rows, guesses = self._rows(writes)
         try:
             if given_up:
                 exchange(self._session, KEY, given_up, ())  # what is given up can be taken in the same breath
-            right = self._session.write(rows, list(map(_row_as_seen, seen)))
+            sure = [*exchanging(KEY, (), taken), *rows, *exchanging(INDEX, gone, come)]
+            right = self._session.write(sure, guesses)
         except IntegrityError:
             said = " or ".join(map(str, writes))
             raise Taken(f"{said}: its id or one of its unique keys belongs to another record") from None
@@ -124,11 +122,21 @@ class Work:
             elif write.old is not None:
                 self.written.pop((write.old.type, write.old.id), None)
 
-    def _proves(self, write: Write) -> bool:
-        """Whether this is the first write to a record that was seen: whether it was seen rightly, shows there."""
-        if write.new is None or not self._unproven:
-            return False
-        return self._unproven.pop((write.type.name, write.new.id), None) is not None
+    def _rows(self, writes: Sequence[Write]) -> tuple[list[Question], list[Question]]:
+        """What writes the rows of records themselves; and what does only where they are as they were seen."""
+        rows, guesses = list[Question](), list[Question]()
+        for write in writes:
+            if write.old is None:
+                rows += rows_of(write.type, write.new) if write.new is not None else ()
+            elif (seen := self._proof(write)) is not None:
+                guesses.append(_as_seen(seen, _row(write)))
+            else:
+                rows.append(_row(write))
+        return rows, guesses
+
+    def _proof(self, write: Write) -> Record | None:
+        """What was seen of a record that is written for the first time: whether it was seen rightly, shows there."""
+        return self._unproven.pop((write.type.name, write.new.id), None) if write.new is not None else None
 
 
 def _exchanged(
@@ -143,11 +151,6 @@ def _exchanged(
     return gone, come
 
 
-def _born(writes: Sequence[Write]) -> list[Question]:
-    """What writes new records."""
-    return [question for write in writes if write.new is not None for question in rows_of(write.type, write.new)]
-
-
 def _row(write: Write) -> Question:
     """What writes the row of a record that is there."""
     place, old, new = shelf(write.type.name), write.old, write.new
@@ -157,14 +160,11 @@ def _row(write: Write) -> Question:
     return _set, (place.type, tuple(row)), {**row, "this_id": new.id}
 
 
-def _row_as_seen(write: Write) -> Question:
-    """The same, only while the record is what was seen."""
-    place, old, new = shelf(write.type.name), write.old, write.new
-    if old is None or new is None:
-        return _row(write)
-    row = place.changed(old, new)
-    seen = {f"seen_{name}": value for name, value in place.kept_of(old).items()}
-    return _set_as_seen, (place.type, tuple(row)), {**row, **seen}
+def _as_seen(seen: Record, question: Question) -> Question:
+    """What sets columns of a record, only while it is what was seen."""
+    _, shape, values = question
+    as_seen = {f"seen_{name}": value for name, value in Shelf.kept_of(seen).items()}
+    return _set_as_seen, shape, {**values, **as_seen}
 
 
 def _delete(type: str, mark: str = "") -> Delete:
@@ -183,5 +183,4 @@ def _set_as_seen(type: str, names: tuple[str, ...], mark: str = "") -> Update:
     """The same, where nothing of the record was changed since."""
     place = shelf(type)
     seen = (column.is_not_distinct_from(bindparam(f"{mark}seen_{column.name}")) for column in place.kept[1:])
-    this = update(place.table).where(place.mine, place.table.c.id == bindparam(f"{mark}seen_id"), and_(*seen))
-    return this.values({name: bindparam(mark + name) for name in names})
+    return _set(type, names, mark).where(*seen)

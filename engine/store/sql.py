@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -73,11 +74,9 @@ class SqlStore:
                 if birth.or_nothing:
                     return []
                 birth = None
-            if birth is None and (seen := seen_by(changes)):
-                try:
-                    return database.write(lambda session: self._work(session, changes, None, seen))
-                except (Outdated, Conflict, DataError):
-                    pass  # nothing is refused before one has looked
+            if seen := seen_by(changes):
+                with suppress(Outdated, Conflict, DataError):  # nothing is refused before one has looked
+                    return database.write(lambda session: self._work(session, changes, birth, seen))
             return database.write(lambda session: self._work(session, changes, birth, {}))
 
     def _work(
