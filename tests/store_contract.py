@@ -653,7 +653,7 @@ class StoreContract:
     def test_what_was_done_to_a_record_in_hand_is_not_stored(self, store: Store, seen: Record) -> None:
         stored = store.find("call")[0]
         for spoilt in ({"worker": "w", "data": {"a": float("nan")}}, {"worker": "w", "due": "9"}, {"worker": "w"}):
-            seen.properties.clear()  # type: ignore[attr-defined]
+            seen.properties.clear()  # type: ignore[attr-defined]  # a host may write into what it is given to read
             seen.properties.update(spoilt)  # type: ignore[attr-defined]
             (ended,) = store.apply([ends(seen, when={"worker": "w"})])
             assert ended.properties == {**stored.properties, "state": "succeeded"}

@@ -142,7 +142,7 @@ class TestLikeness:
         as_of, must = dice.choice([None, None, "1", "2"]), dice.random() < 0.4
         where = dice.choice([{"id": record.id}] * 3 + [{"key": record["key"]}])
         believed = dice.choice([record, record, None])
-        return Change(verb, type, HERE, where, new, when, as_of, must=must, seen=believed)  # type: ignore[arg-type]
+        return Change(verb, type, HERE, where, new, when, as_of, must=must, seen=believed)  # type: ignore[arg-type]  # drawn from verbs
 
 
 def attempt(store: Store, changes: Sequence[Change]) -> list[Any]:

@@ -129,7 +129,7 @@ def _without_job(type: str, name: str, state: str | None) -> Any:
     place = shelf(type)
     if name in place.columns:
         table, only = place.table.name, "state = :state AND" if state else ""
-
+        # Only names of our own make up the text; every value is a parameter.
         first = f"SELECT id FROM {table} WHERE {only} {name} <= :now ORDER BY {name} LIMIT {FIRST}"  # noqa: S608
     else:
         first = f"""
