@@ -6,14 +6,20 @@ import json
 import os
 import pwd
 import signal
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from commands import KEYS, Gateway, command, run
-from hosts import OnlyHere
+from hosts import OnlyHere, host
 
+from engine.calls import instant
+from engine.cli.waiting import later
 from engine.core import Engine
+from engine.inbox import EVENT
+from engine.reactions import REACTION
+from engine.records import Change, Scope
 from engine.signatures import SHIPPED, sign
 
 
@@ -102,6 +108,50 @@ def test_a_person_says_what_became_of_a_call(shop: Path, gateway: Gateway) -> No
     assert run(shop, "resolve", id, "--as", "succeeded", "--reason", "the bank shows it").exit_code == 0
     assert the(shop, "calls")["state"] == "resolved"
     assert "shop/pay_once" not in run(shop, "recover", gateway=gateway).stdout
+
+
+def test_what_is_left_open_is_said_with_its_reason(shop: Path, gateway: Gateway) -> None:
+    """`recover` says how much it does not take up, until when, and what only a person can settle."""
+    assert run(shop, "recover").stdout == "0 taken up\nnothing is open\n"
+    engine = Engine(shop, environment=KEYS, files=OnlyHere(shop))
+    now = engine.clock.now()
+    days = [instant(now + timedelta(days=number)) for number in (3, 1, 2)]
+    for number, day in enumerate(days):
+        engine.send_later("shop/pay", {"amount": 5 + number}, due=datetime.fromisoformat(day))
+    sending = engine.plan("shop/pay", {"amount": 9}).born("sending", now)
+    rest = {"event_type": "payment.noted", "body": "{}", "event_id": "evt_1"}
+    event = Change("insert", EVENT, Scope("shop"), {}, {**rest, "key": "1", "state": "failed", "due": days[0]})
+    dead = Change("insert", EVENT, Scope("shop"), {}, {**rest, "key": "2", "state": "dead"})
+    told = {"state": "pending", "due": instant(now), "record_type": "sale", "where": {"gateway_id": "p1"}}
+    engine.store.apply([sending, event, dead, Change("insert", REACTION, Scope("shop"), {}, told)])
+    engine.store.close()  # type: ignore[attr-defined]  # it is the one that opens files
+    gateway.answer = lambda *_: (502, b"<html>")
+    assert run(shop, "send", "shop/pay_once", "amount=5", gateway=gateway).exit_code == 3
+    sent = len(gateway.requests)
+    taken, *said = run(shop, "recover", gateway=gateway).stdout.splitlines()
+    assert (taken, len(gateway.requests)) == ("0 taken up", sent)
+    assert said[:6] == [
+        "",
+        "This is open and not to be taken up now:",
+        f"  1 call is being sent by a process that is taken to live until {sending.set['lease']}",
+        f"  3 queued calls wait to be sent, the first of them at {days[1]}",
+        f"  1 event waits to be processed, at {days[0]}",
+        "  1 change is to be told to the host, by a process that has its functions, as app.py registers them",
+    ]
+    assert "shop/pay_once" in said[9]
+    assert said[11:12] == ["This needs a person, too:"]
+    assert said[12].startswith("1 event was tried for the last time: callsheet events --state dead")
+
+
+def test_the_soonest_of_many_is_named(tmp_path: Path) -> None:
+    """More wait than are counted, and the one that is due first stands amid them."""
+    shop = host(tmp_path)
+    days = [*range(300, 150, -1), 1, *range(301, 452)]
+    for number, day in enumerate(days):
+        shop.engine.send_later("shop/pay", {"amount": 1 + number}, due=shop.hours.now + timedelta(days=day))
+    assert later(shop.engine) == [
+        "100 or more queued calls wait to be sent, the first of them at 2026-01-02T00:00:00.000Z"
+    ]
 
 
 def test_an_event_is_processed_again(shop: Path) -> None:

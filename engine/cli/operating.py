@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.cli import stories, tables
+from engine.cli import stories, tables, waiting
 from engine.cli.history import demand_state, one
 from engine.cli.opening import Opening, opening
 
@@ -38,7 +38,8 @@ _REASON = click.option("--reason", required=True, callback=_said, help="Why; it 
 def recover(here: Opening, reactions: bool) -> None:
     """Do everything that is due: calls of processes that died, unknown calls, queued calls, waiting events.
 
-    Then list what only a person can settle. `callsheet worker` does the same all the time.
+    Then say what is open all the same: what waits for its time, what another process has in hand, and what only a
+    person can settle. `callsheet worker` does the same all the time.
     """
     engine = here.host
     while reactions and (revived := engine.reactions.revive(BATCH)):
@@ -47,10 +48,17 @@ def recover(here: Opening, reactions: bool) -> None:
     while number := engine.run_due(BATCH):
         done += number
     click.echo(f"{done} taken up")
+    later, given_up = waiting.later(engine), waiting.given_up(engine)
     left = [call for call in _all(engine, "call", state=["unknown", "unmapped"]) if call["due"] is None]
+    if not (later or left or given_up):
+        click.echo("nothing is open")
+    if later:
+        click.echo("\n".join(["\nThis is open and not to be taken up now:", *(f"  {line}" for line in later)]))
     if left:
         click.echo("\nThese need a person (`callsheet calls ID`, then `remap` or `resolve`):")
         click.echo(stories.rows(left, ["sent_at", "request_type", "state", "message"]))
+    if given_up:
+        click.echo("\n".join(["\nThis needs a person, too:" if left else "\nThis needs a person:", *given_up]))
 
 
 @click.command(short_help="Map a kept answer again.")

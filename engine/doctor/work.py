@@ -19,7 +19,7 @@ RECENT = timedelta(days=7)  # in which a call that was given up is worth a word
 
 def findings(engine: Engine) -> list[Finding]:
     """Everything that is left open. Raises StoreError."""
-    found = [*_calls(engine), *_events(engine), *_reactions(engine), *_overdue(engine)]
+    found = [*_calls(engine), *events(engine), *reactions(engine), *_overdue(engine)]
     return found or [Finding("ok", "work", "nothing waits for a person, and nothing is overdue")]
 
 
@@ -50,7 +50,8 @@ def _calls(engine: Engine) -> Iterator[Finding]:
         yield _told("warning", "calls", given_up, ("queued call was", "queued calls were"), said, remedy)
 
 
-def _events(engine: Engine) -> Iterator[Finding]:
+def events(engine: Engine) -> Iterator[Finding]:
+    """Events that are not processed again by themselves. Raises StoreError."""
     if dead := _some(engine, "event", state="dead"):
         said = "tried for the last time"
         remedy = "callsheet events --state dead, mend what they say, then callsheet replay --state dead --reason …"
@@ -62,7 +63,8 @@ def _events(engine: Engine) -> Iterator[Finding]:
         yield _told("problem", "events", aside, ("event was", "events were"), "put aside", remedy)
 
 
-def _reactions(engine: Engine) -> Iterator[Finding]:
+def reactions(engine: Engine) -> Iterator[Finding]:
+    """The host's functions that are not called again by themselves. Raises StoreError."""
     if dead := _some(engine, "reaction", state="dead"):
         types = ", ".join(sorted({row["record_type"] for row in dead}))
         said = f"{counted(len(dead), 'time', 'times')} the host's own functions failed for the last time, on {types}"
