@@ -339,7 +339,7 @@ class Engine:
         """Records of `type` that fit `where`, newest first: `engine.find("payment", external_id="order-17")`.
 
         A value is matched, a list is any of, a mapping is a range ({"gte": 5}). `after` is the id of the last record of
-        the page before. Raises UnknownNameError for a type, or for a property without an index.
+        the page before. Raises UnknownNameError for a type or a property without an index, DataError for a bad limit.
         """
         known = OWN_TYPES.get(type) or self.catalog.record_type(type)
         known.check_searchable(where)

@@ -10,6 +10,8 @@ where each `MyStore()` is empty.
 
 from __future__ import annotations
 
+import re
+import sys
 import threading
 import time
 from collections import Counter
@@ -54,6 +56,7 @@ CALL = RecordType("call", WORK, unique=(("key",),), index=("state", "due"), with
 ERRAND = RecordType("errand", WORK, unique=(("key",),), index=("state", "due"), within=())
 
 HERE = Scope("stripe")
+ORDERS: tuple[Order, Order] = ("id", "-id")
 
 SEARCHES: list[tuple[dict[str, Any], str]] = [  # of the payments a to g in test_find
     ({}, "abcdefg"),
@@ -496,6 +499,20 @@ class StoreContract:
         assert [one["gateway_id"] for one in newest] == ["ch_999", "ch_998"]
         following = store.find("payment", limit=2, after=newest[-1].id, where={"state": "paid"})
         assert [one["gateway_id"] for one in following] == ["ch_997", "ch_995"]
+
+    @pytest.mark.parametrize("limit", [0, 1, 2, 3, 2**31, sys.maxsize])
+    def test_a_limit_is_how_many_there_are_at_most(self, store: Store, limit: int) -> None:
+        store.apply([upsert("ch_1"), upsert("ch_2")])
+        oldest, newest = (store.find("payment", order=order, limit=limit) for order in ORDERS)
+        assert [one["gateway_id"] for one in oldest] == ["ch_1", "ch_2"][:limit]
+        assert [one["gateway_id"] for one in newest] == ["ch_2", "ch_1"][:limit]
+
+    @pytest.mark.parametrize("limit", [-1, -100, 2**63, None, True, 1.5, "2"])
+    def test_what_is_no_limit(self, store: Store, limit: Any) -> None:
+        store.apply([upsert("ch_1"), upsert("ch_2")])
+        said = f"/limit: {limit!r} is no number of records; give a whole number, 0 or more"
+        with pytest.raises(DataError, match=re.escape(said)):
+            store.find("payment", limit=limit)
 
     # What is kept -----------------------------------------------------------------------------------------------------
 

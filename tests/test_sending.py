@@ -1066,6 +1066,9 @@ def test_finding(tmp_path: Path) -> None:
     assert find("sale")[0]["note"] is None
     with pytest.raises(UnknownNameError, match="there is no index on sale 'note'"):
         find("sale", note="x")
+    assert shop.engine.find("sale", limit=0) == []
+    with pytest.raises(DataError, match="/limit: -1 is no number of records; give a whole number, 0 or more"):
+        shop.engine.find("sale", limit=-1)
     with pytest.raises(UnknownNameError, match="there is no property of sale 'stat'; did you mean 'state'"):
         find("sale", stat="x")
 

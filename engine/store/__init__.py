@@ -3,6 +3,8 @@
     store.apply(changes)    all of them or none; durable when it returns
     store.find(type, ...)   newest first
 
+What `find` is asked for means the same everywhere: `engine.records.matches` says what fits, `demand_limit` how many.
+
 Import what you need from its module: `engine.store.memory` for tests, `engine.store.sql` for SQLite and PostgreSQL.
 """
 
@@ -12,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from engine.errors import DataError, Problem
 from engine.records import Change, Record
 
 Order = Literal["id", "-id"]
@@ -48,9 +51,20 @@ class Store(Protocol):
         """Records of `type` that fit `where`, newest first (`order="id"`: oldest first).
 
         `where` names ids, scope fields and indexed properties: a value, a list (any of), or a range ({"lt": value},
-        "lte", "gt", "gte"). `after` is the id of the last record of the page before.
+        "lte", "gt", "gte"). `limit` is how many there are at most: none for 0, and `demand_limit` refuses what is no
+        such number. `after` is the id of the last record of the page before. Raises DataError and StoreError.
         """
         ...
+
+
+_MOST = 2**63 - 1  # what the databases can count to
+
+
+def demand_limit(limit: int) -> None:
+    """Raise DataError where `limit` is no number of records that may be asked for."""
+    if type(limit) is not int or not 0 <= limit <= _MOST:
+        said = f"{limit!r} is no number of records; give a whole number, 0 or more, as how many there may be at most"
+        raise DataError("the search", [Problem("/limit", said)])
 
 
 @dataclass(frozen=True, slots=True)

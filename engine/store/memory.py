@@ -15,7 +15,7 @@ from typing import Any
 
 from engine.errors import Conflict
 from engine.records import Change, Record, matches
-from engine.store import Order
+from engine.store import Order, demand_limit
 from engine.store.drafts import Draft, Write
 
 
@@ -45,6 +45,7 @@ class MemoryStore:
         limit: int = 100,
         after: str | None = None,
     ) -> list[Record]:
+        demand_limit(limit)
         page = {} if after is None else {"id": {"lt" if order == "-id" else "gt": after}}
         with self._lock:
             found = [one for one in self._records[type].values() if matches(page, one) and matches(where or {}, one)]

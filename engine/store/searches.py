@@ -10,10 +10,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     ColumnElement,
     FromClause,
-    Integer,
     Select,
     Text,
     and_,
@@ -36,7 +36,7 @@ _SIGNS: dict[str, Callable[[Any, Any], ColumnElement[bool]]] = {"eq": operator.e
 
 Signs = tuple[tuple[str, int], ...]  # each with the number of values it is compared with
 Shape = tuple[tuple[str, tuple[Signs, ...]], ...]  # names, each with the signs of its alternatives
-_LIMIT: ColumnElement[int] = literal_column("0") + bindparam("limit", type_=Integer)
+_LIMIT: ColumnElement[int] = literal_column("0") + bindparam("limit", type_=BigInteger)
 """A sum, because SQLite 3.53 compiles a statement anew whenever a number is bound that is its limit alone."""
 
 _ONE_VALUE: tuple[Signs, ...] = ((("eq", 1),),)

@@ -20,7 +20,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from engine.errors import Conflict, DataError, StoreError
 from engine.records import Change, Record, RecordType
-from engine.store import Durability, Order, migrations
+from engine.store import Durability, Order, demand_limit, migrations
 from engine.store.births import Birth, birth_of
 from engine.store.drafts import Place
 from engine.store.indexes import Indexes, incomplete
@@ -103,6 +103,7 @@ class SqlStore:
         after: str | None = None,
     ) -> list[Record]:
         """As `Store.find`."""
+        demand_limit(limit)
         place, wanted = shelf(type), where or {}
         build, shape, values = page(type, wanted, order, limit, after)
 
