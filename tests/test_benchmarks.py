@@ -6,10 +6,20 @@ import json
 import subprocess
 import sys
 from collections import defaultdict
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
+from benchmarks.demanded import Ledger, demanded_sending
+from benchmarks.gateway import gateway
+from benchmarks.payment import DATA, NAME, SECRET, answer, changes_by_hand
 from benchmarks.timers import Part, Timers
+
+from engine import Engine
+from engine.catalog import load, shipped
+from engine.dispatcher import Dispatcher
+from engine.store.sql import SqlStore
 
 HERE = Path(__file__).parent
 SMALL = ["--rounds=1", "--types=20", "--most-types=60", "--waiting=50", "--calls=2000", "--deliveries=40"]
@@ -31,7 +41,7 @@ def test_a_table_has_a_mark_for_every_goal() -> None:
     assert sum("≤" in line for line in lines) == sum("✓" in line or "✗" in line for line in lines) == 3
 
 
-ROWS = {"starting": 10, "building": 2, "mapping": 1, "sending": 17, "threads": 6, "receiving": 14}
+ROWS = {"starting": 10, "building": 2, "mapping": 1, "sending": 19, "threads": 6, "receiving": 14}
 ROWS |= {"storing": 12, "growing": 4, "remembering": 2, "working": 6, "waiting": 3, "paging": 14}
 
 
@@ -44,6 +54,44 @@ def test_one_contest_alone_as_json(name: str, number: int) -> None:
         assert row["ours"] > 0 or row["unit"] == "MB"  # memory may be given back
         assert row["ratio"] is None or row["ratio"] > 0
         assert row["reached"] in {True, False, None}
+
+
+def test_by_hand_as_demanded_keeps_what_the_engine_keeps(tmp_path: Path) -> None:
+    kept = [SqlStore(f"sqlite+pysqlite3:///{tmp_path}/{name}.sqlite3") for name in ("ours", "by-hand")]
+    with gateway() as origin, closing(Dispatcher()) as dispatcher:
+        how: Any = {"base_urls": {"stripe": f"{origin}/v1"}, "environment": {"STRIPE_SECRET_KEY": SECRET}}
+        Engine(tmp_path, store=kept[0], dispatcher=dispatcher, **how).send(NAME, DATA)
+        demanded_sending(origin, tmp_path / "by-hand.sqlite3", dispatcher)()
+    ((one_call,), (other_call,)) = (store.find("call") for store in kept)
+    assert {name for name, value in one_call.properties.items() if value is not None} <= {*other_call.properties}
+    assert one_call["state"] == other_call["state"] == "succeeded"
+    where = {"external_id": "order-17"}
+    ((one,), (other,)) = (store.find("payment", where=where) for store in kept)
+    assert {**one.properties, "gateway_id": ""} == {**other.properties, "gateway_id": ""}
+
+
+def test_by_hand_as_demanded_finds_what_is_there_and_leaves_open_what_is_unknown(tmp_path: Path) -> None:
+    file = tmp_path / "by-hand.sqlite3"
+    ledger = Ledger(file, load([shipped()]).record_types["payment"])
+    charge = json.loads(answer())
+    for number, refunded in enumerate((0, 0, charge["amount"])):
+        call = {"id": f"call-{number}", "state": "sending", "lease": "9", "operation": "", "key": f"{number}"}
+        ledger.begin({**call, "request_type": NAME})
+        ledger.end(call, {}, changes_by_hand(DATA, {**charge, "amount_refunded": refunded}))
+    store = SqlStore(f"sqlite+pysqlite3:///{file}")
+    (payment,) = store.find("payment")
+    assert payment["state"] == "refunded"
+    assert store.find("payment", where={"state": "refunded"}) == [payment]
+    assert not store.find("payment", where={"state": "paid"})
+    with pytest.raises(RuntimeError, match="was begun before"):
+        ledger.begin({**call, "request_type": NAME})
+    open_call = {**call, "id": "open", "key": "open", "request_type": NAME}
+    ledger.begin(open_call)
+    ledger.leave_open(open_call, {})
+    (kept,) = store.find("call", where={"state": "unknown"})
+    assert kept.id == "open"
+    with pytest.raises(RuntimeError, match="taken over"):
+        ledger.leave_open(open_call, {})
 
 
 def test_a_profile_names_every_part_and_its_shares_are_the_whole() -> None:

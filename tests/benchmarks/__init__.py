@@ -4,6 +4,7 @@
     gateway      the server on this machine that all of them call
     payment      the work: one payment, its request and its answer, also written by hand
     by_hand      the whole send, written by hand
+    demanded     the same with all that is demanded of the engine's
     building     check, render and encode one request
     mapping      one answer to validated records
     sending      one full send, beside clients that only send

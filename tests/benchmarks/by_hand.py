@@ -119,9 +119,9 @@ class Sqlite:
         execute("COMMIT")
 
 
-def opened(file: Path, module: ModuleType) -> Any:
+def opened(file: Path, module: ModuleType, **how: Any) -> Any:
     """A connection to the file that commits durably, in the journal mode that the engine uses on this SQLite."""
-    connection = module.connect(file, isolation_level=None)
+    connection = module.connect(file, isolation_level=None, **how)
     journal, synchronous = journal_for(module.sqlite_version_info)
     connection.execute(f"PRAGMA journal_mode = {journal}")
     connection.execute(f"PRAGMA synchronous = {synchronous}")

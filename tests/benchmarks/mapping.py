@@ -11,7 +11,7 @@ from engine.catalog import load, shipped
 from engine.records import Change, Record, RecordType, Scope, resulting
 
 from .contests import Contest, Contestant, Row
-from .payment import CALL_ID, DATA, NAME, NOW, answer, changes_by_hand
+from .payment import CALL_ID, DATA, NAME, NOW, answer, changes_by_hand, hold
 
 SCOPE = Scope("stripe")
 BY_HAND = "plain Python + json.dumps + same checks"
@@ -48,18 +48,9 @@ def _applied(type: RecordType, changes: list[dict[str, Any]]) -> dict[str, Any]:
     for change in changes:
         json.dumps(change)
         created = not properties
-        if not created and not _hold(change.get("when", {}), properties):
+        if not created and not hold(change.get("when", {}), properties):
             continue
         given = {**properties, **change["where"], **change["set"]}
         properties = {name: value for name, value in given.items() if value is not None}
         assert not type.problems(properties, created=created)
     return properties
-
-
-def _hold(conditions: dict[str, Any], properties: dict[str, Any]) -> bool:
-    """What these changes ask for: one of several values, or that there is none."""
-    for name, wanted in conditions.items():
-        value = properties.get(name)
-        if value not in wanted if isinstance(wanted, list) else value != wanted:
-            return False
-    return True

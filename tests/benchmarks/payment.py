@@ -123,6 +123,15 @@ def changes_by_hand(data: Mapping[str, Any], charge: Mapping[str, Any]) -> list[
     return changes
 
 
+def hold(conditions: Mapping[str, Any], properties: Mapping[str, Any]) -> bool:
+    """What these changes ask for: one of several values, or that there is none."""
+    for name, wanted in conditions.items():
+        value = properties.get(name)
+        if value not in wanted if isinstance(wanted, list) else value != wanted:
+            return False
+    return True
+
+
 _EARLIER: dict[str, list[str]] = {
     "pending": [],
     "authorized": ["pending"],

@@ -16,6 +16,7 @@ import httpx
 import stripe
 
 from engine import Engine
+from engine.dispatcher import Dispatcher
 from engine.store import Store
 from engine.store.memory import MemoryStore
 from engine.store.opening import open_store
@@ -26,6 +27,7 @@ from .airbyte import airbyte_sending
 from .apart import apart
 from .by_hand import Dicts, Sqlite, by_hand_sending, opened, over_httpx, over_line
 from .contests import UNCHANGED, Contest, Contestant, Row
+from .demanded import demanded_sending
 from .gateway import gateway
 from .payment import CALL_ID, DATA, KEY, NAME, SECRET, flat, parameters, request_by_hand
 
@@ -34,11 +36,13 @@ MEMORY, DURABLE, FAST = "engine, memory", "engine, SQLite", "engine, pysqlite3"
 AIRBYTE = "airbyte-cdk's requester"
 HAND, HAND_DURABLE, HAND_FAST = "by hand, memory", "by hand, SQLite", "by hand, pysqlite3"
 LEAST, LEAST_FAST = "by hand, our connection, memory", "by hand, our connection, pysqlite3"
+DEMANDED = "by hand, as demanded, pysqlite3"
 COMMITS, FAST_COMMITS = "waits alone, sqlite3", "waits alone, pysqlite3"
 
 IN_MEMORY, IN_SQLITE = "send, kept in memory", "send, durable in SQLite (two commits)"
 WITH_FAST = "send, durable, with the extra `fast`"
 BY_HAND, BY_HAND_LEAST = "the same written by hand", "the same written by hand, over our own connection"
+AS_DEMANDED = "that with all that is demanded"
 WAITS = "its exchange and its two commits alone"
 
 ROWS = [
@@ -55,10 +59,12 @@ ROWS = [
     Row(WITH_FAST, FAST, STRIPE, 0.80),
     Row(BY_HAND, HAND_FAST, STRIPE),
     Row(BY_HAND_LEAST, LEAST_FAST, STRIPE),
+    Row(AS_DEMANDED, DEMANDED, STRIPE),
     Row(WAITS, FAST_COMMITS, STRIPE),
     Row(WITH_FAST, FAST, AIRBYTE, 0.65),
     Row(BY_HAND, HAND_FAST, AIRBYTE),
     Row(BY_HAND_LEAST, LEAST_FAST, AIRBYTE),
+    Row(AS_DEMANDED, DEMANDED, AIRBYTE),
 ]
 
 
@@ -80,6 +86,7 @@ def sending() -> Iterator[Contest]:
             HAND_FAST: by_hand_sending(origin, over_httpx(client), Sqlite(Path(folder) / "fast-hand", "pysqlite3")),
             LEAST: by_hand_sending(origin, over_line(), Dicts()),
             LEAST_FAST: by_hand_sending(origin, over_line(), Sqlite(Path(folder) / "least-hand", "pysqlite3")),
+            DEMANDED: demanded_sending(origin, Path(folder) / "demanded", Dispatcher()),
             HTTPX: httpx_sending(client),
             STRIPE: _stripe(origin),
             AIRBYTE: declared,
