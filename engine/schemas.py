@@ -205,10 +205,16 @@ def _misfit(error: ValidationError, *, hidden: bool) -> str:
         guess = "" if hidden else did_you_mean(str(error.instance), map(str, rule))
         return f"{value} is not one of {', '.join(map(str, rule))}{guess}"
     if error.validator == "pattern":
-        return f"{value} does not have the form {rule}"
+        return f"{value} does not fit the pattern {rule}; {_wanted(error.schema)}"
     if hidden:
         return f"{value} does not keep to {error.validator}{_plainly(rule)}"
     return error.message if len(error.message) <= 300 else error.message[:297] + "..."
+
+
+def _wanted(schema: Any) -> str:
+    """What a value should be that fits no pattern: what the author of the schema wrote for people, if anything."""
+    described = " ".join(str(schema.get("description") or "").split()).removesuffix(".")
+    return f"what is wanted is: {described}" if described else "give a value that does"
 
 
 def _plainly(rule: Any) -> str:
@@ -262,7 +268,7 @@ def _pattern(_: Any, pattern: str, value: Any, __: Any) -> Iterator[ValidationEr
     from jsonschema import ValidationError
 
     if isinstance(value, str) and not re.search(as_python(pattern), value):
-        yield ValidationError(f"{_short(value)} does not have the form {pattern}")
+        yield ValidationError(f"{_short(value)} does not fit the pattern {pattern}")
 
 
 @cache

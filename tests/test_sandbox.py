@@ -430,7 +430,7 @@ def faults_of(root: Path, text: str) -> list[str]:
     ("text", "said"),
     [
         ("rotes: {}", "1:1: 'rotes' is not known here; did you mean 'routes'?"),
-        ("routes: {GIVE /orders: {}}", "1:1: 'GIVE /orders' does not have the form"),
+        ("routes: {GIVE /orders: {}}", "1:1: 'GIVE /orders' does not fit the pattern"),
         (
             "routes:\n  POST /a:\n    set: {x: '{{ reqest.x }}'}",
             "3:18: the name 'reqest' is not known here",

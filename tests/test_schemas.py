@@ -21,7 +21,16 @@ PROBLEMS: list[tuple[dict[str, Any], Any, list[str]]] = [
     ({"type": "number"}, True, ["/: True is not of type number"]),
     ({"type": ["string", "null"]}, 5, ["/: 5 is not of type string or null"]),
     ({"enum": ["paid", "failed"]}, "payed", ["/: 'payed' is not one of paid, failed; did you mean 'paid'?"]),
-    ({"pattern": "^[a-z]{3}$"}, "USD", ["/: 'USD' does not have the form ^[a-z]{3}$"]),
+    (
+        {"pattern": "^[a-z]{3}$"},
+        "USD",
+        ["/: 'USD' does not fit the pattern ^[a-z]{3}$; give a value that does"],
+    ),
+    (
+        {"properties": {"currency": {"pattern": "^[a-z]{3}$", "description": "Three small letters,\nsuch as usd."}}},
+        {"currency": "USD"},
+        ["/currency: 'USD' does not fit the pattern ^[a-z]{3}$; what is wanted is: Three small letters, such as usd"],
+    ),
     ({"minimum": 1}, 0, ["/: 0 is less than the minimum of 1"]),
     ({"format": "email"}, "a@b.c", []),
     ({"format": "email"}, "nobody", ["/: 'nobody' is not a 'email'"]),

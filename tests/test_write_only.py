@@ -530,7 +530,9 @@ def test_a_page_cannot_carry_it(tmp_path: Path) -> None:
     form = own.form("shop/add_person", session="s1")
     assert "0417" not in form
     again = own.submit(form.token, [("name", "Ada"), ("number", NUMBER)], session="s1")
-    assert [str(problem) for problem in again.problems] == ["/number: what is given does not have the form ^B"]
+    assert [str(problem) for problem in again.problems] == [
+        "/number: what is given does not fit the pattern ^B; give a value that does"
+    ]
 
 
 def test_a_terminal_never_shows_it(bare_shop: Path, gateway: Gateway) -> None:
