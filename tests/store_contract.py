@@ -500,6 +500,28 @@ class StoreContract:
         following = store.find("payment", limit=2, after=newest[-1].id, where={"state": "paid"})
         assert [one["gateway_id"] for one in following] == ["ch_997", "ch_995"]
 
+    @pytest.mark.parametrize("type", [CALL, ERRAND])
+    def test_two_values_are_searched_together(self, store: Store, type: RecordType) -> None:
+        states, dues = ("new", "late", "new", "late", "new"), ("1", "1", "2", "2", "1")
+        works = [{"key": f"k{number}", "state": states[number % 5], "due": dues[number % 5]} for number in range(20)]
+        store.apply([Change("insert", type, HERE, {}, work) for work in works])
+        given: dict[str, Any] = {"state": "new", "due": "1"}
+        fitting = [f"k{number}" for number in range(20) if number % 5 in {0, 4}]
+        for where in (given, dict(reversed(given.items())), {**given, "live": False, "key": fitting}):
+            assert [one["key"] for one in store.find(type.name, where=where, order="id")] == fitting
+            assert [one["key"] for one in everything(store, type.name, **where)] == fitting
+            newest = store.find(type.name, where=where, limit=3)
+            assert [one["key"] for one in newest] == fitting[:-4:-1]
+            further = store.find(type.name, where=where, limit=2, after=newest[-1].id)
+            assert [one["key"] for one in further] == fitting[-4:-6:-1]
+            between = {**where, "id": {"gte": further[-1].id, "lt": newest[0].id}}
+            assert [one["key"] for one in store.find(type.name, where=between, order="id")] == fitting[-5:-1]
+        assert store.find(type.name, where={**given, "state": "late"}, order="id", limit=1)[0]["key"] == "k1"
+        assert store.find(type.name, where={"state": "new", "due": "3"}) == []
+        assert store.find(type.name, where={"state": "new", "due": "2", "key": "k2"})[0]["key"] == "k2"
+        taken = store.apply([Change("update", type, HERE, given, {"state": "done"}, limit=3)])
+        assert [one["key"] for one in taken] == fitting[:3]
+
     @pytest.mark.parametrize("limit", [0, 1, 2, 3, 2**31, sys.maxsize])
     def test_a_limit_is_how_many_there_are_at_most(self, store: Store, limit: int) -> None:
         store.apply([upsert("ch_1"), upsert("ch_2")])

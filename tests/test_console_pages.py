@@ -20,9 +20,10 @@ from engine.purging import purge
 from engine.records import Change, Record, Scope
 from engine.store.sql import SqlStore
 from engine.stories import steps
-from engine.web.console import charts, lists, overview, records, searching, shown
+from engine.web.console import charts, overview, records, searching, shown
 
 CONSOLE = "/callsheet/console"
+_NOTED = "payment.noted"
 LIVE_KEY = "live_4eC39HqLyjWDarjtT1zdp7dc"
 
 
@@ -96,23 +97,46 @@ def test_a_filter_by_state_and_by_type(console: ConsoleHost) -> None:
     assert len(links(console.get("/calls", state="unknown", type="stripe/create_customer"), "/calls/")) == 0
 
 
-def test_two_filters_at_once_look_at_no_more_than_some_rows(
-    console: ConsoleHost, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", ["calls", "events"])
+def test_two_filters_at_once_are_paged_to_their_end_and_back(console: ConsoleHost, kind: str) -> None:
+    """A page has what fits both, however much fits only one, and its links and forms keep both."""
+    wanted = {"state": "succeeded", "type": "shop/pay"} if kind == "calls" else {"state": "processed", "type": _NOTED}
+    made = []
+    for number in range(70):
+        made.append((console.pay(5) if kind == "calls" else console.receive(number)).id)
+        console.pay(DECLINED)
+        console.engine.send("shop/pay_once", {"amount": 5})
+        console.receive(100 + number, type="payment.odd")
+    newest = console.get(f"/{kind}", **wanted)
+    assert [one.rpartition("/")[2] for one in links(newest, f"/{kind}/") if one.count("-") == 4] == made[:19:-1]
+    (older,) = [one["href"] for one in newest.all("a") if one.get("rel") == "next"]
+    page = Page(console.client.get(older).text)
+    assert [one.rpartition("/")[2] for one in links(page, f"/{kind}/") if one.count("-") == 4] == made[19::-1]
+    assert [one for one in page.all("a") if one.get("rel") == "next"] == []
+    (newer,) = [one["href"] for one in page.all("a") if one.get("rel") == "prev"]
+    assert links(Page(console.client.get(newer).text), f"/{kind}/") == links(newest, f"/{kind}/")
+    assert next(one for one in newest.all("option") if "selected" in one)["value"] == wanted["state"]
+    empty = console.get(
+        f"/{kind}", **{**wanted, "state": "dead" if kind == "events" else "declined", "type": "shop/read"}
+    )
+    assert f"No {kind[:-1]} of that state and type." in said(empty)
+
+
+@pytest.mark.parametrize(("state", "walked"), [("declined", "state"), ("succeeded", "request_type")])
+def test_two_filters_at_once_are_one_look(
+    console: ConsoleHost, monkeypatch: pytest.MonkeyPatch, state: str, walked: str
 ) -> None:
-    """No index knows both, so only so many rows are looked at, and the page says so."""
-    monkeypatch.setattr(lists, "LOOK", 20)
-    monkeypatch.setattr(lists, "STEP", 10)
-    console.pay(DECLINED)
-    for _ in range(45):
-        console.pay(5)
-    asked = limits_of(console, monkeypatch)
-    page = console.get("/calls", state="declined", type="shop/pay")
-    assert asked == [10, 10]
-    assert "Among the 20 rows looked at" in said(page)
-    (further,) = [one["href"] for one in page.all("a") if one.get("rel") == "next"]
-    page = Page(console.client.get(further).text)
-    (further,) = [one["href"] for one in page.all("a") if one.get("rel") == "next"]
-    assert len(links(Page(console.client.get(further).text), "/calls/")) == 1
+    """The store is asked once, for one page, and walks what is rarer: nearly all calls succeeded."""
+    asked: list[tuple[int, str]] = []
+    find = console.engine.store.find
+
+    def told(type: str, *, where: dict[str, Any], limit: int, **how: Any) -> list[Record]:
+        asked.append((limit, next(iter(where))))
+        return find(type, where=where, limit=limit, **how)
+
+    monkeypatch.setattr(console.engine.store, "find", told)
+    console.get("/calls", state=state, type="shop/pay")
+    assert asked == [(51, walked)]
 
 
 def test_records_are_found_by_what_has_an_index(console: ConsoleHost) -> None:

@@ -266,6 +266,8 @@ class TestOwnTypes:
             claim_statement("call", claims, 10),
             page("call", {"key": "k"}, "-id", 10, None),
             page("call", {"state": "failed"}, "-id", 10, "id"),
+            page("call", {"state": "failed", "request_type": "shop/pay"}, "-id", 10, "id"),
+            page("event", {"event_type": "paid", "state": "processed"}, "id", 10, None),
             page("payment", {}, "-id", 10, "id"),
             page("payment", {"state": "paid"}, "-id", 10, "id"),
             page("payment", {"gateway_id": "ch_1", "live": False}, "-id", 10, None),
@@ -291,6 +293,16 @@ class TestOwnTypes:
         assert [plan for plan in plans if "SCAN callsheet" in plan] == []
         assert [plan for plan in plans[:-6] if "TEMP B-TREE" in plan] == []
         assert "callsheet_call_due" in plans[0]
+        walked, looked_up = (
+            "callsheet_call_state (state=? AND id<?)",
+            "INDEX callsheet_call_request_type (request_type=?",
+        )
+        assert (walked in plans[3], f"COVERING {looked_up} AND id=?)" in plans[3]) == (True, True)
+        walked, looked_up = (
+            "callsheet_event_event_type (event_type=?)",
+            "INDEX callsheet_event_state (state=? AND id=?)",
+        )
+        assert (walked in plans[4], f"COVERING {looked_up}" in plans[4]) == (True, True)
         assert all("callsheet_call_state" in plan for plan in plans[-3:-1])  # of a state that few are in
         assert "callsheet_call_due" in plans[-1]
 

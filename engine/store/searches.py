@@ -184,14 +184,20 @@ def _search(place: Shelf, shape: Shape, walks: str | None = None) -> tuple[Selec
     gather and sort a backlog at every claim than take the first few that are due.
 
     One value of an indexed property is a join, because its entries stand in the order of the ids: a page of them costs
-    the page, however many there are. Lists and ranges are gathered first.
+    the page, however many there are. Lists and ranges are gathered first. Of columns the first is walked; one value of
+    another is looked for in that one's index, which is far smaller than the rows.
     """
     table, id = place.table, place.table.c.id
     source: FromClause = table
     ids, conditions = [], [place.mine]
+    first = next((name for name, alternatives in shape if alternatives == _ONE_VALUE and name in place.columns), None)
     for number, (name, alternatives) in enumerate(shape):
         column = _column(place, name, walks)
-        if column is None and alternatives == _ONE_VALUE:
+        if alternatives == _ONE_VALUE and first not in {None, name} and name in place.walked:
+            other = table.alias()
+            is_meant = _compared(other.c[name], alternatives[0], f"{number}_0")
+            source = source.join(other, and_(other.c.id == id.concat(""), is_meant))
+        elif column is None and alternatives == _ONE_VALUE:
             entry = INDEX.alias()
             ids.append(entry.c.record_id)
             is_meant = and_(_entries(entry, place, name), _compared(entry.c.value, alternatives[0], f"{number}_0"))

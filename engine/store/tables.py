@@ -128,6 +128,11 @@ class Shelf:
         return tuple(self.table.c[name] for name in ("id", *SCOPE, "as_of", "properties"))
 
     @cached_property
+    def walked(self) -> frozenset[str]:
+        """The columns of which an index has the rows of a value in the order of the ids."""
+        return frozenset(self.columns) - BY_STATE - {UNIQUE.get(self.type)}
+
+    @cached_property
     def direct(self) -> frozenset[str]:
         """What is found without the index table."""
         return frozenset(("id", *SCOPE, *self.columns))

@@ -58,6 +58,8 @@ def _console(folder: Path, number: int) -> tuple[FlaskClient, Mapping[str, str]]
         "of a type": f"/calls?type={NAME}&after={middle}",
         "of a type and a state": f"/calls?type={NAME}&state=declined",
         "of a type and a state that few have": f"/calls?type={NAME}&state=unknown",
+        "of a type and a state that have none in common": "/calls?type=stripe/create_refund&state=declined",
+        "of a type and a state, far on": f"/calls?type={NAME}&state=declined&before={middle}",
         "a search that finds nothing": "/search?q=nothing-like-it",
         "one call": f"/calls/{rare}",
         "one payment": f"/records/payment/{middle}",

@@ -195,6 +195,8 @@ def test_every_page_can_be_used_by_everybody(console: ConsoleHost, visit: Begin,
     look(page, "console-overview")
     for name, path in {
         "calls": "/calls",
+        "calls-filtered": "/calls?state=declined&type=shop/pay",
+        "events-filtered": "/events?state=processed&type=payment.noted",
         "call-unknown": f"/calls/{lost.id}",
         "call-unmapped": f"/calls/{strange.id}",
         "call-succeeded": f"/calls/{good.id}",

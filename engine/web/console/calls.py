@@ -23,7 +23,7 @@ from engine.web.console.pages import go, render
 from engine.web.current import engine_of
 from engine.windows import may_resend
 
-RESTING = ("succeeded", "declined")  # the states that nearly all calls are in
+RESTING = ("succeeded",)  # the state that nearly all calls are in
 FOLLOWED = 50  # follow-up calls that a page names
 OVERDUE = timedelta(seconds=15)  # after which nobody seems to be at work
 
