@@ -183,17 +183,43 @@ def test_a_record_leads_to_what_changed_it_and_what_names_it(console: ConsoleHos
     assert len(links(page, "/calls/")) == 2
 
 
-def test_a_record_that_nothing_recent_changed_says_how_far_was_looked(
+def test_what_changed_a_record_is_looked_for_page_by_page(
     console: ConsoleHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """No index knows it: a page looks at so many calls and events, says so, and leads on until all were looked at."""
+    monkeypatch.setattr(records, "LOOK", 5)
+    console.pay(6)
+    event = console.receive(1)
+    (sale,) = console.engine.find("sale", gateway_id="n1")
+    noted = console.receive(11, payment="n1")
+    for number in range(12):
+        console.pay(5)
+        console.receive(20 + number, type="payment.odd")
+    asked = limits_of(console, monkeypatch)
+    page = console.get(f"/records/sale/{sale.id}")
+    assert links(page, "/events/") == [f"{CONSOLE}/events/{event.id}"]  # from before it was made
+    looked = "Only the {} 5 calls and 5 events were looked at{}: older ones may have changed it, too."
+    assert looked.format("newest", ", and as many before it was made") in said(page)
+    assert max(asked[1:3]) == 5
+    pages = [page]
+    while older := [one["href"] for one in pages[-1].all("a") if one.get("rel") == "next"]:
+        pages.append(Page(console.client.get(older[0]).text))
+    found = [link for page in pages[1:] for link in links(page, "/events/")]
+    assert found == [f"{CONSOLE}/events/{noted.id}", f"{CONSOLE}/events/{event.id}"]
+    assert len(pages) > 3
+    assert "No call and no event among those looked at." in said(pages[1])
+    assert all(looked.format("next", "") in said(page) for page in pages[1:-1])
+    assert "were looked at" not in said(pages[-1])
+
+
+def test_a_record_that_nothing_changed_says_so(console: ConsoleHost) -> None:
     console.pay(5)
     kept = {"gateway_id": "q1", "amount": 1, "state": "paid"}
     console.engine.store.apply([Change("insert", console.engine.catalog.record_type("sale"), Scope("shop"), {}, kept)])
-    asked = limits_of(console, monkeypatch)
     (sale,) = console.engine.find("sale", gateway_id="q1", limit=1)
     page = said(console.get(f"/records/sale/{sale.id}"))
-    assert "Nothing among the newest 50 calls and events, and the 50 before it was made." in page
-    assert max(asked) == records.LOOK
+    assert "No call and no event." in page
+    assert "were looked at" not in page
 
 
 def test_a_record_offers_what_its_cases_show(console: ConsoleHost) -> None:

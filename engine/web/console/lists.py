@@ -32,7 +32,7 @@ class Page:
 
 def page_of(engine: Engine, type: str, where: Mapping[str, Any]) -> Page:
     """The page that the request's `after` or `before` names, else the newest."""
-    before, after = _asked("before"), _asked("after")
+    before, after = asked("before"), asked("after")
     if before:
         found = engine.find(type, order="id", limit=SIZE + 1, after=before, **where)
         rows = found[:SIZE][::-1]
@@ -55,7 +55,8 @@ def filtered(engine: Engine, type: str, wanted: Mapping[str, str], resting: Sequ
     return page_of(engine, type, given)
 
 
-def _asked(name: str) -> str | None:
+def asked(name: str) -> str | None:
+    """The id that the request gives as the end of a neighbouring page, if any."""
     text = request.args.get(name, "")
     return text if _ID.fullmatch(text) else None
 

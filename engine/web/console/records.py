@@ -13,14 +13,14 @@ from engine.records import Record, RecordType, matches
 from engine.schemas import from_text
 from engine.stories import born_at
 from engine.web.console.calls import one
-from engine.web.console.lists import page_of
+from engine.web.console.lists import Page, asked, page_of
 from engine.web.console.pages import render
 from engine.web.console.searching import look_for, meant
 from engine.web.console.uses import uses
 from engine.web.current import engine_of
 
 COLUMNS = 5  # properties beside the id that a list shows
-LOOK = 50  # calls and events that are looked through for those that changed a record; no index knows them
+LOOK = 50  # calls, and events, that a page looks through for those that changed a record; no index knows them
 
 
 def record_types() -> Response:
@@ -46,7 +46,7 @@ def records(type: str) -> Response:
 def record(type: str, id: str) -> Response:
     """One record with everything it says."""
     engine, known = engine_of(), _known(type)
-    found = one(engine, type, id)
+    found, after = one(engine, type, id), asked("after")
     return render(
         "record.html",
         type=known,
@@ -54,20 +54,26 @@ def record(type: str, id: str) -> Response:
         born=born_at(found.id),
         indexed={name for name in known.indexed if meant(known, name, str(found.get(name))) is not None},
         unset=[name for name, value in found.properties.items() if value is None],
-        writers=writers(engine, found),
+        writers=writers(engine, found, after),
+        after=after,
         naming=naming(engine, known, found),
         uses=uses(engine, found),
         looked=LOOK,
     )
 
 
-def writers(engine: Engine, record: Record) -> list[Record]:
-    """Calls and events that changed a record, newest first: among the newest, and those just before it was made."""
-    rows: dict[str, Record] = {}
-    for type in ("call", "event"):
-        near = [*engine.find(type, limit=LOOK), *engine.find(type, after=record.id, limit=LOOK)]
-        rows |= {row.id: row for row in near if _wrote(row, record)}
-    return sorted(rows.values(), key=lambda row: row.id, reverse=True)
+def writers(engine: Engine, record: Record, after: str | None) -> Page:
+    """Calls and events that changed a record, newest first: among the newest, and those just before it was made.
+
+    With the id `after`, where the page before ended, among those that are older than that.
+    """
+    found = [engine.find(type, after=after, limit=LOOK) for type in ("call", "event")]
+    end = max((rows[-1].id for rows in found if len(rows) == LOOK), default=None)  # all were looked at down to here
+    near = [row for row in chain(*found) if end is None or row.id >= end]
+    if after is None and end is not None:
+        near += chain(*(engine.find(type, after=min(record.id, end), limit=LOOK) for type in ("call", "event")))
+    wrote = sorted((row for row in near if _wrote(row, record)), key=lambda row: row.id, reverse=True)
+    return Page(wrote, None, end)
 
 
 def _wrote(row: Record, record: Record) -> bool:
