@@ -6,17 +6,17 @@ or that none does, is decided here, the same for every store.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from engine.comparison import fits, sortable, texts
 from engine.errors import Conflict, DataError, Problem, UnknownNameError
 from engine.ids import new_id
 from engine.schemas import Schema
+from engine.unique_keys import key_text
 
 _SCALARS = (str, int, float)
 _SEVERAL = (dict, list, tuple)
@@ -34,11 +34,19 @@ SCOPE = Scope._fields
 _COLUMNS = frozenset(("id", *SCOPE))
 
 
+class _Written:
+    """Where a record's text stands once it was made."""
+
+    __slots__ = ("_text",)
+
+    _text: str
+
+
 @dataclass(frozen=True, slots=True)
-class Record:
+class Record(_Written):
     """What the store keeps: `record["state"]` is a property, None where it was never set.
 
-    `id` is a UUIDv7, so sorting by id is sorting by age.
+    `id` is a UUIDv7, so sorting by id is sorting by age. Nothing changes the properties of one that was stored.
     """
 
     type: str
@@ -62,11 +70,20 @@ class Record:
         return {"id": self.id, **scope, **self.properties}
 
     def to_json(self) -> str:
-        """The properties as a database keeps them: in ASCII, so that NUL and lone surrogates survive in any of them."""
+        """The properties as a database keeps them: in ASCII, so that NUL and lone surrogates survive in any of them.
+
+        The text is made once: what was written is asked for again where it is to be found just so.
+        """
         try:
-            return _strict_json(self.properties)
+            return self._text
+        except AttributeError:
+            pass
+        try:
+            text = _strict_json(self.properties)
         except (TypeError, ValueError, RecursionError) as error:
             raise DataError(self.type, [Problem("", f"is not JSON: {error}")]) from None
+        object.__setattr__(self, "_text", text)
+        return text
 
 
 @dataclass(frozen=True)
@@ -115,7 +132,7 @@ class RecordType:
         for key in self.unique:
             values = [properties.get(name) for name in key]
             if None not in values:
-                found[self._key_text(key, scope, values)] = ",".join(key)
+                found[key_text(self.name, key, self.within, scope, values)] = ",".join(key)
         return found
 
     def key_named(self, named: Mapping[str, Any]) -> tuple[str, ...] | None:
@@ -131,12 +148,7 @@ class RecordType:
     def key_text(self, scope: Scope, named: Mapping[str, Any]) -> str | None:
         """The text of the unique key that is `named`; None where that is none."""
         key = self.key_named(named)
-        return self._key_text(key, scope, [named[name] for name in key]) if key else None
-
-    def _key_text(self, key: tuple[str, ...], scope: Scope, values: list[Any]) -> str:
-        """The JSON list of all that makes a unique key, or its digest where it is long."""
-        text = ",".join([_begun(self.name, key, self.within, scope), *map(_json, values)]) + "]"
-        return text if len(text) <= 200 else hashlib.sha256(text.encode()).hexdigest()
+        return key_text(self.name, key, self.within, scope, [named[name] for name in key]) if key else None
 
     @cached_property
     def ways_to_name(self) -> dict[frozenset[str], tuple[str, ...]]:
@@ -161,7 +173,7 @@ class RecordType:
             value = properties.get(name)
             if type(value) is str:
                 found.add((name, sortable(value)))  # as nearly all are
-            else:
+            elif value is not None:
                 found.update((name, text) for text in texts(value))
         return found
 
@@ -252,7 +264,7 @@ class Change:
     @property
     def searches(self) -> bool:
         """Whether `where` names no record, so that a store has to look for those that fit: up to `limit`, else one."""
-        return self.verb != "insert" and self.lookup is _SEARCH
+        return self.lookup is _SEARCH
 
     @property
     def found_by(self) -> dict[str, Any]:
@@ -306,7 +318,8 @@ def resulting(change: Change, current: Record | None) -> Record | None:
         return current
     said = _said(change.given)
     _demand_valid(change, said, created=False)
-    _demand_printable(change)
+    if change.as_of is not None:
+        _demand_printable(change)  # all else is the record's own
     properties = {**current.properties, **said}
     if len(said) != len(change.given):
         for name in change.given.keys() - said.keys():
@@ -365,11 +378,4 @@ def _said(given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-@lru_cache(maxsize=1000)
-def _begun(type: str, key: tuple[str, ...], within: tuple[str, ...], scope: Scope) -> str:
-    """The text of a unique key without its values and its end."""
-    return _json([type, ",".join(key), *(getattr(scope, name) for name in within)])[:-1]
-
-
-_json = json.JSONEncoder(separators=(",", ":")).encode
 _strict_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode

@@ -56,11 +56,11 @@ class Draft:
     def meant(self, change: Change) -> list[Record]:
         """The records in hand that `change` names."""
         type, lookup = change.type.name, change.lookup
-        found = {} if lookup.id is None else {lookup.id: self._held.get((type, lookup.id))}
+        ids = [] if lookup.id is None else [lookup.id]
         for text in lookup.keys:
-            if (id := self._keys.get(text)) is not None:
-                found[id] = self._held.get((type, id))
-        return [record for record in found.values() if record is not None]
+            if (id := self._keys.get(text)) is not None and id not in ids:
+                ids.append(id)
+        return [self._held[type, id] for id in ids if (type, id) in self._held]
 
     def over(self, type: str, stored: Mapping[str, Record]) -> Iterator[Record]:
         """All records of `type`: the `stored` ones, by id, and in their place what changes have made of them."""
@@ -69,13 +69,14 @@ class Draft:
 
     def make(self, change: Change, candidates: Sequence[Record]) -> list[Record]:
         """Change those of the `candidates` that `change` means; returns the records touched."""
-        made = outcomes(change, candidates)
-        for current, record in made:
+        touched = []
+        for current, record in outcomes(change, candidates):
             if change.verb == "delete":
                 self._put(change.type, record.id, record, None)
-            elif not same(record, current):
+            elif current is None or not same(record, current):
                 self._put(change.type, record.id, current, record)
-        return [record for _, record in made]
+            touched.append(record)
+        return touched
 
     def _put(self, type: RecordType, id: str, current: Record | None, new: Record | None) -> None:
         place = (type.name, id)

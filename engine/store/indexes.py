@@ -7,7 +7,7 @@ until `fill` has visited the older records; `callsheet_indexed` says what is com
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from functools import cache, partial
 from itertools import chain
 from typing import Any, Protocol, TypeVar
@@ -34,19 +34,24 @@ def keys_beside(type: RecordType, record: Record) -> dict[str, str]:
 
 def entries_beside(type: RecordType, record: Record) -> Collection[tuple[str, str]]:
     """The index entries of `record` that stand beside it, as `RecordType.entries` has them: of no column."""
-    columns = shelf(type.name).columns
-    if not columns:
+    place = shelf(type.name)
+    if not place.columns:
         return type.entries(record.properties)
-    if type.indexed.issubset(columns):
+    if type.indexed <= place.direct:
         return ()
-    return [entry for entry in type.entries(record.properties) if entry[0] not in columns]
+    return [entry for entry in type.entries(record.properties) if entry[0] not in place.columns]
 
 
-def keys(type: RecordType, record: Record | None) -> set[SideRow]:
+def keys(type: RecordType, record: Record) -> set[SideRow]:
     """The rows of KEY that belong to `record`."""
-    if record is None:
+    return rows_of_keys(type, record, type.keys(record))
+
+
+def rows_of_keys(type: RecordType, record: Record | None, known: Mapping[str, str]) -> set[SideRow]:
+    """The same, where its unique keys are `known`."""
+    if record is None or type.name in UNIQUE:
         return set()
-    return {(text, type.name, name, record.id) for text, name in keys_beside(type, record).items()}
+    return {(text, type.name, name, record.id) for text, name in known.items()}
 
 
 def entries(type: RecordType, record: Record | None) -> set[SideRow]:

@@ -74,7 +74,7 @@ class MemoryStore:
         """
         gone = {text for write in writes if write.new_keys is not None for text in write.old_keys}
         come = [(text, write) for write in writes for text in write.new_keys or ()]
-        given = set[str]()
+        given: set[str] = set()
         for text, write in come:
             if text in given or (text in self._keys and text not in gone):
                 raise Conflict(f"{write}: another record has the unique key {text}")

@@ -93,7 +93,9 @@ class PostgresSession(Session):
         """As `Session.write`."""
         parts, found = [*questions, *guesses], 0
         for start in range(0, len(parts), _AT_ONCE):
-            some, marks, values = parts[start : start + _AT_ONCE], dict[int, str](), dict[str, Any]()
+            some = parts[start : start + _AT_ONCE]
+            marks: dict[int, str] = {}
+            values: dict[str, Any] = {}
             for _, _, given in some:
                 if id(given) not in marks:  # the rows of one record share their values
                     mark = marks[id(given)] = f"w{len(marks)}_"

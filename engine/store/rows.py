@@ -7,16 +7,16 @@ and then its row is written only while it is that to the letter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Delete, Update, bindparam, delete, update
 from sqlalchemy.exc import IntegrityError
 
 from engine.comparison import texts
-from engine.records import Change, Record, RecordType
+from engine.records import Change, Lookup, Record
 from engine.store.births import rows_of
 from engine.store.drafts import Draft, Place, Write
-from engine.store.indexes import Indexes, SideRow, Taken, entries, exchange, exchanging, keys
+from engine.store.indexes import Indexes, SideRow, Taken, entries, exchange, exchanging, rows_of_keys
 from engine.store.searches import by_id, by_id_or_key, by_key, claim, through_index
 from engine.store.statements import Question, Session
 from engine.store.tables import INDEX, KEY, UNIQUE, Shelf, shelf
@@ -60,21 +60,22 @@ class Work:
         """Lock every record that is named, type by type, so that two transactions hardly ever wait for each other."""
         for record in self._unproven.values():
             self._draft.hold(record)
-        by_type: dict[str, list[Change]] = {}
+        by_type: dict[str, list[tuple[Change, Lookup]]] = {}
         for change in changes:
-            if (change.type.name, change.lookup.id) not in self._unproven:
-                by_type.setdefault(change.type.name, []).append(change)
+            name, lookup = change.type.name, change.lookup
+            if (name, lookup.id) not in self._unproven:
+                by_type.setdefault(name, []).append((change, lookup))
         for type in sorted(by_type):
             named = by_type[type]
-            ids = {change.lookup.id for change in named if change.lookup.id is not None}
+            ids = {lookup.id for _, lookup in named if lookup.id is not None}
             if type in UNIQUE:
-                self._hold_own(named, ids)
+                self._hold_own([change for change, _ in named], ids)
                 continue
             place = shelf(type)
             if ids:
                 for row in self._session.run(*by_id(type, ids)):
                     self._draft.hold(place.record(row))
-            if unique := {text for change in named for text in change.lookup.keys}:
+            if unique := {text for _, lookup in named for text in lookup.keys}:
                 for row in self._session.run(*by_key(type, unique)):
                     self._draft.hold(place.record(row), [row[-1]])
 
@@ -103,8 +104,8 @@ class Work:
         """Keys first: of two who create one record, the second waits there and then finds the first's."""
         if not writes:
             return
-        given_up, taken = _exchanged(keys, [write for write in writes if write.new_keys is not None])
-        gone, come = _exchanged(entries, [write for write in writes if write.old is not None])
+        given_up, taken = _keys(writes)
+        gone, come = _entries(writes)
         rows, guesses = self._rows(writes)
         try:
             if given_up:
@@ -124,7 +125,8 @@ class Work:
 
     def _rows(self, writes: Sequence[Write]) -> tuple[list[Question], list[Question]]:
         """What writes the rows of records themselves; and what does only where they are as they were seen."""
-        rows, guesses = list[Question](), list[Question]()
+        rows: list[Question] = []
+        guesses: list[Question] = []
         for write in writes:
             if write.old is None:
                 rows += rows_of(write.type, write.new) if write.new is not None else ()
@@ -139,15 +141,32 @@ class Work:
         return self._unproven.pop((write.type.name, write.new.id), None) if write.new is not None else None
 
 
-def _exchanged(
-    of: Callable[[RecordType, Record | None], set[SideRow]], writes: Sequence[Write]
-) -> tuple[list[SideRow], list[SideRow]]:
-    """The rows beside records as they were that are to go, and those beside them as they become that are to come."""
-    gone, come = list[SideRow](), list[SideRow]()
+Exchange = tuple[list[SideRow], list[SideRow]]
+"""The rows beside records as they were that are to go, and those beside them as they become that are to come."""
+
+
+def _keys(writes: Sequence[Write]) -> Exchange:
+    """The unique keys."""
+    gone: list[SideRow] = []
+    come: list[SideRow] = []
     for write in writes:
-        old, new = of(write.type, write.old), of(write.type, write.new)
-        gone += old - new
-        come += new - old
+        if write.new_keys is not None:
+            old = rows_of_keys(write.type, write.old, write.old_keys)
+            new = rows_of_keys(write.type, write.new, write.new_keys)
+            gone += old - new
+            come += new - old
+    return gone, come
+
+
+def _entries(writes: Sequence[Write]) -> Exchange:
+    """The index entries, but for new records, whose rows are written together."""
+    gone: list[SideRow] = []
+    come: list[SideRow] = []
+    for write in writes:
+        if write.old is not None:
+            old, new = entries(write.type, write.old), entries(write.type, write.new)
+            gone += old - new
+            come += new - old
     return gone, come
 
 
