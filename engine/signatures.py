@@ -24,6 +24,7 @@ import hmac
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 
 from engine.errors import SettingError, SignatureError, did_you_mean
 
@@ -65,6 +66,11 @@ class Scheme:
     def is_timed(self) -> bool:
         """Whether an old event can be told from a new one."""
         return "{timestamp}" in self.signed
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """The names of the headers that it is verified by."""
+        return tuple(filter(None, (self.header, self.timestamp, self.id)))
 
 
 SHIPPED: Mapping[str, Scheme] = {
@@ -215,11 +221,12 @@ def _id(scheme: Scheme, headers: Mapping[str, str]) -> str:
 
 
 def _message(scheme: Scheme, timestamp: str, event_id: str, body: bytes) -> bytes:
-    before, after = (
-        part.replace("{timestamp}", timestamp).replace("{id}", event_id).encode()
-        for part in scheme.signed.split("{body}")
-    )
-    return before + body + after
+    before, _, after = scheme.signed.partition("{body}")
+    return _filled(before, timestamp, event_id) + body + _filled(after, timestamp, event_id)
+
+
+def _filled(text: str, timestamp: str, event_id: str) -> bytes:
+    return text.replace("{timestamp}", timestamp).replace("{id}", event_id).encode()
 
 
 def _digest(scheme: Scheme, key: bytes, message: bytes) -> str:
@@ -228,19 +235,19 @@ def _digest(scheme: Scheme, key: bytes, message: bytes) -> str:
 
 def _key(scheme: Scheme, secret: bytes | str) -> bytes:
     """The bytes a secret stands for. Raises SignatureError for one that is none: an empty one anybody knows."""
-    if isinstance(secret, str):
-        if problem := _problem(secret):
-            raise SignatureError(f"a secret known here {problem}")
-        secret = _decoded(scheme, secret)
-    if len(secret) < SECRET_MINIMUM:
+    key = secret if isinstance(secret, bytes) else _decoded(secret, scheme.key_encoding, scheme.key_prefix)
+    if len(key) < SECRET_MINIMUM:
         raise SignatureError(f"a secret known here is shorter than {SECRET_MINIMUM} bytes")
-    return secret
+    return key
 
 
-def _decoded(scheme: Scheme, secret: str) -> bytes:
-    if scheme.key_encoding == "text":
+@lru_cache(maxsize=64)
+def _decoded(secret: str, encoding: str, prefix: str) -> bytes:
+    if problem := _problem(secret):
+        raise SignatureError(f"a secret known here {problem}")
+    if encoding == "text":
         return secret.encode()
-    text = secret.removeprefix(scheme.key_prefix).rstrip("=")  # some gateways leave the padding out
+    text = secret.removeprefix(prefix).rstrip("=")  # some gateways leave the padding out
     try:
         key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except ValueError:

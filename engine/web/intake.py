@@ -6,6 +6,8 @@ the raw bytes are gone. So bodies are read here, from the server's own stream, a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from flask import abort
@@ -41,6 +43,11 @@ def _read(stream: Any, size: int) -> bytes:
     return b"".join(pieces)
 
 
-def read_headers(environ: WSGIEnvironment) -> dict[str, str]:
-    """The headers, those apart that tell of the body."""
-    return {name[5:].replace("_", "-"): value for name, value in environ.items() if name.startswith("HTTP_")}
+def read_headers(environ: WSGIEnvironment, names: Iterable[str]) -> dict[str, str]:
+    """Those of the headers `names` that came; where one came several times, the server has joined its values."""
+    return {name: environ[key] for name in names if (key := _key(name)) in environ}
+
+
+@lru_cache(maxsize=64)
+def _key(name: str) -> str:
+    return f"HTTP_{name.upper().replace('-', '_')}"

@@ -46,8 +46,9 @@ def take(engine: Engine, environ: WSGIEnvironment, gateway: str, name: str) -> N
     """Keep the event that a request brings. Raises what keeps it from that."""
     if REFUSED in environ:
         raise environ.pop(REFUSED)
-    body = read_body(environ, LIMIT)
-    engine.accept(gateway, read_headers(environ), body, endpoint=name)
+    body, scheme = read_body(environ, LIMIT), engine.catalog.gateway(gateway).scheme
+    headers = read_headers(environ, scheme.headers if scheme else ())
+    engine.accept(gateway, headers, body, endpoint=name)
     environ[TAKEN] = gateway, name
 
 
