@@ -10,6 +10,7 @@ Hides: what a host can have done at a request.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Request, signals
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
 
 _MOST = 64  # addresses; whoever has one signed event could send it under any host name
 
-_OK = b"ok"
-_TEXT = {"Content-Type": "text/plain; charset=utf-8", "Content-Length": str(len(_OK))}
+_EMPTY = {"Content-Type": "text/plain; charset=utf-8", "Content-Length": "0"}
 _SIGNALS = (
     signals.appcontext_pushed,
     signals.request_started,
@@ -34,6 +34,7 @@ _SIGNALS = (
     signals.appcontext_tearing_down,
     signals.appcontext_popped,
 )
+_RECEIVERS = attrgetter("receivers")
 
 
 def shorten(app: Flask, engine: Engine, ours: Collection[Callable[..., Any]]) -> None:
@@ -57,14 +58,14 @@ class _Shortcut:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         address = environ.get("HTTP_HOST", ""), environ.get("PATH_INFO", "")
         names = self._known.get(address)
-        if names and _is_plain(environ) and not any(signal.receivers for signal in _SIGNALS):
+        if names and _is_plain(environ) and not any(map(_RECEIVERS, _SIGNALS)):
             try:
                 take(self._engine, environ, *names)
             except Exception as error:  # noqa: BLE001 - raised again inside Flask
                 environ[REFUSED] = error
             else:
-                start_response("200 OK", [*_TEXT.items(), *headers.of(self._engine, ENDPOINT).items()])
-                return [_OK]
+                start_response("200 OK", [*_EMPTY.items(), *headers.of(self._engine, ENDPOINT).items()])
+                return ()
         answer = self._flask(environ, start_response)
         if TAKEN in environ and len(self._known) < _MOST and self._is_alone():
             self._known[address] = environ[TAKEN]

@@ -1,7 +1,8 @@
 """POST /callsheet/webhooks/<gateway>[/<endpoint>]: where gateways send their events.
 
-200 is said once the event is durable; a worker processes it then. 400 says nothing about why; the log does. 503 is for
-what is wrong on our side, so that the gateway sends the event again.
+200 is said once the event is durable; a worker processes it then. It says no more, for gunicorn would write that apart
+from the headers. 400 says nothing about why; the log does. 503 is for what is wrong on our side, so that the gateway
+sends the event again.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def post(gateway: str, name: str = "") -> Response:
     except (SettingError, StoreError) as error:
         log.error("a webhook of %s could not be taken: %s", gateway, error)
         return _said("try again later", 503)
-    return _said("ok", 200)
+    return _said("", 200)
 
 
 def take(engine: Engine, environ: WSGIEnvironment, gateway: str, name: str) -> None:
