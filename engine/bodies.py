@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
-_UNRESERVED = re.compile("[A-Za-z0-9_.~-]*")  # RFC 3986, 2.3
+_stands_as_it_is = re.compile("[A-Za-z0-9_.~-]*").fullmatch  # RFC 3986, 2.3
 _ESCAPES = [quote(chr(code), safe="") for code in range(128)]
 
 FORM = "application/x-www-form-urlencoded"
@@ -54,7 +54,10 @@ def encode_form(value: Any) -> str:
     """`value`, a mapping, as a query string: nested mappings as a[b]=, lists as a[0]=, null as an empty value."""
     if not isinstance(value, dict):
         raise ValueError("a form must be a mapping")
-    return "&".join([f"{_quoted_name(name)}={_percent_encoded(text)}" for name, text in _pairs("", value)])
+    pairs = _pairs("", value)
+    return "&".join(
+        [f"{_quoted_name(name)}={text if _stands_as_it_is(text) else _escaped(text)}" for name, text in pairs]
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -62,9 +65,7 @@ def _quoted_name(name: str) -> str:
     return quote(name, safe="[]")
 
 
-def _percent_encoded(text: str) -> str:
-    if _UNRESERVED.fullmatch(text):
-        return text
+def _escaped(text: str) -> str:
     return text.translate(_ESCAPES) if text.isascii() else quote(text, safe="")
 
 
@@ -80,12 +81,22 @@ def _add(found: list[tuple[str, str]], name: str, value: Any) -> None:
         found.append((name, value))
     elif isinstance(value, dict):
         for key, part in value.items():
-            _add(found, f"{name}[{_key(key)}]" if name else _key(key), part)
+            inner = _member(name, key)
+            if type(part) is str:
+                found.append((inner, part))  # as most are
+            else:
+                _add(found, inner, part)
     elif isinstance(value, list):
         for index, part in enumerate(value):
             _add(found, f"{name}[{index}]", part)
     else:
         found.append((name, _text(value)))
+
+
+@lru_cache(maxsize=4096)
+def _member(name: str, key: str) -> str:
+    """What the member `key` is called of a mapping that is called `name`, or that is the whole form."""
+    return f"{name}[{_key(key)}]" if name else _key(key)
 
 
 def _key(key: str) -> str:

@@ -7,7 +7,6 @@ not there is `ABSENT`, filters and tests are closed sets, nothing can be called 
 from __future__ import annotations
 
 import json
-import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from urllib.parse import quote
 
 import jinja2
 from jinja2 import nodes
+from jinja2.compiler import CodeGenerator, Frame
 from jinja2.filters import FILTERS
 from jinja2.nodes import EvalContext
 from jinja2.runtime import Context, LoopContext
@@ -86,7 +86,7 @@ def _header(value: Any, name: str) -> Any:
     if value is None or isinstance(value, Absent):
         return ABSENT
     text = _text(value)
-    if not re.fullmatch(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?", text):
+    if not (text and text.isascii() and text.isprintable() and text == text.strip()):
         raise ValueError(f"{name} cannot stand in a header: printable ASCII without blanks at its ends is allowed")
     return text
 
@@ -199,10 +199,24 @@ class _Scene(Context):
         self.globals_keys, self.blocks = _NO_NAMES, _NO_BLOCKS
 
 
+class Generator(CodeGenerator):
+    """Looks a name of an object up in place, where Jinja's own calls the environment: templates do little else."""
+
+    def visit_Template(self, node: nodes.Template, frame: Frame | None = None) -> None:  # noqa: N802 - as above
+        self.writeline(f"from {__name__} import ABSENT")
+        super().visit_Template(node, frame)
+
+    def visit_Getattr(self, node: nodes.Getattr, frame: Frame) -> None:  # noqa: N802 - as above
+        self.write(f"(whole.get({node.attr!r}, ABSENT) if type(whole := ")
+        self.visit(node.node, frame)
+        self.write(f") is dict else environment.getattr(whole, {node.attr!r}))")
+
+
 class Environment(ImmutableSandboxedEnvironment):
     """The sandbox, narrowed to JSON values. Compiled code is kept in `cache_folder` where one is given."""
 
     context_class = _Scene
+    code_generator_class = Generator
 
     intercepted_binops = frozenset({"*", "**"})
 

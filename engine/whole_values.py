@@ -15,11 +15,11 @@ from typing import Any
 
 import jinja2
 from jinja2 import nodes
-from jinja2.compiler import CodeGenerator, Frame
+from jinja2.compiler import Frame
 from jinja2.visitor import NodeTransformer
 
 from engine.code_cache import CodeCache
-from engine.confined import Absent, Environment, as_json
+from engine.confined import Absent, Environment, Generator, as_json
 from engine.json_texts import iter_documents
 
 _PLAIN = "plain"
@@ -60,7 +60,7 @@ def _expression(value: Any, parts: list[nodes.Expr], line: int) -> nodes.Expr:
     return nodes.Const(value, lineno=line)
 
 
-class _Generator(CodeGenerator):
+class _Generator(Generator):
     """Yields values, where Jinja's own yields texts."""
 
     def visit_Output(self, node: nodes.Output, frame: Frame) -> None:  # noqa: N802 - as above
