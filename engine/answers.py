@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 from engine import bodies
@@ -17,13 +17,14 @@ from engine.card_numbers import may_hold_card_number, without_card_numbers
 from engine.dispatcher import HELD_BACK, Answer, Failure
 from engine.json_texts import no_constant, unique_pairs
 from engine.request_types import RequestType
+from engine.values import unchanging
 
 MAX_DEPTH = 64
 
 Outcome = Literal["succeeded", "declined", "not_done", "unknown"]
 
 
-@dataclass(frozen=True, slots=True)
+@unchanging
 class Verdict:
     """What one exchange amounts to.
 

@@ -24,7 +24,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -35,6 +35,7 @@ from engine.records import Change, Record, RecordType, Scope
 from engine.redaction import MASK
 from engine.request_types import Request, RequestType
 from engine.seals import Sealer
+from engine.values import unchanging
 
 LEASE = 60  # seconds; longer than any deadline, so that a lease never ends while its holder still waits
 MAX_CHAIN = 5
@@ -114,7 +115,7 @@ def instant(moment: datetime) -> str:
     return here.isoformat("T", "milliseconds")[:-6] + "Z"
 
 
-@dataclass(frozen=True, slots=True)
+@unchanging
 class Plan:
     """A call about to be born: everything its journal row says of it.
 

@@ -20,12 +20,13 @@ from engine.records import Scope
 from engine.schemas import Schema
 from engine.signatures import Scheme, scheme_of
 from engine.templates import RenderError
+from engine.values import unchanging
 
 READS = ("GET", "HEAD")
 REQUEST_LIMIT = 256 * 1024  # bytes of a body, where the file says no other
 
 
-@dataclass(frozen=True, slots=True)
+@unchanging
 class Request:
     """What is sent, byte for byte, except the credentials, which the dispatcher adds last.
 

@@ -36,6 +36,7 @@ from engine.records import Change, Record, RecordType, Scope
 from engine.redaction import hidden
 from engine.request_types import RequestType
 from engine.store import Store
+from engine.values import unchanging
 from engine.windows import LATER, LONGEST_ASKED, MOST_TRIES, comes_back
 from engine.write_only import texts
 
@@ -59,7 +60,7 @@ class Result:
     redirect: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@unchanging
 class Exchange:
     """What came of sending one request: the last attempt's result and verdict, and all attempts."""
 
@@ -69,7 +70,7 @@ class Exchange:
     sent_at: str
 
 
-@dataclass(frozen=True, slots=True)
+@unchanging
 class Subject:
     """The call that an answer belongs to, as a mapper sees it."""
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from engine.values import unchanging
+
 Kind = Literal[
     "invalid_request",  # our own mistake; it would fail again
     "pool_timeout",  # too many requests to this gateway are under way here
@@ -38,7 +40,7 @@ HELD_BACK: frozenset[Kind] = frozenset({"busy", "rate_limited", "circuit_open", 
 """The kinds in which the gateway was not even called: it is this side that waits."""
 
 
-@dataclass(frozen=True, slots=True)
+@unchanging
 class Answer:
     """A whole answer, as it came.
 

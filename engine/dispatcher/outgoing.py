@@ -16,6 +16,7 @@ import httpx
 
 from engine.dispatcher.outcomes import Trouble
 from engine.request_types import Request
+from engine.values import unchanging
 
 _PORTS = {"https": 443, "http": 80}
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -40,7 +41,7 @@ class Place:
     target: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@unchanging
 class Message:
     """A request as it goes onto the wire, credentials and all."""
 
