@@ -106,7 +106,8 @@ INSTALLATION = RecordType(
 
 ANYWHERE = Scope("")
 
-_sorted_json = json.JSONEncoder(sort_keys=True).encode
+_sorted_json = json.JSONEncoder(sort_keys=True, default=str).encode
+_any_json = json.JSONEncoder(default=str).encode
 
 
 def instant(moment: datetime) -> str:
@@ -115,16 +116,26 @@ def instant(moment: datetime) -> str:
     return here.isoformat("T", "milliseconds")[:-6] + "Z"
 
 
+def sorted_json(data: Any) -> str:
+    """The JSON text of `data`, what is not JSON as text; one of equal data, unless its keys are of several kinds."""
+    try:
+        return _sorted_json(data)
+    except TypeError:
+        return _any_json(data)
+
+
 @unchanging
 class Plan:
     """A call about to be born: everything its journal row says of it.
 
-    `shown` is the request as a person may see it. `sealer` encrypts what the data schema marks `writeOnly`; None where
-    there is no such part in `data`.
+    `now` is the instant at which it was planned. `shown` is the request as a person may see it. `sealer` encrypts what
+    the data schema marks `writeOnly`; None where there is no such part in `data`. `text` is the JSON of `data` where it
+    was written already, as `sorted_json` does.
     """
 
     type: RequestType
     id: str
+    now: str
     operation: str
     key: str
     data: Mapping[str, Any] = field(repr=False)
@@ -134,13 +145,14 @@ class Plan:
     parent: str | None = None
     depth: int = 0
     sealer: Sealer | None = None
+    text: str | None = field(default=None, repr=False)
 
-    def born(self, state: str, now: datetime, due: datetime | None = None) -> Change:
+    def born(self, state: str, due: datetime | None = None) -> Change:
         """The change that writes the call down, once: nothing happens where the operation is known.
 
         Raises SettingError where there is something to seal and no key.
         """
-        held = _held(now) if state == "sending" else {}
+        held = _held(self.now) if state == "sending" else {}
         properties: dict[str, Any] = {
             "request_type": self.type.name,
             "operation": self.operation,
@@ -153,7 +165,7 @@ class Plan:
             "request": frozen(self.request, self.sealer),
             "attempts": [],
             **(held | {"first_sent_at": held["sent_at"]} if held else {}),
-            **({"due": instant(due or now), "queued": True} if state == "prepared" else {}),
+            **({"due": instant(due) if due else self.now, "queued": True} if state == "prepared" else {}),
         }
         return Change("insert", CALL, self.scope, {"id": self.id}, properties)
 
@@ -161,7 +173,7 @@ class Plan:
     def digest(self) -> str:
         """What tells the data from other data, as far as it may be read: a short number could be guessed from it."""
         seen = self._with_write_only(lambda _: MASK) if self.sealer else self.data
-        return hashlib.sha256(_sorted_json(seen).encode()).hexdigest()
+        return hashlib.sha256((self.text or sorted_json(seen)).encode()).hexdigest()
 
     def demand_same(self, call: Record) -> None:
         """Raise DataError where the operation was begun with other data. Raises SignatureError where a key is gone."""
@@ -176,9 +188,10 @@ class Plan:
         return self.type.schema.with_write_only(self.data, change)
 
 
-def _held(now: datetime) -> dict[str, Any]:
-    """What taking a call for sending sets."""
-    return {"state": "sending", "lease": instant(now + timedelta(seconds=LEASE)), "due": None, "sent_at": instant(now)}
+def _held(now: str) -> dict[str, Any]:
+    """What taking a call for sending at the instant `now` sets."""
+    end = datetime.fromisoformat(now) + timedelta(seconds=LEASE)
+    return {"state": "sending", "lease": instant(end), "due": None, "sent_at": now}
 
 
 def moved(call: Record, **properties: Any) -> Change:
@@ -196,7 +209,7 @@ def moved(call: Record, **properties: Any) -> Change:
 
 def taken(call: Record, now: datetime) -> Change:
     """The change that takes a call for sending; one process only wins it."""
-    return moved(call, **_held(now))
+    return moved(call, **_held(instant(now)))
 
 
 _FORGOTTEN = ("answer", "looked_up", "message", "resolution", "tries")
@@ -204,7 +217,8 @@ _FORGOTTEN = ("answer", "looked_up", "message", "resolution", "tries")
 
 def taken_anew(call: Record, now: datetime) -> Change:
     """The change that takes up what provably was not done, as if it had just been born: nothing old counts for it."""
-    return _whole(moved(call, **dict.fromkeys(_FORGOTTEN), **_held(now), first_sent_at=instant(now)))
+    held = _held(instant(now))
+    return _whole(moved(call, **dict.fromkeys(_FORGOTTEN), **held, first_sent_at=held["sent_at"]))
 
 
 def queued_anew(call: Record, due: datetime) -> Change:
@@ -226,18 +240,21 @@ def may_be_taken_up(call: Record) -> bool:
 
 def due(now: datetime, limit: int, id: str | None = None) -> Change:
     """The change that claims prepared calls whose time has come; with an `id` that call alone."""
-    where = {"state": ["prepared"], "due": {"lte": instant(now)}}
-    return _claim(where, _held(now) | {"first_sent_at": instant(now)}, limit, id)
+    held = _held(instant(now))
+    where = {"state": ["prepared"], "due": {"lte": held["sent_at"]}}
+    return _claim(where, held | {"first_sent_at": held["sent_at"]}, limit, id)
 
 
 def unsettled(now: datetime, limit: int, id: str | None = None) -> Change:
     """The change that claims unknown calls whose time has come; with an `id` that call alone."""
-    return _claim({"state": ["unknown"], "due": {"lte": instant(now)}}, _held(now), limit, id)
+    held = _held(instant(now))
+    return _claim({"state": ["unknown"], "due": {"lte": held["sent_at"]}}, held, limit, id)
 
 
 def abandoned(now: datetime, limit: int, id: str | None = None) -> Change:
     """The change that claims calls whose holder died or froze: whatever it did, perhaps it sent."""
-    return _claim({"state": ["sending"], "lease": {"lte": instant(now)}}, _held(now), limit, id)
+    held = _held(instant(now))
+    return _claim({"state": ["sending"], "lease": {"lte": held["sent_at"]}}, held, limit, id)
 
 
 def _claim(where: Mapping[str, Any], held: Mapping[str, Any], limit: int, id: str | None) -> Change:

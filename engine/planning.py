@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from engine.calls import Plan, instant
+from engine.calls import Plan, instant, sorted_json
 from engine.card_numbers import card_numbers, holds_card_number, may_hold_card_number
 from engine.context import Context
 from engine.errors import DataError, Problem
@@ -15,8 +14,6 @@ from engine.redaction import MASK, hidden
 from engine.request_types import Request, RequestType
 from engine.seals import is_sealed
 from engine.write_only import texts
-
-_any_json = json.JSONEncoder(default=str).encode
 
 
 def plan(
@@ -35,8 +32,9 @@ def plan(
     DataError.
     """
     type = context.catalog().request_type(name)
+    text = sorted_json(data)
     chosen = operation if parent is None else None  # what is derived from a call's id is nobody's to choose
-    if problems := _what_must_not_be_kept(context, data, chosen):  # first, for whatever else is wrong may quote it
+    if problems := _what_must_not_be_kept(context, data, text, chosen):  # first: whatever else is wrong may quote it
         raise DataError(name, problems)
     checked = type.check(data if parent is None else _handed_on(context, type, data))
     given = checked.pop("idempotency_key", None) if type.journaled else None
@@ -47,10 +45,10 @@ def plan(
         raise DataError(
             name, [Problem("/idempotency_key", f"{operation!r} is no text, and an operation is named by one")]
         )
-    call_id = context.clock.new_id()
+    call_id, now = context.clock.new_id(), instant(context.clock.now())
     names: dict[str, Any] = {
         "settings": {name: context.settings.get(source) for name, source in type.gateway.settings.items()},
-        "now": instant(context.clock.now()),
+        "now": now,
         "call_id": call_id,
         "version": type.gateway.version,
     }
@@ -62,15 +60,19 @@ def plan(
     unseen = [part for _, part in type.schema.write_only(checked)]
     if not unseen:
         request = type.render(checked, names, key)
-        return Plan(type, call_id, named, key, checked, request, request, scope, parent, depth)
+        written = text if checked.keys() == data.keys() else None  # nothing renamed, added or taken out
+        return Plan(type, call_id, now, named, key, checked, request, request, scope, parent, depth, text=written)
     request, shown = _rendered(type, checked, names, key, unseen)
-    return Plan(type, call_id, named, key, checked, request, shown, scope, parent, depth, context.sealer)
+    return Plan(type, call_id, now, named, key, checked, request, shown, scope, parent, depth, context.sealer)
 
 
-def _what_must_not_be_kept(context: Context, data: Any, operation: str | None) -> list[Problem]:
-    """What is sent is kept as it was sent, so no card number and no secret of this host may be in it."""
-    given = data if operation is None else {"data": data, "operation": operation}
-    text = _any_json(given)
+def _what_must_not_be_kept(context: Context, data: Any, text: str, operation: str | None) -> list[Problem]:
+    """What is sent is kept as it was sent, so no card number and no secret of this host may be in `data`.
+
+    `text` is its JSON. Nor may they be in the operation's name.
+    """
+    if operation is not None:
+        text += sorted_json(operation)
     may = may_hold_card_number(text)
     problems = list(card_numbers(data)) if may else []
     if not problems and may and holds_card_number(operation):

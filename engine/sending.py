@@ -71,10 +71,10 @@ class Sending:
         if planned.type.sealed:
             self._with.sealer.demand_key()
         try:
-            born = self._with.store.apply([planned.born("sending", self._with.clock.now())])
+            born = self._with.store.apply([planned.born("sending")])
         except StoreError as error:
             raise _not_written_down(planned, error) from None
-        return self.carry_out(born[0], planned.type, first=True) if born else self._again(planned)
+        return self._carried_out(planned.request, born[0], planned.type, first=True) if born else self._again(planned)
 
     def send_later(self, name: str, data: Mapping[str, Any], operation: str | None, due: datetime | None) -> Record:
         """Write the call down for a worker; nothing is sent now.
@@ -84,7 +84,7 @@ class Sending:
         planned = plan(self._with, name, data, operation)
         if planned.type.sealed:
             self._with.sealer.demand_key()
-        born = self._with.commit([planned.born("prepared", self._with.clock.now(), due)])
+        born = self._with.commit([planned.born("prepared", due)])
         if born:
             return born[0]
         call = self._with.store.find("call", where={"key": planned.key}, limit=1)[0]
@@ -105,12 +105,12 @@ class Sending:
         try:
             type = self._with.catalog().request_type(call["request_type"])
             self._proof(type)
-            self._thawed(type, call)
+            request = self._thawed(type, call)
         except (UnknownNameError, SettingError, SignatureError) as error:
             self.settling.put_off(call, str(error))
         else:
             with self._with.watch.of("send", type):
-                self.carry_out(call, type, first=True)
+                self._carried_out(request, call, type, first=True)
 
     def _thawed(self, type: RequestType, call: Record) -> Request:
         """The frozen request. Raises SettingError and SignatureError where it, or its answer, needs a key not here."""
@@ -137,7 +137,9 @@ class Sending:
 
         Raises SettingError and SignatureError before anything is sent, and else what `send` does.
         """
-        request = self._thawed(type, call)
+        return self._carried_out(self._thawed(type, call), call, type, first=first)
+
+    def _carried_out(self, request: Request, call: Record, type: RequestType, *, first: bool) -> Result:
         return self.settling.settle(call, type, self._exchange(type, request, call, first, self._deadline()))
 
     def _proof(self, type: RequestType) -> Mapping[str, str]:

@@ -191,7 +191,7 @@ class Settling:
         operation = calls.follow_up_operation(parent.operation, follow_up.label)
         try:
             planned = plan(self._with, follow_up.request_type, follow_up.data, operation, parent=parent.id, depth=depth)
-            return planned.born("prepared", self._with.clock.now())
+            return planned.born("prepared")
         except EngineError as error:
             raise ValueError(f"the call {follow_up.label!r} that follows cannot be made: {error}") from None
 

@@ -270,7 +270,7 @@ def test_a_row_that_another_process_died_with(here: Host, monkeypatch: pytest.Mo
     dead.take(0, {"amount": 1})
     plan = dead.first()
     assert plan
-    here.store.apply([plan.born("sending", alive.clock.now())])
+    here.store.apply([plan.born("sending")])
     outcomes = run(alive, ROWS)
     assert states(outcomes) == {"succeeded": 20}
     assert sent(here) == list(range(1, 21))

@@ -114,7 +114,7 @@ def test_overdue_work(tmp_path: Path) -> None:
     shop.engine.send_later("shop/pay", {"amount": 5})
     shop.engine._inbox.receive("shop", *signed(shop))
     shop.engine.replays.begin({"state": "received"}, None, "ann", "try again")
-    shop.store.apply([shop.engine.plan("shop/pay", {"amount": 6}).born("sending", shop.hours.now)])
+    shop.store.apply([shop.engine.plan("shop/pay", {"amount": 6}).born("sending")])
     assert found(shop) == {}
     shop.hours.pass_by(400)
     assert found(shop)["problem", "worker"].said.startswith("4 things are overdue")
@@ -173,7 +173,7 @@ def test_nothing_is_counted_without_end(tmp_path: Path) -> None:
     """Where there are many, it says so."""
     shop = well(tmp_path, ok({"id": "p1", "amount": "five"}))
     for number in range(MANY + 5):
-        call = shop.engine.plan("shop/pay", {"amount": number + 1}).born("sending", shop.hours.now)
+        call = shop.engine.plan("shop/pay", {"amount": number + 1}).born("sending")
         shop.store.apply([Change(call.verb, call.type, call.scope, call.where, {**call.set, "state": "unmapped"})])
     assert found(shop)["problem", "calls"].said.startswith("100 or more calls were answered, but no records")
 

@@ -139,7 +139,7 @@ def test_what_is_open_is_not_touched(host: Host) -> None:
         host.receive("evt_1", payment="p_nobody_knows"),
         host.receive("evt_2", live=True),
     ]
-    host.store.apply([host.engine.plan("shop/pay", {"amount": 6}, operation="sending").born("sending", host.now())])
+    host.store.apply([host.engine.plan("shop/pay", {"amount": 6}, operation="sending").born("sending")])
     kept.append(host.engine.find("call", operation="sending")[0])
     kept = [host.row(row) for row in kept]
     assert [row["state"] for row in kept] == [
@@ -249,7 +249,7 @@ def test_a_dry_run_changes_nothing(host: Host) -> None:
 def test_it_can_be_stopped_and_begun_again(host: Host) -> None:
     """Every batch is a commit of its own, and progress only grows."""
     plans = [host.engine.plan("shop/pay", {"amount": 5, "note": MARK}) for _ in range(2 * BATCH + 5)]
-    host.store.apply([plan.born("prepared", host.now()) for plan in plans])
+    host.store.apply([plan.born("prepared") for plan in plans])
     for call in host.engine.find("call", limit=1000):
         host.engine.recovery.cancel(call, "ada", "no stock")
     host.late = timedelta(days=100)

@@ -320,6 +320,17 @@ def test_the_operation_may_stand_in_the_data(tmp_path: Path) -> None:
     assert call["operation"] == "ada@example.com 17"
 
 
+def test_the_same_data_is_one_operation_however_it_is_written(tmp_path: Path) -> None:
+    """In another order, or with an old spelling, it is the same data."""
+    gateway = SHOP["request_types/shop/_gateway.yml"] + "renamed: {amuont: amount}\n"
+    shop = host(tmp_path, files={"request_types/shop/_gateway.yml": gateway})
+    shop.engine.send("shop/pay", {"amount": 5, "note": "blue"}, operation="a")
+    shop.engine.send("shop/pay", {"note": "blue", "amount": 5}, operation="a")
+    with pytest.warns(DeprecationWarning, match="amuont"):
+        shop.engine.send("shop/pay", {"amuont": 5, "note": "blue"}, operation="a")
+    assert len(shop.gateway.requests) == 1
+
+
 def test_a_record_that_an_event_made_first_is_in_the_result(tmp_path: Path) -> None:
     """What an answer has nothing to add to is its record all the same, as it is by then."""
     mapper = (
@@ -699,9 +710,12 @@ def test_what_is_told_before_anything_is_kept(tmp_path: Path) -> None:
 
 
 def test_data_that_is_no_object(tmp_path: Path) -> None:
-    """Data must be an object."""
+    """Data must be an object, and its keys texts."""
+    shop = host(tmp_path)
     with pytest.raises(DataError, match="must be an object"):
-        host(tmp_path).engine.send("shop/pay", [("amount", 5)])  # type: ignore[arg-type]
+        shop.engine.send("shop/pay", [("amount", 5)])  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="7: is not known here"):
+        shop.engine.send("shop/pay", {"amount": 5, 7: "x"})  # type: ignore[dict-item]
 
 
 @pytest.mark.parametrize("value", ["a b", "a\nb", "é", "\tx"])

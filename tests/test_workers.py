@@ -370,7 +370,7 @@ def test_health(shop: Path) -> None:
 
 def born_long_ago(engine: Engine, number: int, due: str) -> Change:
     plan = engine.plan("shop/pay", {"amount": 5}, operation=str(number))
-    born = plan.born("prepared", engine.clock.now())
+    born = plan.born("prepared")
     return Change("insert", CALL, ANYWHERE, born.where, {**born.set, "due": due})
 
 
