@@ -175,17 +175,22 @@ class RequestType:
         """`data` with its defaults, checked. Raises DataError; warns where an old spelling is used."""
         if not isinstance(data, Mapping):
             raise DataError(self.name, [Problem("", "must be an object")])
-        renamed, properties = {}, self.properties
-        for name, value in data.items():
-            known = name if name in properties else self.gateway.renamed.get(name, name)
-            if known != name:
-                warnings.warn(f"{name} is now spelt {known}", DeprecationWarning, stacklevel=3)
-            renamed[known] = value
-        complete = self.schema.with_defaults(renamed)
+        complete = self.schema.with_defaults(
+            data if data.keys() <= self.properties.keys() else self._as_spelt_now(data)
+        )
         problems = self.schema.problems(complete)
         if problems:
             raise DataError(self.name, problems)
         return complete
+
+    def _as_spelt_now(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        renamed, properties = {}, self.properties
+        for name, value in data.items():
+            known = name if name in properties else self.gateway.renamed.get(name, name)
+            if known != name:
+                warnings.warn(f"{name} is now spelt {known}", DeprecationWarning, stacklevel=4)
+            renamed[known] = value
+        return renamed
 
     def account_of(self, data: Mapping[str, Any], names: Mapping[str, Any]) -> str:
         """The gateway account that a call with checked `data` acts in; "" is our own. Raises DataError."""
