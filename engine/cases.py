@@ -25,6 +25,7 @@ from engine.context import Clock
 from engine.core import OWN_TYPES, Engine
 from engine.credentials import keys_of
 from engine.definitions import file_schema
+from engine.deliveries import delivered
 from engine.dispatcher import HELD_BACK, Answer, Failure
 from engine.errors import DefinitionError, EngineError, Fault, RejectedError, unreadable
 from engine.records import Change, Record, Scope
@@ -169,8 +170,8 @@ def _existing(engine: Engine, case: Case, type: str, record: Mapping[str, Any]) 
 
 
 def _received(engine: Engine, case: Case) -> Record:
-    endpoint, body = case.told.get("endpoint", ""), json.dumps(case.told["event"]).encode()
-    gateway = engine.catalog.gateway(case.gateway)
+    endpoint, gateway = case.told.get("endpoint", ""), engine.catalog.gateway(case.gateway)
+    body = json.dumps(delivered([case.told["event"]], gateway.events)).encode()
     secret = engine.settings.secret(gateway.endpoint_secrets[endpoint][0])
     assert gateway.scheme is not None  # noqa: S101 - its secrets are named just above
     headers = sign(gateway.scheme, secret, body, NOW.timestamp())

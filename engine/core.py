@@ -226,12 +226,13 @@ class Engine:
     def receive(self, gateway: str, headers: Mapping[str, str], body: bytes, *, endpoint: str = "") -> Record:
         """Verify a webhook over its raw `body`, keep its event once, process it, and return its row.
 
-        When this returns the event is durable and a 2xx may be answered; what goes wrong in processing is in the row.
-        Raises UnknownNameError, SignatureError, SettingError and StoreError.
+        When this returns the event is durable and a 2xx may be answered; what goes wrong in processing is in the row. A
+        delivery of several returns the first's. Raises UnknownNameError, SignatureError, SettingError and StoreError.
         """
-        record = self._inbox.receive(gateway, headers, body, endpoint)
+        records = self._inbox.receive(gateway, headers, body, endpoint)
         try:
-            return EVENT.complete(self._inbox.process(record))
+            ended = [self._inbox.process(record) for record in records]
+            return EVENT.complete(ended[0])
         finally:
             self._go_on()
 
@@ -240,10 +241,10 @@ class Engine:
 
         When this returns the event is durable and a 2xx may be answered. Raises as `receive` does.
         """
-        record = self._inbox.receive(gateway, headers, body, endpoint, left=0)
+        records = self._inbox.receive(gateway, headers, body, endpoint, left=0)
         if self.wake:
             attempt(self.wake)
-        return EVENT.complete(record)
+        return EVENT.complete(records[0])
 
     def replay(self, event: Record, who: str, why: str) -> Record:
         """Process an event again from its stored bytes; returns its row as it is then."""

@@ -5,7 +5,7 @@
              ├─▶ failed ──▶ …  tried again later, at last dead
     quarantined                authentic, but not to be understood here, or of the other mode
 
-Hides: what makes an event one event, and who may answer 200.
+Hides: what makes an event one event, and who may answer 200. A delivery may hold several: all are kept in one commit.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from engine.answers import clean_body, parse_json
 from engine.calls import as_bytes, as_text, instant
 from engine.changes import Mapper
 from engine.context import Context, Task
+from engine.deliveries import events_in
 from engine.errors import Conflict, DataError, SettingError, SignatureError, StoreError, UnknownNameError
 from engine.observing import OTHER
 from engine.records import Change, Record, RecordType, Scope
@@ -33,6 +34,7 @@ from engine.signatures import Scheme, check_secret, verify
 GRACE = 10  # seconds that a new event is left to the process that received it
 LATER = (10, 60, 300, 1800, 7200, 21_600, 43_200, 86_400)  # seconds between tries; after the last one it is dead
 
+_NAMELESS = "the event says no id or no type"
 _TEXT = {"type": "string"}
 
 EVENT = RecordType(
@@ -42,6 +44,7 @@ EVENT = RecordType(
         "key": {**_TEXT, "description": "What makes it one: gateway, account, mode and the gateway's id."},
         "event_id": _TEXT,
         "event_type": _TEXT,
+        "place": {"type": "integer", "description": "Where it stood in the list that was delivered, from 0."},
         "endpoint": _TEXT,
         "state": {"enum": ["received", "processed", "ignored", "failed", "dead", "quarantined"]},
         "due": _TEXT,
@@ -79,18 +82,18 @@ class Inbox:
 
     def receive(
         self, gateway_name: str, headers: Mapping[str, str], body: bytes, endpoint: str = "", *, left: int = GRACE
-    ) -> Record:
-        """Verify and keep an event; when this returns it is durable, and a 2xx may be answered.
+    ) -> list[Record]:
+        """Verify and keep an event, or all that a delivery holds; then they are durable, and a 2xx may be answered.
 
-        For so many seconds it is `left` to whoever receives it, and to a worker then. Raises UnknownNameError (no such
-        gateway or endpoint), SignatureError, SettingError (no secret is known) and StoreError.
+        For so many seconds they are `left` to whoever receives them, and to a worker then. Raises UnknownNameError (no
+        such gateway or endpoint), SignatureError, SettingError (no secret is known) and StoreError.
         """
         gateway = self._with.catalog().gateway(gateway_name)
         scheme = _scheme_at(gateway, endpoint)
         with self._with.watch.step("receive", gateway.name, OTHER) as step:
-            record, step.outcome = self._received(gateway, scheme, headers, body, endpoint, left)
-            step.name = self._known_type(record)
-            return record
+            records, step.outcome = self._received(gateway, scheme, headers, body, endpoint, left)
+            step.name = self._known_type(records[0])
+            return records
 
     def _received(
         self,
@@ -100,31 +103,50 @@ class Inbox:
         body: bytes,
         endpoint: str,
         left: int,
-    ) -> tuple[Record, str]:
-        """The event's row, and whether it is new: its state then, else `doubled`."""
-        now, settings = self._with.clock.now(), self._with.settings
+    ) -> tuple[list[Record], str]:
+        """The events' rows, and whether any is new: its state then, else `doubled`."""
+        now = self._with.clock.now()
         self._verify(gateway, endpoint, scheme, headers, body, now.timestamp())
-        kept_body = clean_body(body, settings.redact)
-        event, said = self._understood(gateway, kept_body)
-        account = _text(said.get("account"))
-        scope = Scope(gateway.name, account if account.isprintable() else "", bool(said.get("live", settings.live)))
-        identity = _text(said.get("id")) or hashlib.sha256(body).hexdigest()
-        wrong = self._wrong(gateway, event, said)
         received_at = instant(now)
         due = instant(now + timedelta(seconds=left)) if left else received_at
+        came = {"endpoint": endpoint, "received_at": received_at}
+        kept_body = clean_body(body, self._with.settings.redact)
+        parts = self._parts(gateway, kept_body, came, due) if gateway.events is not None else []
+        born = parts or [self._born(gateway, kept_body, came, due, body)]
+        kept = self._with.store.apply(born)
+        if len(kept) == len(born):
+            return kept, kept[0]["state"]
+        new = {record["key"]: record for record in kept}
+        rows = [new.get(one.set["key"]) or self._known(dict(one.set), one.scope) for one in born]
+        return rows, kept[0]["state"] if kept else "doubled"
+
+    def _parts(self, gateway: Gateway, body: bytes, came: Mapping[str, Any], due: str) -> list[Change]:
+        """The changes that keep the events of a list, one that stands in it twice once; none where there is no list."""
+        listed = enumerate(events_in(body, gateway.events))
+        born = [self._born(gateway, one, {**came, "place": place}, due, one) for place, one in listed]
+        return list({one.set["key"]: one for one in born}.values())
+
+    def _born(self, gateway: Gateway, body: bytes, came: Mapping[str, Any], due: str, signed: bytes) -> Change:
+        """The change that keeps an event, once; one that says no id is told from others by what was `signed`."""
+        event, said = self._understood(gateway, body)
+        account = _text(said.get("account"))
+        live = bool(said.get("live", self._with.settings.live))
+        scope = Scope(gateway.name, account if account.isprintable() else "", live)
+        identity = _text(said.get("id")) or hashlib.sha256(signed).hexdigest()
+        wrong = self._wrong(gateway, event, said)
+        if wrong == _NAMELESS and gateway.events is not None and "place" not in came:
+            wrong = f"{wrong}, and no events are in a list at {gateway.events or 'the top'}"
         properties = {
             "key": "|".join([scope.gateway, scope.account, "live" if scope.live else "test", identity]),
             "event_id": identity,
-            "endpoint": endpoint,
-            "received_at": received_at,
+            **came,
             **_told(said),
-            "body": as_text(kept_body),
+            "body": as_text(body),
             "purged": None,
             "sha256": None,
             **_ahead(wrong, due),
         }
-        kept = self._with.store.apply([Change("insert", EVENT, scope, {}, properties)])
-        return (kept[0], kept[0]["state"]) if kept else (self._known(properties, scope), "doubled")
+        return Change("insert", EVENT, scope, {}, properties)
 
     def _known_type(self, record: Record) -> str:
         """The event type as a step may name it: those of which there are as many as files, and OTHER."""
@@ -170,16 +192,19 @@ class Inbox:
             raise Conflict(f"the body of the event {record.id} was purged at {record['purged']}; it is not read again")
         now = self._with.clock.now()
         gateway = self._with.catalog().gateways.get(record.scope.gateway)
-        event, said = self._understood(gateway, as_bytes(record["body"])) if gateway else (None, {})
-        wrong = self._wrong(gateway, event, said) if gateway else None
-        why = self._with.settings.clean(reason)
-        audit = [
-            *(record.get("audit") or []),
-            {"at": instant(now), "who": who, "what": "replayed", "why": why},
-        ]
-        again = {**_ahead(wrong, instant(now)), **(_told(said) if gateway else {}), "audit": audit}
+        audit = calls.audited(record, now, who, "replayed", self._with.settings.clean(reason))
+        body, born = as_bytes(record["body"]), list[Change]()
+        again: dict[str, Any] = _ahead(None, instant(now))
+        if gateway:
+            event, said = self._understood(gateway, body)
+            again = {**_ahead(self._wrong(gateway, event, said), instant(now)), **_told(said)}
+            came = {name: record[name] for name in ("endpoint", "received_at")}
+            born = self._parts(gateway, body, came, instant(now)) if record.get("place") is None else []
+        if born:
+            again = {"state": "processed", "due": None, "message": f"the events that it holds are kept: {len(born)}"}
         seen = {"state": [record["state"]], "purged": None}
-        return self._with.commit([Change("update", EVENT, record.scope, {"id": record.id}, again, seen, must=True)])[0]
+        last = Change("update", EVENT, record.scope, {"id": record.id}, {**again, "audit": audit}, seen, must=True)
+        return self._with.commit([*born, last])[-1]
 
     def _process(self, record: Record, reference: str | None) -> Record:
         processor = self._processor_of(record)
@@ -257,7 +282,7 @@ class Inbox:
         if not isinstance(event, dict):
             return "the body is not a JSON object"
         if not _text(said.get("id")) or not _text(said.get("type")):
-            return "the event says no id or no type"
+            return _NAMELESS
         if not _text(said.get("account")).isprintable():
             return "the event names an account that can be none"
         if "live" in said and bool(said["live"]) != self._with.settings.live:

@@ -86,6 +86,11 @@ class Gateway:
         return scheme_of(self.webhook["scheme"]) if self.webhook else None
 
     @cached_property
+    def events(self) -> str | None:
+        """Where a delivery has its list of events, as a JSON pointer; None where each is a delivery of its own."""
+        return self.webhook.get("events") if self.webhook else None
+
+    @cached_property
     def endpoint_secrets(self) -> Mapping[str, list[str]]:
         """By endpoint, the names of the secrets that its events are signed with; "" is the one without a name."""
         if self.webhook is None:

@@ -205,7 +205,7 @@ def test_work_goes_on_by_itself(shop: Open) -> None:
     for number in numbers:
         engine.send_later("shop/pay", {"amount": 5, "note": f"{number}"}, operation=f"order-{number}")
     body = json.dumps({"id": "evt_1", "type": "payment.noted", "payment": "n1", "note": LARGE}).encode()
-    event = engine._inbox.receive(
+    (event,) = engine._inbox.receive(
         "shop", sign(scheme_of("stripe"), SECRETS["SHOP_HOOK"], body, open_shop.hours.now.timestamp()), body
     )
     assert event["state"] == "received"

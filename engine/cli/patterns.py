@@ -118,6 +118,7 @@ webhook:
   # stripe, github, shopify, slack, standard-webhooks, or how the gateway signs:
   scheme: {{header: X-Signature, signed: "{{body}}"}}
   secrets: [{upper}_WEBHOOK_SECRET]
+  # Where a delivery holds several events, the place of their list: events: /events
   id: "{{{{ event.id }}}}"
   type: "{{{{ event.type }}}}"
 """

@@ -1,6 +1,7 @@
 """Events as the gateway sends them: a case's event with the object put in, signed by the gateway's own scheme.
 
-Hides: where in an event its id, time, account and object stand, which is where the gateway's file looks for them.
+Hides: where in an event its id, time, account and object stand, which is where the gateway's file looks for them; and
+whether events are delivered one by one.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from engine.cases import Case
+from engine.deliveries import delivered
 from engine.ids import new_id
 from engine.request_types import Gateway
 from engine.sandbox.analogies import fresh_id, merged
@@ -21,7 +23,7 @@ from engine.signatures import scheme_of, sign
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One event on its way: to be posted to `url` in so many seconds."""
+    """What is on its way, to be posted to `url` in so many seconds: an event, or several of the `type`s."""
 
     url: str
     headers: Mapping[str, str]
@@ -49,6 +51,7 @@ class Events:
 
     def __init__(self, gateway: Gateway, cases: Sequence[Case]) -> None:
         self._webhook: Mapping[str, Any] = gateway.webhook or {}
+        self._list, self._read = gateway.events, gateway.read_event
         self._shown: dict[str, Mapping[str, Any]] = {}
         for case in cases:
             if case.kind == "webhook_processors" and case.gateway == gateway.name and "event" in case.told:
@@ -77,7 +80,8 @@ class Events:
         """An event of `type` about `thing`."""
         like = self._shown.get(type) or next(iter(self._shown.values()), {})
         event = dict(like)
-        said: dict[str, Any] = {"id": fresh_id(self._at(like, "id") or "evt_"), "type": type, "key": key}
+        said: dict[str, Any] = {"id": fresh_id(self._at(like, "id") or "evt_"), "key": key}
+        said |= {} if type in self._shown else {"type": type}
         said |= {"time": self._time(like, now), "account": account}
         for part, value in said.items():
             if (place := self._place(part)) and (value is not None or at(like, place) is not None):
@@ -101,12 +105,19 @@ class Events:
     def _object_place(self, event: Mapping[str, Any]) -> list[str] | None:
         return self._place("object") or _thing_in(event)
 
-    def delivery(self, event: Mapping[str, Any], target: Target, now: datetime) -> Delivery:
-        """The event as it is posted to a target."""
-        body = json.dumps(event).encode()
+    def deliveries(self, found: Sequence[tuple[Mapping[str, Any], Target]], now: datetime) -> list[Delivery]:
+        """Events as they are posted: one by one, or all of a target together where its deliveries hold lists."""
+        if self._list is None:
+            return [self._delivery([event], target, now) for event, target in found]
+        targets = dict.fromkeys(target for _, target in found)
+        return [self._delivery([event for event, to in found if to == one], one, now) for one in targets]
+
+    def _delivery(self, events: Sequence[Mapping[str, Any]], target: Target, now: datetime) -> Delivery:
+        body = json.dumps(delivered(events, self._list)).encode()
         signed = sign(scheme_of(self._webhook["scheme"]), target.secret, body, now.timestamp(), f"msg_{new_id()}")
         headers = {"Content-Type": "application/json", **signed}
-        return Delivery(target.url, headers, body, str(self._at(event, "type")))
+        types = ", ".join(str(self._read({"event": event}).get("type")) for event in events)
+        return Delivery(target.url, headers, body, types)
 
 
 def _without_null(body: Mapping[str, Any], further: Mapping[str, Any]) -> dict[str, Any]:

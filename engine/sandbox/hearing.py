@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 from urllib.parse import urlsplit
 
 from engine.sandbox.delivering import Deliverer
@@ -32,12 +33,11 @@ class Hearing:
 
     def deliveries(self, effects: Effects, objects: Objects, now: datetime) -> list[Delivery]:
         """What is to be posted of what an errand tells; `objects` as they are afterwards."""
-        found = []
+        found = list[tuple[Mapping[str, Any], Target]]()
         for told in effects.told if self.events.known else []:
             event = self.events.made(told.type, told.thing, told.account, effects.visit.key, told.further, now)
-            targets = [one for one in self._targets(objects) if one.takes(told.type, told.endpoint)]
-            found += [self.events.delivery(event, target, now) for target in targets]
-        return found
+            found += [(event, one) for one in self._targets(objects) if one.takes(told.type, told.endpoint)]
+        return self.events.deliveries(found, now)
 
     def send(self, deliveries: list[Delivery], scenarios: frozenset[str]) -> None:
         """Have them posted, as the scenarios have it."""
