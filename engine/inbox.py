@@ -41,8 +41,8 @@ EVENT = RecordType(
     "event",
     summary="One webhook event, as it came.",
     properties={
-        "key": {**_TEXT, "description": "What makes it one: gateway, account, mode and the gateway's id."},
-        "event_id": _TEXT,
+        "key": {**_TEXT, "description": "One text of what makes it one: gateway, account, mode and event_id."},
+        "event_id": {**_TEXT, "description": "The gateway's id, or where it gives none the body's sha256."},
         "event_type": _TEXT,
         "place": {"type": "integer", "description": "Where it stood in the list that was delivered, from 0."},
         "endpoint": _TEXT,
@@ -62,9 +62,8 @@ EVENT = RecordType(
         "sha256": {**_TEXT, "description": "Of the body that was removed."},
     },
     required=("key", "event_id", "event_type", "state", "body"),
-    unique=(("key",),),
-    index=("state", "due", "event_id", "event_type"),
-    within=(),
+    unique=(("event_id",),),
+    index=("state", "due", "event_type"),
 )
 
 log = logging.getLogger("engine")
@@ -159,7 +158,8 @@ class Inbox:
 
     def _known(self, properties: dict[str, Any], scope: Scope) -> Record:
         """The row of an event that came before. One that was put aside gives way to one that can be processed."""
-        known = self._with.store.find("event", where={"key": properties["key"]}, limit=1)[0]
+        where = {"event_id": properties["event_id"], **scope._asdict()}
+        known = self._with.store.find("event", where=where, limit=1)[0]
         if known["state"] != "quarantined" or properties["state"] == "quarantined":
             return known
         seen = {"state": ["quarantined"]}
@@ -239,7 +239,7 @@ class Inbox:
     def take(self, limit: int, id: str | None = None) -> list[Task]:
         """Claim up to `limit` events whose time has come (only `id`, where given), each to be processed at once."""
         now = self._with.clock.now()
-        where = {"state": ["received", "failed"], "due": {"lte": instant(now)}, **({"id": id} if id else {})}
+        where = {"state": ["received", "failed"], "due": {"lte": instant(now)}, **({"id": [id]} if id else {})}
         held = {"due": instant(now + timedelta(seconds=calls.LEASE))}
         taken = self._with.store.apply([Change("update", EVENT, Scope(""), where, held, limit=limit)])
         return [partial(self.process, record) for record in taken]

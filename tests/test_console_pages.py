@@ -267,7 +267,6 @@ def test_a_search_finds_by_any_id_and_leads_there(console: ConsoleHost) -> None:
         call["key"]: f"/calls/{call.id}",
         event.id: f"/events/{event.id}",
         "evt_7": f"/events/{event.id}",
-        event["key"]: f"/events/{event.id}",
         " p1 ": f"/records/sale/{sale.id}",
         sale.id: f"/records/sale/{sale.id}",
     }

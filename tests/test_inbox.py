@@ -87,6 +87,9 @@ def test_events_of_two_accounts_are_two(tmp_path: Path) -> None:
     assert [(one["account"], one["state"]) for one in shop.find("sale")] == [("", "paid"), ("acct_1", "refunded")]
     receive(shop)
     assert len(shop.find("event")) == 2
+    for account, id in (("acct_1", "test|evt_2"), ("acct_1|test", "evt_2")):
+        receive(shop, account=account, id=id)
+    assert len(shop.find("event")) == 4
 
 
 def test_bodies_are_kept_byte_for_byte(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ import engine.inbox
 import engine.reactions
 from engine.core import Engine
 from engine.errors import Conflict, SettingError, StoreError
-from engine.records import Change, Record, RecordType
+from engine.records import Change, Record, RecordType, Scope
 from engine.store import Durability, indexes, migrations
 from engine.store.group import Group, Job
 from engine.store.migrations import VERSION_TABLE
@@ -98,6 +98,23 @@ class TestSchema:
         assert (found.id, found["state"]) == ("call-1", "unknown")
         with store._opened().engine.connect() as connection:
             assert connection.execute(select(KEY)).all() == []
+
+    def test_events_that_an_older_version_kept_are_known_after_the_upgrade(self, empty_store_url: str) -> None:
+        of_kind = PostgresDatabase if empty_store_url.startswith("postgresql") else SqliteDatabase
+        database = of_kind(make_url(empty_store_url))
+        migrations.upgrade(database, "0003")
+        kept = {"gateway": "shop", "account": "", "live": False, "key": "shop||test|evt_1", "event_id": "evt_1"}
+        older = insert(shelf("event").table).values(id="event-1", **kept, state="processed", properties='{"body":""}')
+        database.write(lambda session: session.connection.execute(older))
+        database.close()
+        store = SqlStore(empty_store_url)
+        new = {"key": "k", "event_id": "evt_1", "event_type": "x", "state": "received", "body": ""}
+        here = Scope("shop")
+        assert store.apply([Change("insert", engine.inbox.EVENT, here, {}, new)]) == []
+        for there in (here._replace(account="acct_1"), here._replace(live=True), Scope("other")):
+            assert len(store.apply([Change("insert", engine.inbox.EVENT, there, {}, new)])) == 1
+            assert store.apply([Change("insert", engine.inbox.EVENT, there, {}, new)]) == []
+        assert len(store.find("event", where={"event_id": "evt_1"})) == 4
 
     def test_texts_sort_by_code_point_whatever_the_server_prefers(self, postgres_store_url: str) -> None:
         other = "SELECT table_name, column_name FROM information_schema.columns WHERE table_name LIKE 'callsheet%' "
@@ -246,8 +263,8 @@ class TestOwnTypes:
     def test_what_the_engine_searches_its_own_records_by_has_columns(self) -> None:
         for type in (engine.calls.CALL, engine.inbox.EVENT, engine.reactions.REACTION):
             assert type.indexed <= set(COLUMNS[type.name])
-            assert type.unique == (((UNIQUE[type.name],),) if type.name in UNIQUE else ())
-            assert type.within == ()
+            key = UNIQUE.get(type.name, ())
+            assert (type.unique, type.within) == (((key[0],),) if key else (), key[1:])
 
     def test_columns_follow_the_record(self, store_url: str) -> None:
         store = SqlStore(store_url)

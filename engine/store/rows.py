@@ -82,7 +82,7 @@ class Work:
     def _hold_own(self, named: Sequence[Change], ids: set[str]) -> None:
         """The same of a type whose unique key is a column."""
         type = named[0].type
-        place, column = shelf(type.name), UNIQUE[type.name]
+        place, (column, *_) = shelf(type.name), UNIQUE[type.name]
         properties = [
             change.given if change.verb == "insert" else change.where for change in named if change.lookup.keys
         ]

@@ -29,7 +29,7 @@ from sqlalchemy import (
 from engine.comparison import same, sortable, texts
 from engine.records import SCOPE, Record, Scope
 
-SCHEMA = "0003"
+SCHEMA = "0004"
 """The newest version in `migrations/versions`."""
 
 COLUMNS = {
@@ -39,11 +39,14 @@ COLUMNS = {
 }
 """The engine's own types, and which of their properties are columns."""
 
-BY_STATE = frozenset({"lease"})
-"""Which of them have no index: only rows of one state have it, which are few, and are found by that."""
+UNIQUE = {"call": ("key",), "event": ("event_id", *SCOPE)}
+"""The columns of a type's one unique key: a property, and what else of the row it holds within."""
 
-UNIQUE = {"call": "key", "event": "key"}
-"""Which of these columns is its type's one unique key, which holds in every scope."""
+UNINDEXED = {"call": frozenset({"lease"}), "event": frozenset({"lease", "key"})}
+"""Which of these columns have no index.
+
+Only rows of one state have a lease, which are few and found by that. An event's key says what its unique key does.
+"""
 
 TEXT = Text().with_variant(Text(collation="C"), "postgresql")  # sorted by code point, as SQLite and Python do
 TRUTH = Boolean().with_variant(Integer(), "sqlite")  # a STRICT table knows no BOOLEAN
@@ -92,10 +95,10 @@ INDEXED = _table("indexed", _text("type"), _text("name"), PrimaryKeyConstraint("
 def _own(type: str, columns: tuple[str, ...]) -> Table:
     table = _table(type, *_common(), *(_text(name, null=True) for name in columns), PrimaryKeyConstraint("id"))
     for name in columns:
-        if name in BY_STATE:
+        if name in UNINDEXED.get(type, ()):
             continue
-        if name == UNIQUE.get(type):
-            Index(f"{table.name}_{name}", table.c[name], unique=True)
+        if name in (key := UNIQUE.get(type, ())):
+            Index(f"{table.name}_{name}", *(table.c[part] for part in key), unique=True)
             continue
         given = table.c[name].is_not(None)
         Index(f"{table.name}_{name}", table.c[name], table.c.id, postgresql_where=given, sqlite_where=given)
@@ -115,8 +118,8 @@ class Shelf:
 
     @property
     def key(self) -> Column[Any] | None:
-        """The column that is the unique key; None where unique keys stand in KEY."""
-        return self.table.c[UNIQUE[self.type]] if self.type in UNIQUE else None
+        """The column of the unique key's property; None where unique keys stand in KEY."""
+        return self.table.c[UNIQUE[self.type][0]] if self.type in UNIQUE else None
 
     @property
     def mine(self) -> ColumnElement[bool]:
@@ -130,7 +133,7 @@ class Shelf:
     @cached_property
     def walked(self) -> frozenset[str]:
         """The columns of which an index has the rows of a value in the order of the ids."""
-        return frozenset(self.columns) - BY_STATE - {UNIQUE.get(self.type)}
+        return frozenset(self.columns) - UNINDEXED.get(self.type, frozenset()) - {*UNIQUE.get(self.type, ())}
 
     @cached_property
     def direct(self) -> frozenset[str]:

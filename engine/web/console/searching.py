@@ -19,7 +19,7 @@ from engine.web.console.pages import go, link, render
 from engine.web.current import engine_of
 
 MOST = 10  # records of each place
-_OWN = {"call": ("operation", "key", "parent"), "event": ("event_id", "key")}
+_OWN = {"call": ("operation", "key", "parent"), "event": ("event_id",)}
 
 
 def search() -> Response:
