@@ -115,15 +115,15 @@ class Inbox:
         kept = self._with.store.apply(born)
         if len(kept) == len(born):
             return kept, kept[0]["state"]
-        new = {record["key"]: record for record in kept}
-        rows = [new.get(one.set["key"]) or self._known(dict(one.set), one.scope) for one in born]
+        new = {(record.scope, record["event_id"]): record for record in kept}
+        rows = [new.get((one.scope, one.set["event_id"])) or self._known(dict(one.set), one.scope) for one in born]
         return rows, kept[0]["state"] if kept else "doubled"
 
     def _parts(self, gateway: Gateway, body: bytes, came: Mapping[str, Any], due: str) -> list[Change]:
         """The changes that keep the events of a list, one that stands in it twice once; none where there is no list."""
         listed = enumerate(events_in(body, gateway.events))
         born = [self._born(gateway, one, {**came, "place": place}, due, one) for place, one in listed]
-        return list({one.set["key"]: one for one in born}.values())
+        return list({(one.scope, one.set["event_id"]): one for one in born}.values())
 
     def _born(self, gateway: Gateway, body: bytes, came: Mapping[str, Any], due: str, signed: bytes) -> Change:
         """The change that keeps an event, once; one that says no id is told from others by what was `signed`."""

@@ -119,9 +119,10 @@ def test_what_is_left_open_is_said_with_its_reason(shop: Path, gateway: Gateway)
     for number, day in enumerate(days):
         engine.send_later("shop/pay", {"amount": 5 + number}, due=datetime.fromisoformat(day))
     sending = engine.plan("shop/pay", {"amount": 9}).born("sending", now)
-    rest = {"event_type": "payment.noted", "body": "{}", "event_id": "evt_1"}
-    event = Change("insert", EVENT, Scope("shop"), {}, {**rest, "key": "1", "state": "failed", "due": days[0]})
-    dead = Change("insert", EVENT, Scope("shop"), {}, {**rest, "key": "2", "state": "dead"})
+    rest = {"event_type": "payment.noted", "body": "{}"}
+    waits = {"key": "1", "event_id": "evt_1", "state": "failed", "due": days[0]}
+    event = Change("insert", EVENT, Scope("shop"), {}, {**rest, **waits})
+    dead = Change("insert", EVENT, Scope("shop"), {}, {**rest, "key": "2", "event_id": "evt_2", "state": "dead"})
     told = {"state": "pending", "due": instant(now), "record_type": "sale", "where": {"gateway_id": "p1"}}
     engine.store.apply([sending, event, dead, Change("insert", REACTION, Scope("shop"), {}, told)])
     engine.store.close()  # type: ignore[attr-defined]  # it is the one that opens files
