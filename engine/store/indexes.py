@@ -7,7 +7,7 @@ until `fill` has visited the older records; `callsheet_indexed` says what is com
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from functools import cache, partial
 from itertools import chain
 from typing import Any, Protocol, TypeVar
@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 
 from engine.errors import Conflict, StoreError
 from engine.records import Record, RecordType
-from engine.store.statements import Question, Session, Values
+from engine.store.statements import Build, Question, Session, Values
 from engine.store.tables import INDEX, INDEXED, KEY, UNIQUE, shelf
 
 T = TypeVar("T")
@@ -63,11 +63,7 @@ def entries(type: RecordType, record: Record | None) -> set[SideRow]:
 
 def exchanging(table: Table, gone: Collection[SideRow], come: Collection[SideRow]) -> list[Question]:
     """What replaces the rows `gone` by the rows `come`. Fails where a unique key belongs to another record."""
-    return [
-        (build, (table, len(part)), _values(table, part))
-        for build, rows in ((_delete_rows, gone), (_insert_rows, come))
-        for part in _parts(sorted(rows))
-    ]
+    return [*_of_rows(_delete_rows, table, gone), *_of_rows(_insert_rows, table, come)]
 
 
 def exchange(session: Session, table: Table, gone: Collection[SideRow], come: Collection[SideRow]) -> None:
@@ -76,9 +72,13 @@ def exchange(session: Session, table: Table, gone: Collection[SideRow], come: Co
         session.run(*question)
 
 
-def _parts(rows: Sequence[SideRow]) -> Iterator[Sequence[SideRow]]:
-    """The rows in such numbers as one statement takes."""
-    return (rows[start : start + _AT_ONCE] for start in range(0, len(rows), _AT_ONCE))
+def _of_rows(build: Build, table: Table, rows: Collection[SideRow]) -> list[Question]:
+    """What `build` makes of the rows, in order, and of no more at once than one statement takes."""
+    if not rows:
+        return []
+    ordered = sorted(rows)
+    parts = [ordered[start : start + _AT_ONCE] for start in range(0, len(ordered), _AT_ONCE)]
+    return [(build, (table, len(part)), _values(table, part)) for part in parts]
 
 
 def _values(table: Table, rows: Sequence[SideRow]) -> Values:
