@@ -34,19 +34,11 @@ SCOPE = Scope._fields
 _COLUMNS = frozenset(("id", *SCOPE))
 
 
-class _Written:
-    """Where a record's text stands once it was made."""
-
-    __slots__ = ("_text",)
-
-    _text: str
-
-
-@dataclass(frozen=True, slots=True, init=False)
-class Record(_Written):
+@dataclass(frozen=True, slots=True)
+class Record:
     """What the store keeps: `record["state"]` is a property, None where it was never set.
 
-    `id` is a UUIDv7, so sorting by id is sorting by age. Nothing changes the properties of one that was stored.
+    `id` is a UUIDv7, so sorting by id is sorting by age.
     """
 
     type: str
@@ -54,15 +46,6 @@ class Record(_Written):
     scope: Scope
     properties: Mapping[str, Any]
     as_of: str | None = None
-
-    def __init__(
-        self, type: str, id: str, scope: Scope, properties: Mapping[str, Any], as_of: str | None = None
-    ) -> None:
-        _set_type(self, type)
-        _set_id(self, id)
-        _set_scope(self, scope)
-        _set_properties(self, properties)
-        _set_as_of(self, as_of)
 
     def __getitem__(self, name: str) -> Any:
         if name in _COLUMNS:
@@ -79,24 +62,11 @@ class Record(_Written):
         return {"id": self.id, **scope, **self.properties}
 
     def to_json(self) -> str:
-        """The properties as a database keeps them: in ASCII, so that NUL and lone surrogates survive in any of them.
-
-        The text is made once: what was written is asked for again where it is to be found just so.
-        """
+        """The properties as a database keeps them: in ASCII, so that NUL and lone surrogates survive in any of them."""
         try:
-            return self._text
-        except AttributeError:
-            pass
-        try:
-            text = _strict_json(self.properties)
+            return _strict_json(self.properties)
         except (TypeError, ValueError, RecursionError) as error:
             raise DataError(self.type, [Problem("", f"is not JSON: {error}")]) from None
-        object.__setattr__(self, "_text", text)
-        return text
-
-
-# What `frozen` has a dataclass do takes twice as long, and a send makes nine.
-_set_type, _set_id, _set_scope, _set_properties, _set_as_of = (vars(Record)[name].__set__ for name in Record.__slots__)
 
 
 @dataclass(frozen=True)

@@ -689,14 +689,18 @@ class StoreContract:
             store.apply([ends(seen, as_of="2")])
         assert [one.as_of for one in store.apply([ends(seen, as_of="4")])] == ["4"]
 
-    def test_what_was_done_to_a_record_in_hand_is_not_stored(self, store: Store, seen: Record) -> None:
+    @pytest.mark.parametrize(
+        "spoilt", [{"worker": "w", "data": {"a": float("nan")}}, {"worker": "w", "due": "9"}, {"worker": "w"}]
+    )
+    def test_what_was_done_to_a_record_in_hand_is_not_stored(
+        self, store: Store, seen: Record, spoilt: dict[str, Any]
+    ) -> None:
         stored = store.find("call")[0]
-        for spoilt in ({"worker": "w", "data": {"a": float("nan")}}, {"worker": "w", "due": "9"}, {"worker": "w"}):
-            seen.properties.clear()  # type: ignore[attr-defined]  # a host may write into what it is given to read
-            seen.properties.update(spoilt)  # type: ignore[attr-defined]
-            (ended,) = store.apply([ends(seen, when={"worker": "w"})])
-            assert ended.properties == {**stored.properties, "state": "succeeded"}
-            assert store.find("call") == [ended]
+        seen.properties.clear()  # type: ignore[attr-defined]  # a host may write into what it is given to read
+        seen.properties.update(spoilt)  # type: ignore[attr-defined]
+        (ended,) = store.apply([ends(seen, when={"worker": "w"})])
+        assert ended.properties == {**stored.properties, "state": "succeeded"}
+        assert store.find("call") == [ended]
 
     def test_what_is_skipped_or_stays_as_it_is_was_looked_at(self, store: Store, seen: Record) -> None:
         store.apply([Change("update", CALL, HERE, {"id": "call"}, {"state": "failed"})])
