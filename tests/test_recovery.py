@@ -192,6 +192,27 @@ def test_a_look_up_without_an_answer_proves_nothing(root: Path, time: Time) -> N
     assert the_call(engine)["state"] == "unknown"
 
 
+@pytest.mark.parametrize("back", [1, 59, 61, 3000])
+def test_what_knows_no_key_is_never_sent_again(root: Path, time: Time, back: int) -> None:
+    """Not either where a person has it taken up while the clock is behind the instant at which it was sent."""
+    gateway = Gateway(LOST, ok(id="p_1", amount=5))
+    engine = engine_of(root, time, gateway)
+    with pytest.raises(UnknownOutcome):
+        engine.send("acme/pay_once", {"amount": 5})
+    time.moves(seconds=-back)
+    engine.recovery.come_back(the_call(engine), "ann", "to see")
+    assert (engine.run_due(), len(gateway.sent), the_call(engine)["state"]) == (1, 1, "unknown")
+
+
+def test_a_clock_set_back_sends_nothing_by_its_key(root: Path, time: Time) -> None:
+    """How long ago it was sent is not known, so not either whether its key still holds."""
+    engine, gateway = left_unknown(root, time, ok(items=[{"id": "p_9", "amount": 5}]))
+    time.moves(seconds=-3000)
+    engine.recovery.come_back(the_call(engine), "ann", "to see")
+    assert engine.run_due() == 1
+    assert (gateway.sent[-1].method, the_call(engine)["state"]) == ("GET", "succeeded")
+
+
 def test_a_clock_behind_the_journal_sends_nothing(root: Path, time: Time) -> None:
     """A clock set back makes an old key look young, so nothing is sent by it."""
     engine, gateway = left_unknown(root, time, ok(items=[]))
