@@ -120,10 +120,13 @@ class Inbox:
         return rows, kept[0]["state"] if kept else "doubled"
 
     def _parts(self, gateway: Gateway, body: bytes, came: Mapping[str, Any], due: str) -> list[Change]:
-        """The changes that keep the events of a list, one that stands in it twice once; none where there is no list."""
-        listed = enumerate(events_in(body, gateway.events))
-        born = [self._born(gateway, one, {**came, "place": place}, due, one) for place, one in listed]
-        return list({(one.scope, one.set["event_id"]): one for one in born}.values())
+        """The changes that keep the events of a list; of one that stands in it twice, the first fit to be processed."""
+        kept: dict[tuple[Scope, str], Change] = {}
+        for place, part in enumerate(events_in(body, gateway.events)):
+            one = self._born(gateway, part, {**came, "place": place}, due, part)
+            if kept.setdefault(same := (one.scope, one.set["event_id"]), one).set["state"] == "quarantined":
+                kept[same] = one
+        return list(kept.values())
 
     def _born(self, gateway: Gateway, body: bytes, came: Mapping[str, Any], due: str, signed: bytes) -> Change:
         """The change that keeps an event, once; one that says no id is told from others by what was `signed`."""

@@ -175,6 +175,16 @@ def test_a_repeat_keeps_nothing_twice(mint: Mint) -> None:
     assert mint.events("state") == [("processed",), ("processed",), ("ignored",)]
 
 
+def test_what_a_delivery_tells_twice_is_kept_as_of_two_deliveries(mint: Mint) -> None:
+    """As it came first, unless that was put aside and the other one can be processed."""
+    lost = {"id": "EV_2", "links": {}}
+    mint.receive(event(1), event(1, "paid_out"), lost, event(2), lost)
+    assert mint.events("event_id", "event_type", "place", "state") == [
+        ("EV_1", "debits.confirmed", 0, "processed"),
+        ("EV_2", "debits.confirmed", 3, "processed"),
+    ]
+
+
 def test_one_that_fails_stops_no_other(mint: Mint) -> None:
     """It is tried again; the one that it waits for stands behind it."""
     first = mint.receive(event(1, "paid_out"), event(2), "no object", {"action": "confirmed", "about": "debits"})
