@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from importlib.util import find_spec
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,7 +25,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from postgres import running_server
 from sqlalchemy import Connection, create_engine, event, insert, make_url, select, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from store_contract import (
     CALL,
     HERE,
@@ -1016,6 +1016,35 @@ class TestPostgresServer:
         outcomes = together(2, lambda number: store.apply([upsert(f"ch_{number}", note=number)]))
         assert [len(one) for one in outcomes] == [1, 1]
         assert len(tries) == 3
+
+    def test_of_several_new_ones_others_may_make_any_number_meanwhile(
+        self, postgres_store_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As two deliveries that hold the same events do."""
+        born = [Change("insert", CALL, HERE, {}, {"key": f"k{number}", "state": "prepared"}) for number in range(6)]
+        store, others, write = SqlStore(postgres_store_url), iter(born[:5]), PostgresSession.write
+
+        def late(session: PostgresSession, *questions: Any) -> bool:
+            for other in islice(others, 1):
+                assert SqlStore(postgres_store_url).apply([other])
+            return write(session, *questions)
+
+        monkeypatch.setattr(PostgresSession, "write", late)
+        assert [one["key"] for one in store.apply(born)] == ["k5"]
+        assert len(store.find("call")) == 6
+
+    def test_a_key_that_is_taken_is_so_after_deadlocks_too(self, postgres_store_url: str) -> None:
+        """How often it is looked for has nothing to do with how often others were in the way."""
+        passing = [DBAPIError(None, None, psycopg.errors.DeadlockDetected()) for _ in range(3)]
+        tries = iter([*passing, *(indexes.Taken("payment ch_1") for _ in range(3))])
+
+        def work(_: Session) -> None:
+            raise next(tries)
+
+        database = SqlStore(postgres_store_url)._opened()
+        with pytest.raises(indexes.Taken):
+            database.write(work)
+        assert list(tries) == []
 
     def test_a_server_that_restarts(self, tmp_path: Path) -> None:
         with running_server() as server:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import reduce
 from operator import add
@@ -223,11 +224,13 @@ class PostgresDatabase:
     def write(self, work: Callable[[Session], T]) -> T:
         """Run `work` in a transaction and commit it; again, where others were in the way or the connection was lost."""
         attempt = 1
+        looks = Counter[str]()
         while True:
             try:
                 return self._write(work)
-            except Taken:  # by another transaction that began before ours ended: now it can be seen
-                if attempt == _LOOKS:
+            except Taken as taken:  # by another transaction that began before ours ended: now it can be seen
+                looks[str(taken)] += 1  # of several that were to be made, fewer are left each time
+                if looks[str(taken)] == _LOOKS:
                     raise
             except DBAPIError as error:
                 if attempt == _TRIES or not _is_passing(error):
@@ -235,7 +238,7 @@ class PostgresDatabase:
                 if error.connection_invalidated:
                     self._sessions.clear()
                 time.sleep(random.uniform(0, 0.005 * 2**attempt))  # noqa: S311  # spreads the tries, guards nothing
-            attempt += 1
+                attempt += 1
 
     def _write(self, work: Callable[[Session], T]) -> T:
         session = self._sessions.take()
