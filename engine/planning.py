@@ -32,7 +32,9 @@ def plan(
     DataError.
     """
     type = context.catalog().request_type(name)
-    text = sorted_json(data)
+    if isinstance(data, Mapping):
+        data = dict(data)  # JSON has no other kind
+    text = _written(name, data)
     chosen = operation if parent is None else None  # what is derived from a call's id is nobody's to choose
     if problems := _what_must_not_be_kept(context, data, text, chosen):  # first: whatever else is wrong may quote it
         raise DataError(name, problems)
@@ -64,6 +66,14 @@ def plan(
         return Plan(type, call_id, now, named, key, checked, request, request, scope, parent, depth, text=written)
     request, shown = _rendered(type, checked, names, key, unseen)
     return Plan(type, call_id, now, named, key, checked, request, shown, scope, parent, depth, context.sealer)
+
+
+def _written(name: str, data: Any) -> str:
+    """The JSON text of `data`. Raises DataError for what can have none."""
+    try:
+        return sorted_json(data)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise DataError(name, [Problem("", f"is not JSON: {error}")]) from None
 
 
 def _what_must_not_be_kept(context: Context, data: Any, text: str, operation: str | None) -> list[Problem]:

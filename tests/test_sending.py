@@ -7,10 +7,11 @@ import json
 import logging
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -379,6 +380,50 @@ def test_other_data_under_an_operation_is_refused(tmp_path: Path) -> None:
         shop.engine.send("shop/pay", {"amount": 6}, operation="order-17")
     assert raised.value.problems[0].pointer == "/idempotency_key"
     assert len(shop.gateway.requests) == 1
+
+
+class Closed(Mapping[str, Any]):
+    """A mapping that is no dict, and does not show what it holds."""
+
+    def __init__(self, **held: Any) -> None:
+        self._held = held
+
+    def __getitem__(self, name: str) -> Any:
+        return self._held[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._held)
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+
+def test_data_is_the_same_in_whatever_mapping(tmp_path: Path) -> None:
+    """Neither the kind of the mapping nor the order of the names in it makes data other data."""
+    shop, data = host(tmp_path), {"amount": 5, "note": "tea"}
+    for given in (data, MappingProxyType(data), MappingProxyType(dict(reversed(data.items()))), Closed(**data)):
+        shop.engine.send("shop/pay", given, operation="order-17")
+    assert len(shop.gateway.requests) == 1
+
+
+@pytest.mark.parametrize("note", [SECRETS["SHOP_KEY"], "4242 4242 4242 4242"])
+def test_no_mapping_hides_what_must_not_be_kept(tmp_path: Path, note: str) -> None:
+    """A host's secret and a card number are found in any."""
+    shop = host(tmp_path)
+    with pytest.raises(DataError, match="holds") as raised:
+        shop.engine.send("shop/pay", Closed(amount=5, note=note))
+    assert note not in str(raised.value)
+    assert shop.calls() == []
+
+
+def test_data_that_is_no_json(tmp_path: Path) -> None:
+    """Python has values that no JSON text can say."""
+    shop, endless = host(tmp_path), dict[str, Any](amount=5)
+    endless["note"] = endless
+    odd: Any = {"amount": 5, "note": {("a", "b"): 1}}
+    for data in (endless, odd):
+        with pytest.raises(DataError, match="shop/pay was not sent, its data does not fit: /: is not JSON: "):
+            shop.engine.send("shop/pay", data)
 
 
 def test_a_repeat_is_told_what_came_of_it(tmp_path: Path) -> None:
