@@ -25,7 +25,7 @@ from engine.context import Context, Task
 from engine.deliveries import events_in
 from engine.errors import Conflict, DataError, SettingError, SignatureError, StoreError, UnknownNameError
 from engine.observing import OTHER
-from engine.records import Change, Record, RecordType, Scope
+from engine.records import Change, Record, RecordType, Scope, can_be_account
 from engine.request_types import Gateway
 from engine.settings import Settings
 from engine.settling import Settling, Subject, named
@@ -133,7 +133,7 @@ class Inbox:
         event, said = self._understood(gateway, body)
         account = _text(said.get("account"))
         live = bool(said.get("live", self._with.settings.live))
-        scope = Scope(gateway.name, account if account.isprintable() else "", live)
+        scope = Scope(gateway.name, account if can_be_account(account) else "", live)
         identity = _text(said.get("id")) or hashlib.sha256(signed).hexdigest()
         wrong = self._wrong(gateway, event, said)
         if wrong == _NAMELESS and gateway.events is not None and "place" not in came:
@@ -286,7 +286,7 @@ class Inbox:
             return "the body is not a JSON object"
         if not _text(said.get("id")) or not _text(said.get("type")):
             return _NAMELESS
-        if not _text(said.get("account")).isprintable():
+        if not can_be_account(_text(said.get("account"))):
             return "the event names an account that can be none"
         if "live" in said and bool(said["live"]) != self._with.settings.live:
             return (

@@ -32,6 +32,12 @@ class Scope(NamedTuple):
 
 SCOPE = Scope._fields
 _COLUMNS = frozenset(("id", *SCOPE))
+_LONGEST = 255  # characters; PostgreSQL refuses an index entry over 2,704 bytes, of which an event's has other parts
+
+
+def can_be_account(text: str) -> bool:
+    """Whether a gateway may call an account so: no database takes every character, nor every length, in an index."""
+    return text.isprintable() and len(text) <= _LONGEST
 
 
 @dataclass(frozen=True, slots=True)

@@ -346,6 +346,10 @@ QUARANTINED: dict[str, tuple[Any, str]] = {
         b'{"id": "evt_1", "type": "payment.refunded", "payment": "p1", "account": "a\\r\\nb"}',
         "the event names an account that can be none",
     ),
+    "an account too long for an index": (
+        json.dumps({**REFUNDED, "account": "a" * 256}).encode(),
+        "the event names an account that can be none",
+    ),
     "of live money": (
         json.dumps({**REFUNDED, "live": True}).encode(),
         "the event is live, this host runs in test mode",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import sqlite3
@@ -48,7 +49,7 @@ import engine.inbox
 import engine.reactions
 from engine.core import Engine
 from engine.errors import Conflict, SettingError, StoreError
-from engine.records import Change, Record, RecordType, Scope
+from engine.records import Change, Record, RecordType, Scope, can_be_account
 from engine.store import Durability, indexes, migrations
 from engine.store.group import Group, Job
 from engine.store.migrations import VERSION_TABLE
@@ -115,6 +116,15 @@ class TestSchema:
             assert len(store.apply([Change("insert", engine.inbox.EVENT, there, {}, new)])) == 1
             assert store.apply([Change("insert", engine.inbox.EVENT, there, {}, new)]) == []
         assert len(store.find("event", where={"event_id": "evt_1"})) == 4
+
+    def test_an_event_with_the_longest_names_is_kept_once(self, store_url: str) -> None:
+        wide = "".join(random.choices([chr(code) for code in range(0x20000, 0x2A000)], k=5000))
+        account = next(wide[:length] for length in range(5000, 0, -1) if can_be_account(wide[:length]))
+        there = Scope("g" * 200, account)
+        new = {"key": wide, "event_id": wide, "event_type": wide, "state": "received", "body": ""}
+        store = SqlStore(store_url)
+        kept = [len(store.apply([Change("insert", engine.inbox.EVENT, there, {}, new)])) for _ in range(2)]
+        assert (kept, len(account)) == ([1, 0], 255)
 
     def test_texts_sort_by_code_point_whatever_the_server_prefers(self, postgres_store_url: str) -> None:
         other = "SELECT table_name, column_name FROM information_schema.columns WHERE table_name LIKE 'callsheet%' "
