@@ -293,14 +293,14 @@ def test_a_case_tells_one_event(mint: Mint) -> None:
     assert (len(cases), differences) == (4, [])
 
 
-@pytest.mark.parametrize("place", ["events", "/events/", "{{ event.events }}"])
+@pytest.mark.parametrize("place", ["events", "/events/", "/a~b", "{{ event.events }}"])
 def test_a_place_that_is_none_is_found_at_start(tmp_path: Path, place: str) -> None:
     """With the file, the line and what is wanted."""
     text = MINT[GATEWAY].replace("events: /events", f"events: '{place}'")
     with pytest.raises(DefinitionError) as refused:
         Mint(tmp_path, {GATEWAY: text})
     (fault,) = refused.value.faults
-    said = f"'{place}' does not fit the pattern ^(/[^/]+)*$; what is wanted is: Where a delivery has a list of events"
+    said = f"'{place}' does not fit the pattern ^(/([^/~]|~[01])+)*$; what is wanted is: Where a delivery has a list"
     assert str(fault).startswith(f"{GATEWAY}:8:3: {said}")
 
 
