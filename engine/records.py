@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
-from engine.comparison import fits, sortable, texts
+from engine.comparison import fits, same, sortable, texts
 from engine.errors import Conflict, DataError, Problem, UnknownNameError
 from engine.ids import new_id
 from engine.schemas import Schema
@@ -146,8 +146,9 @@ class RecordType:
 
     def has_same_keys(self, one: Record, other: Record) -> bool:
         """Whether two states of one record have the same unique keys."""
-        for name in self._in_keys:  # noqa: SIM110 - a generator would take twice as long
-            if one.properties.get(name) != other.properties.get(name):
+        for name in self._in_keys:
+            was, becomes = one.properties.get(name), other.properties.get(name)
+            if was is not becomes and not same(was, becomes):
                 return False
         return True
 

@@ -53,6 +53,7 @@ PERSON = RecordType(
 )
 WORK = {"state": TEXT, "due": TEXT, "worker": TEXT, "key": TEXT, "data": {}}
 CALL = RecordType("call", WORK, unique=(("key",),), index=("state", "due"), within=())
+STALL = RecordType("stall", {"number": {}}, unique=(("number",),))
 ERRAND = RecordType("errand", WORK, unique=(("key",),), index=("state", "due"), within=())
 
 HERE = Scope("stripe")
@@ -285,6 +286,15 @@ class StoreContract:
         new = {"gateway_id": "ch_2", "external_id": "order-1"}
         assert store.apply([Change("insert", PAYMENT, HERE, {}, new)]) == []
         assert store.find("payment") == [there]
+
+    @pytest.mark.parametrize(("one", "other"), [(1, True), (True, 1), (0.0, False), (1, 1.0)])
+    def test_a_key_that_python_takes_for_the_one_before_is_another(self, store: Store, one: Any, other: Any) -> None:
+        (stall,) = store.apply([Change("insert", STALL, HERE, {}, {"number": one})])
+        (moved,) = store.apply([Change("update", STALL, HERE, {"id": stall.id}, {"number": other})])
+        assert store.apply([Change("insert", STALL, HERE, {}, {"number": other})]) == []
+        assert len(store.apply([Change("insert", STALL, HERE, {}, {"number": one})])) == 1
+        assert store.apply([Change("delete", STALL, HERE, {"number": other})]) == [moved]
+        assert len(store.apply([Change("insert", STALL, HERE, {}, {"number": other})])) == 1
 
     def test_upsert_by_an_unknown_id_creates_a_record_with_a_fresh_one(self, store: Store) -> None:
         (created,) = store.apply([Change("upsert", PAYMENT, HERE, {"id": "mine"}, {"gateway_id": "ch_1"})])
