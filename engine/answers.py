@@ -15,11 +15,9 @@ from typing import Any, Literal
 from engine import bodies
 from engine.card_numbers import may_hold_card_number, without_card_numbers
 from engine.dispatcher import HELD_BACK, Answer, Failure
-from engine.json_texts import no_constant, unique_pairs
+from engine.json_texts import is_too_deep, no_constant, unique_pairs
 from engine.request_types import RequestType
 from engine.values import unchanging
-
-MAX_DEPTH = 64
 
 Outcome = Literal["succeeded", "declined", "not_done", "unknown"]
 
@@ -149,7 +147,7 @@ def parse_json(body: bytes) -> Any:
         raise ValueError("the body is nested too deep") from None
     except ValueError as error:
         raise ValueError(f"the body is not JSON: {error}") from None
-    if text.count("{") + text.count("[") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
+    if is_too_deep(text, value):
         raise ValueError("the body is nested too deep")
     return value
 
@@ -180,19 +178,6 @@ def _finite(text: str) -> float:
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=unique_pairs, parse_constant=no_constant, parse_float=_finite)
-
-
-def _depth(value: Any) -> int:
-    depth, level = 0, [value]
-    while level and depth <= MAX_DEPTH:
-        depth += 1
-        level = [
-            part
-            for outer in level
-            if isinstance(outer, dict | list)
-            for part in (outer.values() if isinstance(outer, dict) else outer)
-        ]
-    return depth
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -10,6 +10,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+MAX_DEPTH = 64
+"""How deep what comes from outside may be nested: some readers and writers of JSON end somewhere, none before this."""
+
 
 def iter_documents(text: str) -> Iterator[Any]:
     """The JSON values that stand one after the other in `text`. Raises ValueError where one is broken."""
@@ -20,6 +23,24 @@ def iter_documents(text: str) -> Iterator[Any]:
             return
         value, position = STRICT.raw_decode(text, position)
         yield value
+
+
+def is_too_deep(text: str, value: Any) -> bool:
+    """Whether `value`, whose JSON is `text`, is nested deeper than MAX_DEPTH."""
+    return text.count("{") + text.count("[") > MAX_DEPTH and _depth(value) > MAX_DEPTH
+
+
+def _depth(value: Any) -> int:
+    depth, level = 0, [value]
+    while level and depth <= MAX_DEPTH:
+        depth += 1
+        level = [
+            part
+            for outer in level
+            if isinstance(outer, dict | list | tuple)
+            for part in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return depth
 
 
 def unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from engine.calls import Plan, instant, sorted_json
 from engine.card_numbers import card_numbers, holds_card_number, may_hold_card_number
 from engine.context import Context
 from engine.errors import DataError, Problem
+from engine.json_texts import MAX_DEPTH, is_too_deep
 from engine.redaction import MASK, hidden
 from engine.request_types import Request, RequestType
 from engine.seals import is_sealed
@@ -69,11 +70,14 @@ def plan(
 
 
 def _written(name: str, data: Any) -> str:
-    """The JSON text of `data`. Raises DataError for what can have none."""
+    """The JSON text of `data`. Raises DataError for what can have none, or is nested too deep to be read back."""
     try:
-        return sorted_json(data)
+        text = sorted_json(data)
     except (TypeError, ValueError, RecursionError) as error:
         raise DataError(name, [Problem("", f"is not JSON: {error}")]) from None
+    if is_too_deep(text, data):
+        raise DataError(name, [Problem("", f"is nested deeper than {MAX_DEPTH} levels; flatten it")])
+    return text
 
 
 def _what_must_not_be_kept(context: Context, data: Any, text: str, operation: str | None) -> list[Problem]:

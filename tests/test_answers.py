@@ -11,10 +11,11 @@ import pytest
 from fault_server import odd_bodies
 from hosts import SHOP, failure, ok, write
 
-from engine.answers import MAX_DEPTH, Verdict, judge, parse_json, retry_after
+from engine.answers import Verdict, judge, parse_json, retry_after
 from engine.catalog import load
 from engine.dispatcher import Answer, Failure
 from engine.dispatcher.outcomes import Kind
+from engine.json_texts import MAX_DEPTH
 from engine.request_types import RequestType
 
 GOOD = {"id": "p1", "amount": 5}

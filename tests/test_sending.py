@@ -32,6 +32,7 @@ from engine.errors import (
     UnknownNameError,
     UnknownOutcome,
 )
+from engine.json_texts import MAX_DEPTH
 from engine.records import Change, Record
 from engine.redaction import MASK
 from engine.request_types import Request
@@ -424,6 +425,26 @@ def test_data_that_is_no_json(tmp_path: Path) -> None:
     for data in (endless, odd):
         with pytest.raises(DataError, match="shop/pay was not sent, its data does not fit: /: is not JSON: "):
             shop.engine.send("shop/pay", data)
+
+
+def test_data_that_is_nested_deep(tmp_path: Path) -> None:
+    """As deep as an answer may be it is sent and kept, and deeper it is refused before that."""
+    name = "request_types/shop/pay.yml"
+    shop = host(
+        tmp_path,
+        files={name: SHOP[name].replace("{amount: {type: integer", "{tree: {type: object}, amount: {type: integer")},
+    )
+    data: dict[str, Any] = {"amount": 5, "tree": {}}
+    inner = data["tree"]
+    for _ in range(MAX_DEPTH - 3):
+        inner["in"] = inner = {}
+    shop.engine.send("shop/pay", data, operation="a")
+    shop.engine.send("shop/pay", data, operation="a")
+    assert [call["data"] for call in shop.calls()] == [data]
+    inner["in"] = [()]
+    with pytest.raises(DataError, match="/: is nested deeper than 64 levels; flatten it"):
+        shop.engine.send("shop/pay", data)
+    assert len(shop.calls()) == len(shop.gateway.requests) == 1
 
 
 def test_a_repeat_is_told_what_came_of_it(tmp_path: Path) -> None:
