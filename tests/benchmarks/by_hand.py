@@ -92,14 +92,14 @@ class Sqlite:
 
     def begin(self, call: Row) -> None:
         """As Keeper.begin."""
-        with self._transaction() as execute:
+        with transaction(self._connection) as execute:
             assert execute(_INSERT_CALL, {**call, "name": NAME, "properties": _json(call)}).rowcount == 1
 
     def end(self, call: Row, payment: Row) -> None:
         """As Keeper.end."""
         id = str(uuid4())
         key = _json(["payment", "gateway_id", "stripe", "", False, payment["gateway_id"]])
-        with self._transaction() as execute:
+        with transaction(self._connection) as execute:
             assert execute(_END_CALL, {**call, "properties": _json(call)}).rowcount == 1
             assert execute(_INSERT_KEY, (key, id)).rowcount == 1
             execute(_INSERT_PAYMENT, (id, _json(payment)))
@@ -107,16 +107,18 @@ class Sqlite:
                 if name in payment:
                     execute(_INSERT_ENTRY, (name, payment[name], id))
 
-    @contextmanager
-    def _transaction(self) -> Iterator[Callable[..., Any]]:
-        execute = self._connection.execute
-        execute("BEGIN IMMEDIATE")
-        try:
-            yield execute
-        except BaseException:
-            execute("ROLLBACK")
-            raise
-        execute("COMMIT")
+
+@contextmanager
+def transaction(connection: Any) -> Iterator[Callable[..., Any]]:
+    """What executes statements that are committed together, or not at all."""
+    execute = connection.execute
+    execute("BEGIN IMMEDIATE")
+    try:
+        yield execute
+    except BaseException:
+        execute("ROLLBACK")
+        raise
+    execute("COMMIT")
 
 
 def opened(file: Path, module: ModuleType, **how: Any) -> Any:

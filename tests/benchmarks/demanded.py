@@ -13,8 +13,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ from engine.settings import Settings
 from engine.store.sql import SqlStore
 from engine.store.sqlite import driver
 
-from .by_hand import opened
+from .by_hand import opened, transaction
 from .payment import DATA, NAME, SECRET, changes_by_hand, hold, request_by_hand
 
 Row = dict[str, Any]
@@ -89,7 +88,7 @@ class Ledger:
     def leave_open(self, call: Row, facts: Row) -> None:
         """Keep what is known of a call that was perhaps carried out, for whoever comes back to it."""
         due = (datetime.now(UTC) + _LEASE).isoformat()
-        with self._transaction() as execute:
+        with self._turn, transaction(self._connection) as execute:
             self._move(execute, call, {**facts, "state": "unknown", "due": due})
 
     def end(self, call: Row, facts: Row, changes: list[Row]) -> Row:
@@ -97,7 +96,7 @@ class Ledger:
         where = changes[0]["where"]
         changed = [{"type": "payment", "where": where}]
         key = _json(["payment", "gateway_id", "stripe", "", False, where["gateway_id"]])
-        with self._transaction() as execute:
+        with self._turn, transaction(self._connection) as execute:
             found = execute(_FIND_PAYMENT, (key,)).fetchone()
             id, before = (found[0], json.loads(found[1])) if found else (new_id(), {})
             payment = self._applied(changes, before)
@@ -132,18 +131,6 @@ class Ledger:
         row = {"due": None, **kept, "lease": call["lease"], "properties": _json(kept)}
         if execute(_MOVE_CALL, row).rowcount != 1:
             raise RuntimeError(f"the call {call['id']} was taken over by another process")
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Callable[..., Any]]:
-        execute = self._connection.execute
-        with self._turn:
-            execute("BEGIN IMMEDIATE")
-            try:
-                yield execute
-            except BaseException:
-                execute("ROLLBACK")
-                raise
-            execute("COMMIT")
 
 
 def demanded_sending(origin: str, file: Path, dispatcher: Dispatcher) -> Callable[[], object]:
