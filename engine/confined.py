@@ -202,11 +202,11 @@ class _Scene(Context):
 class Generator(CodeGenerator):
     """Looks a name of an object up in place, where Jinja's own calls the environment: templates do little else."""
 
-    def visit_Template(self, node: nodes.Template, frame: Frame | None = None) -> None:  # noqa: N802 - as above
+    def visit_Template(self, node: nodes.Template, frame: Frame | None = None) -> None:  # noqa: N802 - so Jinja calls it
         self.writeline(f"from {__name__} import ABSENT")
         super().visit_Template(node, frame)
 
-    def visit_Getattr(self, node: nodes.Getattr, frame: Frame) -> None:  # noqa: N802 - as above
+    def visit_Getattr(self, node: nodes.Getattr, frame: Frame) -> None:  # noqa: N802 - so Jinja calls it
         self.write(f"(whole.get({node.attr!r}, ABSENT) if type(whole := ")
         self.visit(node.node, frame)
         self.write(f") is dict else environment.getattr(whole, {node.attr!r}))")

@@ -110,8 +110,7 @@ class Inbox:
         due = instant(now + timedelta(seconds=left)) if left else received_at
         came = {"endpoint": endpoint, "received_at": received_at}
         kept_body = clean_body(body, self._with.settings.redact)
-        parts = self._parts(gateway, kept_body, came, due) if gateway.events is not None else []
-        born = parts or [self._born(gateway, kept_body, came, due, body)]
+        born = self._parts(gateway, kept_body, came, due) or [self._born(gateway, kept_body, came, due, body)]
         kept = self._with.store.apply(born)
         if len(kept) == len(born):
             return kept, kept[0]["state"]
@@ -242,7 +241,8 @@ class Inbox:
     def take(self, limit: int, id: str | None = None) -> list[Task]:
         """Claim up to `limit` events whose time has come (only `id`, where given), each to be processed at once."""
         now = self._with.clock.now()
-        where = {"state": ["received", "failed"], "due": {"lte": instant(now)}, **({"id": [id]} if id else {})}
+        only = {"id": [id]} if id else {}  # a list is searched for in every scope, one id would be named in one
+        where = {"state": ["received", "failed"], "due": {"lte": instant(now)}, **only}
         held = {"due": instant(now + timedelta(seconds=calls.LEASE))}
         taken = self._with.store.apply([Change("update", EVENT, Scope(""), where, held, limit=limit)])
         return [partial(self.process, record) for record in taken]

@@ -63,7 +63,7 @@ def _expression(value: Any, parts: list[nodes.Expr], line: int) -> nodes.Expr:
 class _Generator(Generator):
     """Yields values, where Jinja's own yields texts."""
 
-    def visit_Output(self, node: nodes.Output, frame: Frame) -> None:  # noqa: N802 - as above
+    def visit_Output(self, node: nodes.Output, frame: Frame) -> None:  # noqa: N802 - so Jinja calls it
         if frame.buffer is not None:
             raise NotWhole
         for child in node.nodes:

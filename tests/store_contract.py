@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -706,8 +706,9 @@ class StoreContract:
         self, store: Store, seen: Record, spoilt: dict[str, Any]
     ) -> None:
         stored = store.find("call")[0]
-        seen.properties.clear()  # type: ignore[attr-defined]  # a host may write into what it is given to read
-        seen.properties.update(spoilt)  # type: ignore[attr-defined]
+        held = cast("dict[str, Any]", seen.properties)  # a host may write into what it is given to read
+        held.clear()
+        held.update(spoilt)
         (ended,) = store.apply([ends(seen, when={"worker": "w"})])
         assert ended.properties == {**stored.properties, "state": "succeeded"}
         assert store.find("call") == [ended]

@@ -779,9 +779,9 @@ def test_data_that_is_no_object(tmp_path: Path) -> None:
     """Data must be an object, and its keys texts."""
     shop = host(tmp_path)
     with pytest.raises(DataError, match="must be an object"):
-        shop.engine.send("shop/pay", [("amount", 5)])  # type: ignore[arg-type]
+        shop.engine.send("shop/pay", [("amount", 5)])  # type: ignore[arg-type]  # is refused
     with pytest.raises(DataError, match="7: is not known here"):
-        shop.engine.send("shop/pay", {"amount": 5, 7: "x"})  # type: ignore[dict-item]
+        shop.engine.send("shop/pay", {"amount": 5, 7: "x"})  # type: ignore[dict-item]  # is refused
 
 
 @pytest.mark.parametrize("value", ["a b", "a\nb", "é", "\tx"])

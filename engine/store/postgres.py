@@ -224,7 +224,7 @@ class PostgresDatabase:
     def write(self, work: Callable[[Session], T]) -> T:
         """Run `work` in a transaction and commit it; again, where others were in the way or the connection was lost."""
         attempt = 1
-        looks = Counter[str]()
+        looks: Counter[str] = Counter()
         while True:
             try:
                 return self._write(work)

@@ -7,7 +7,7 @@ and then its row is written only while it is that to the letter.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import Delete, Update, bindparam, delete, update
 from sqlalchemy.exc import IntegrityError
@@ -147,26 +147,27 @@ Exchange = tuple[list[SideRow], list[SideRow]]
 
 def _keys(writes: Sequence[Write]) -> Exchange:
     """The unique keys."""
-    gone: list[SideRow] = []
-    come: list[SideRow] = []
-    for write in writes:
-        if write.new_keys is not None:
-            old = rows_of_keys(write.type, write.old, write.old_keys)
-            new = rows_of_keys(write.type, write.new, write.new_keys)
-            gone += old - new
-            come += new - old
-    return gone, come
+    return _exchanged(
+        (rows_of_keys(write.type, write.old, write.old_keys), rows_of_keys(write.type, write.new, write.new_keys))
+        for write in writes
+        if write.new_keys is not None
+    )
 
 
 def _entries(writes: Sequence[Write]) -> Exchange:
     """The index entries, but for new records, whose rows are written together."""
+    return _exchanged(
+        (entries(write.type, write.old), entries(write.type, write.new)) for write in writes if write.old is not None
+    )
+
+
+def _exchanged(rows: Iterable[tuple[set[SideRow], set[SideRow]]]) -> Exchange:
+    """What differs between the rows as they were and as they become."""
     gone: list[SideRow] = []
     come: list[SideRow] = []
-    for write in writes:
-        if write.old is not None:
-            old, new = entries(write.type, write.old), entries(write.type, write.new)
-            gone += old - new
-            come += new - old
+    for old, new in rows:
+        gone += old - new
+        come += new - old
     return gone, come
 
 
