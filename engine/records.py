@@ -347,7 +347,7 @@ def _demand_printable(change: Change) -> None:
 
 def matches(where: Mapping[str, Any], record: Record) -> bool:
     """Whether `record` has what `where` asks for: values, lists (any of) and ranges."""
-    for name, wanted in where.items():  # noqa: SIM110 - as above
+    for name, wanted in where.items():  # noqa: SIM110 - a generator would take twice as long
         if not fits(wanted, _value(record, name)):
             return False
     return True
