@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,6 +24,16 @@ pytest.register_assert_rewrite("store_contract")
 
 hypothesis.settings.register_profile("without the clock", deadline=None)  # a busy machine is no fault of an example
 hypothesis.settings.load_profile("without the clock")
+
+
+@pytest.fixture(autouse=True)
+def _threads_end() -> Iterator[None]:
+    """A thread that outlives its test would go on in the midst of others, and fail one of them now and then."""
+    before = set(threading.enumerate())
+    yield
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)  # one that was told to end may be at its last step
+        assert not thread.is_alive(), f"the test left {thread} behind"
 
 
 @pytest.fixture(scope="session")

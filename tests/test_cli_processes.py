@@ -20,6 +20,7 @@ from engine.cli import group
 from engine.cli.opening import Opening
 from engine.cli.running import served_app
 from engine.core import Engine
+from engine.queues.embedded import Worker
 
 
 @pytest.fixture
@@ -94,8 +95,9 @@ def test_serve_warns_of_a_store_that_cannot_be_reached(tmp_path: Path) -> None:
         running.send_signal(signal.SIGINT)
 
 
-def test_a_folder_without_an_app_is_served_as_well(shop: Path) -> None:
+def test_a_folder_without_an_app_is_served_as_well(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its forms and webhooks."""
+    monkeypatch.setattr(Worker, "start", lambda _: None)  # nothing is due, and nobody would end its thread
     app = served_app(Opening(shop), reload=False)
     assert app.test_client().post("/callsheet/webhooks/shop", data=b"{}").status_code == 400
 
