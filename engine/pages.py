@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from engine import bodies
+from engine.pointers import part_at
 from engine.request_types import Request, RequestType
 from engine.settling import Exchange
 
@@ -45,9 +46,7 @@ def read_pages(type: RequestType, request: Request, fetch: Callable[[Request], E
 
 def _items(response: Any, pointer: str) -> list[Any] | None:
     """The list at `pointer`, the very one, so that it can be filled; None where there is none."""
-    part = response
-    for name in pointer.strip("/").split("/"):
-        part = part.get(name) if isinstance(part, dict) else None
+    part = part_at(response, pointer)
     return part if isinstance(part, list) else None
 
 

@@ -66,10 +66,10 @@ class Sending:
         except StoreError as error:  # the store's salt is a part of every key
             raise StoreError(f"{type.name} was not sent: {error}") from None
         self._proof(planned.type)  # a missing secret is told before anything is kept
-        if not planned.type.journaled:
-            return self.read(planned)
         if planned.type.sealed:
             self._with.sealer.demand_key()
+        if not planned.type.journaled:
+            return self.read(planned)
         try:
             born = self._with.store.apply([planned.born("sending")])
         except StoreError as error:
@@ -236,7 +236,7 @@ class Sending:
                 raise error_of(type, None, exchange.verdict, exchange.attempts[-1].get("status", 0))
             return exchange
 
-        exchange = read_pages(type, planned.request, fetch)
+        exchange = self.settling.sealed(type, read_pages(type, planned.request, fetch))
         response = exchange.verdict.response
         try:
             with self._with.watch.of("map", type):

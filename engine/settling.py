@@ -6,7 +6,6 @@ the gateway has acted, so the answer is always kept.
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -32,9 +31,11 @@ from engine.errors import (
     UnknownOutcome,
 )
 from engine.planning import plan
+from engine.pointers import replaced_at
 from engine.records import Change, Record, RecordType, Scope
 from engine.redaction import hidden
 from engine.request_types import RequestType
+from engine.seals import is_sealed
 from engine.store import Store
 from engine.values import unchanging
 from engine.windows import LATER, LONGEST_ASKED, MOST_TRIES, comes_back
@@ -118,9 +119,7 @@ class Settling:
                 self._with.clock.sleep(pause)
 
     def _settle(self, call: Record, type: RequestType, exchange: Exchange) -> Result:
-        if type.sealed:
-            sealed = replace(exchange.verdict, response=self.sealed(type, exchange.verdict.response))
-            exchange = replace(exchange, verdict=sealed)
+        exchange = self.sealed(type, exchange)
         verdict = exchange.verdict
         facts = self._facts(type, call, exchange, verdict)
         if verdict.outcome not in {"succeeded", "declined"}:
@@ -232,19 +231,18 @@ class Settling:
         mine = [types[record.type].complete(record) for record in last.values()]
         return Result(call, response, mine, said.get("redirect"))
 
-    def sealed(self, type: RequestType, response: Any) -> Any:
-        """The parsed answer with the parts that the file names encrypted."""
-        if not type.sealed or response is None:
-            return response
-        response = copy.deepcopy(response)
+    def sealed(self, type: RequestType, exchange: Exchange) -> Exchange:
+        """The exchange with the parts of its answer encrypted that the file names, but for those that are already."""
+        if not type.sealed:
+            return exchange
+        response = exchange.verdict.response
         for pointer in type.sealed:
-            *path, last = pointer.strip("/").split("/")
-            part = response
-            for name in path:
-                part = part.get(name) if isinstance(part, dict) else None
-            if isinstance(part, dict) and isinstance(part.get(last), str):
-                part[last] = self._with.sealer.seal(part[last])
-        return response
+            response = replaced_at(response, pointer, self._once_sealed)
+        return replace(exchange, verdict=replace(exchange.verdict, response=response))
+
+    def _once_sealed(self, part: Any) -> Any:
+        """A part encrypted; one that was is left as it is, for whoever opens it opens it once."""
+        return part if part is None or is_sealed(part) else self._with.sealer.seal(part)
 
     def _facts(self, type: RequestType, call: Record, exchange: Exchange, verdict: Verdict) -> dict[str, Any]:
         facts: dict[str, Any] = {"attempts": exchange.attempts, "sent_at": exchange.sent_at, "message": verdict.message}

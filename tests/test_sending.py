@@ -33,6 +33,7 @@ from engine.errors import (
     UnknownOutcome,
 )
 from engine.json_texts import MAX_DEPTH
+from engine.pointers import part_at, replaced_at
 from engine.records import Change, Record
 from engine.redaction import MASK
 from engine.request_types import Request
@@ -963,6 +964,54 @@ def test_sealed_parts_can_be_opened(tmp_path: Path) -> None:
     sealed = shop.find("sale")[0]["note"]
     assert shop.engine.sealer.open(sealed) == SECRET
     assert shop.engine.sealer.open(result.response["more"]["key"]) == SECRET
+
+
+@pytest.mark.parametrize(
+    ("pointer", "more"),
+    {
+        "an item": ("/keys/1/secret", {"keys": [{}, {"secret": SECRET}]}),
+        "an odd name": ("/a~1b~0c", {"a/b~c": SECRET}),
+        "an object": ("/box", {"box": {"secret": SECRET}}),
+        "a list": ("/box/list", {"box": {"list": [SECRET]}}),
+    }.values(),
+)
+def test_what_is_sealed_may_be_of_any_shape(tmp_path: Path, pointer: str, more: dict[str, Any]) -> None:
+    """A pointer leads through lists and odd names, and to what is no text, as RFC 6901 has it."""
+    file = SEALED.replace("[/secret, /more/key]", f"[{pointer}]")
+    shop = host(tmp_path, ok({"id": "p1", **more}), files={**SEALED_FILES, "request_types/shop/open.yml": file})
+    response = shop.engine.send("shop/open").response
+    assert SECRET not in shop.store.text()
+    sealed = part_at(response, pointer)
+    assert shop.engine.sealer.open(sealed) == part_at(more, pointer)
+    assert response == {"id": "p1", **replaced_at(more, pointer, lambda _: sealed)}
+
+
+def test_what_is_sealed_is_sealed_once(tmp_path: Path) -> None:
+    """Also where the kept answer is mapped again: a secret that is told only once must open to itself."""
+    mapper = SEALED_FILES["response_mappers/shop/open.json.j2"]
+    broken = {**SEALED_FILES, "response_mappers/shop/open.json.j2": mapper.replace('"paid"', '"none"')}
+    shop = host(tmp_path, ANSWERS["a success"], files=broken)
+    with pytest.raises(MappingError):
+        shop.engine.send("shop/open")
+    folder = write(tmp_path, {"response_mappers/shop/open.json.j2": mapper})
+    mended = Engine(folder, store=shop.store, environment=SECRETS, dispatcher=shop.gateway, files=OnlyHere(folder))
+    (kept,) = mended.recovery.remap(shop.calls()[0]).records
+    assert mended.sealer.open(kept["note"]) == SECRET
+    assert len(shop.gateway.requests) == 1
+
+
+def test_what_is_only_read_is_sealed_too(tmp_path: Path) -> None:
+    """A GET keeps no answer, but its mapper keeps records; without a key it is not sent."""
+    file = "summary: Read a secret.\nmethod: GET\nurl: /secrets\nsealed: [/secret, /more/key]\n"
+    files = {**SEALED_FILES, "request_types/shop/open.yml": file}
+    shop = host(tmp_path, ANSWERS["a success"], files=files)
+    response = shop.engine.send("shop/open").response
+    assert SECRET not in f"{response}{shop.store.text()}"
+    assert shop.engine.sealer.open(shop.find("sale")[0]["note"]) == SECRET
+    bare = host(tmp_path, files=files, CALLSHEET_ENCRYPTION_KEY="")
+    with pytest.raises(SettingError, match="CALLSHEET_ENCRYPTION_KEY"):
+        bare.engine.send("shop/open")
+    assert bare.gateway.requests == []
 
 
 def test_without_a_key_nothing_that_must_be_sealed_is_sent(tmp_path: Path) -> None:

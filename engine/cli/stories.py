@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine.cli import requests, tables
+from engine.cli.opening import without_seals
 
 if TYPE_CHECKING:
     from engine.core import Engine
@@ -54,8 +55,8 @@ def answer_of(call: Record, *, brief: bool = False) -> str:
 
 
 def whole(value: Any) -> str:
-    """An answer, indented."""
-    return tables.lines(json.dumps(value, indent=2, ensure_ascii=False))
+    """An answer, indented, without what is sealed in it."""
+    return tables.lines(json.dumps(without_seals(value), indent=2, ensure_ascii=False))
 
 
 def _sayings(top: Mapping[str, Any]) -> list[tuple[str, Any]]:
