@@ -21,6 +21,8 @@ from engine.values import unchanging
 
 Outcome = Literal["succeeded", "declined", "not_done", "unknown"]
 
+CONFLICT = "http_409"  # the kind of an answer by which gateways say that they know the key, and not what they did by it
+
 
 @unchanging
 class Verdict:

@@ -1,8 +1,9 @@
 """What becomes of calls that were left open: by a process that died, or by an answer nobody could trust.
 
-Hides: the ways out of "perhaps carried out". In the key's window the same bytes go out again; after it the gateway is
-asked by our own reference; an event that names the call settles it; a person has the last word. Nothing here ever makes
-a second effect of one operation, and nothing calls a call failed because it took long.
+Hides: the ways out of "perhaps carried out". In the key's window the same bytes go out again; after it, or where the
+gateway says only that it knows the key, it is asked by our own reference; an event that names the call settles it; a
+person has the last word. Nothing here ever makes a second effect of one operation, and nothing calls a call failed
+because it took long.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from engine import calls
-from engine.answers import Verdict, judge
+from engine.answers import CONFLICT, Verdict, judge
 from engine.calls import instant
 from engine.context import Context, Task
 from engine.dispatcher import Answer
@@ -72,10 +73,25 @@ class Recovery:
         if kept and (exchange := self._kept(type, call, kept)).verdict.outcome in {"succeeded", "declined"}:
             return self._settling.settle(call, type, exchange)
         if may_resend(type, call, self._with.clock.now()):
-            return self._sending.carry_out(call, type, first=False)
+            return self._settling.settle(call, type, self._repeated(call, type))
         return self._look_up(call, type)
 
     # Asking the gateway -----------------------------------------------------------------------------------------------
+
+    def _repeated(self, call: Record, type: RequestType) -> Exchange:
+        """What comes of sending the call again; or what a look-up finds, where the gateway says only that it knows it.
+
+        Where that finds nothing either, the call stays as open as it was.
+        """
+        exchange = self._sending.repeat(call, type)
+        if exchange.verdict.kind != CONFLICT or not type.lookup:
+            return exchange
+        asked = instant(self._with.clock.now())
+        found = self._found(call, type)
+        if not found:
+            return exchange
+        answered = self._taken_for_answer(type, call, found[0], "looked_up", asked)
+        return replace(answered, attempts=[*exchange.attempts, answered.attempts[-1]])
 
     def _look_up(self, call: Record, type: RequestType) -> Result | None:
         """Ask for the object by our own reference; what is found is taken for the answer that never came."""
@@ -86,9 +102,12 @@ class Recovery:
             return None
         if found:
             return self._settling.settle(call, type, self._taken_for_answer(type, call, found[0], "looked_up", asked))
+        if _key_is_known(type, call):
+            said = f"{type.lookup} did not find it, but the gateway knows its key, so see there what was done by it"
+            self._open(call, type, said, looked_up=0)
+            return None
         agreeing = (call.get("looked_up") or 0) + 1
-        alien = calls.key_is_anothers(call.get("attempts") or [])
-        counts = has_settled(call, self._with.clock.now()) and not alien
+        counts = has_settled(call, self._with.clock.now())
         if agreeing >= LOOK_UPS and counts:
             self._not_done(call, agreeing, f"{type.lookup} did not find it, {agreeing} times in a row")
             return None
@@ -225,6 +244,13 @@ class Recovery:
         _demand(call, {"prepared"}, "cancel")
         audit = self._audited(call, who, "cancelled", reason)
         return self._with.commit([calls.moved(call, state="cancelled", audit=audit)])[0]
+
+
+def _key_is_known(type: RequestType, call: Record) -> bool:
+    """Whether an answer said that the gateway knows the call's key: then something was begun by it, found or not."""
+    attempts = call.get("attempts") or []
+    conflicts = type.key_header is not None and any(line["class"] == CONFLICT for line in attempts)
+    return conflicts or calls.key_is_anothers(attempts)
 
 
 def _demand(call: Record, states: set[str], what: str) -> None:

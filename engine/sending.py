@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from engine import calls
-from engine.answers import Verdict, clean_body, judge
+from engine.answers import CONFLICT, Verdict, clean_body, judge
 from engine.calls import Plan, instant
 from engine.card_numbers import may_hold_card_number
 from engine.context import Context, Task
@@ -74,7 +74,7 @@ class Sending:
             born = self._with.store.apply([planned.born("sending")])
         except StoreError as error:
             raise _not_written_down(planned, error) from None
-        return self._carried_out(planned.request, born[0], planned.type, first=True) if born else self._again(planned)
+        return self._carried_out(planned.request, born[0], planned.type) if born else self._again(planned)
 
     def send_later(self, name: str, data: Mapping[str, Any], operation: str | None, due: datetime | None) -> Record:
         """Write the call down for a worker; nothing is sent now.
@@ -110,7 +110,7 @@ class Sending:
             self.settling.put_off(call, str(error))
         else:
             with self._with.watch.of("send", type):
-                self._carried_out(request, call, type, first=True)
+                self._carried_out(request, call, type)
 
     def _thawed(self, type: RequestType, call: Record) -> Request:
         """The frozen request. Raises SettingError and SignatureError where it, or its answer, needs a key not here."""
@@ -130,17 +130,17 @@ class Sending:
             return self.settling.outcome(self.settling.as_it_is(call))  # somebody else took it up first
         except StoreError as error:
             raise _not_written_down(planned, error) from None
-        return self.carry_out(taken, planned.type, first=True)
+        return self._carried_out(self._thawed(planned.type, taken), taken, planned.type)
 
-    def carry_out(self, call: Record, type: RequestType, *, first: bool) -> Result:
-        """Send the frozen bytes of a call that this process holds; `first`: it cannot have been carried out before.
+    def repeat(self, call: Record, type: RequestType) -> Exchange:
+        """Send the frozen bytes of a call that this process holds, and that perhaps was carried out before.
 
-        Raises SettingError and SignatureError before anything is sent, and else what `send` does.
+        What comes of it is still to be settled. Raises SettingError and SignatureError before anything is sent.
         """
-        return self._carried_out(self._thawed(type, call), call, type, first=first)
+        return self._exchange(type, self._thawed(type, call), call, False, self._deadline())
 
-    def _carried_out(self, request: Request, call: Record, type: RequestType, *, first: bool) -> Result:
-        return self.settling.settle(call, type, self._exchange(type, request, call, first, self._deadline()))
+    def _carried_out(self, request: Request, call: Record, type: RequestType) -> Result:
+        return self.settling.settle(call, type, self._exchange(type, request, call, True, self._deadline()))
 
     def _proof(self, type: RequestType) -> Mapping[str, str]:
         """The credentials of a type: made once while its file stays as it is, for settings never change."""
@@ -208,7 +208,7 @@ class Sending:
         """Seconds before the next attempt: what the gateway asks for, or a growing time with full jitter."""
         growing = self._with.clock.pause(min(LONGEST_WAIT, FIRST_WAIT * 2**tries))
         asked = verdict.wait or 0.0
-        least = 1.0 if verdict.kind == "http_409" else 0.1
+        least = 1.0 if verdict.kind == CONFLICT else 0.1
         return max(least, growing, asked if asked <= LONGEST_ASKED else float("inf"))
 
     def _masked(self, result: Answer | Failure, hide: Callable[[str], str]) -> Answer | Failure:

@@ -18,13 +18,20 @@ from typing import Any, ClassVar
 
 import pytest
 from chaos.children import _attempt
-from chaos.gateway import FAULTS, SECRET, Asked, Bank
+from chaos.gateway import BANKS, FAULTS, SECRET, Asked, Bank, TerseBank
 from chaos.orders import SETTLED, Order
 from chaos.points import POINTS, Points, WatchedStore
 from hosts import OnlyHere, write
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from scale import SCALE
 
 from engine.calls import CALL, NEXT
@@ -148,7 +155,8 @@ class Host(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now, self.wrong = datetime(2026, 1, 1, tzinfo=UTC).timestamp(), 0
-        self.bank, self.store = Bank(lambda: self.now), Host.store_of()
+        self.bank: Bank = Bank(lambda: self.now)
+        self.store = Host.store_of()
         self.orders: dict[int, Order] = {}
         self.told: dict[int, str] = {}
         self.events = 0
@@ -176,6 +184,11 @@ class Host(RuleBasedStateMachine):
                 self.told[number] = said
 
     # What may happen --------------------------------------------------------------------------------------------------
+
+    @initialize(bank=st.sampled_from(list(BANKS.values())))
+    def opens(self, bank: type[Bank]) -> None:
+        """A bank opens that answers a key that comes again in its own way."""
+        self.bank = bank(lambda: self.now)
 
     @rule(kind=KINDS, later=st.booleans(), wrong=faults, death=deaths)
     def order(self, kind: str, later: bool, wrong: list[str | None], death: str | None) -> None:
@@ -384,4 +397,28 @@ def test_after_an_older_backup_nothing_is_charged_again() -> None:
         host.process().recovery.look_up(CALL.complete(call), "ann", "to see")
         host.ask(1, host.process())
     assert host.told[1] == "unknown"
+    assert [effect["order"] for effect in host.bank.effects] == ["order-0", "order-1"]
+
+
+def test_after_an_older_backup_a_terse_bank_charges_nothing_again_either() -> None:
+    """It does not say that the request is another one, and what it did is not found by ours: that proves nothing."""
+    host = Host()
+    host.opens(TerseBank)
+    assert isinstance(host.store, Journal)
+    host.process().find("call")
+    host.ordered("charge", 0)
+    backup = deepcopy((host.store._records, host.store._keys))
+    host.ordered("charge", 1)
+    host.store._records, host.store._keys = backup
+    host.ask(1, host.process())
+    while any(call.get("due") for call in host.open_or_sending()):
+        host.now += 7 * 3600
+        host.process().run_due(50)
+        host.ask(1, host.process())
+    for _ in range(2):
+        (call,) = host.open_or_sending()
+        host.process().recovery.look_up(CALL.complete(call), "ann", "to see")
+        host.now += 25 * 3600
+        host.process().run_due(50)
+    assert [call["state"] for call in host.open_or_sending()] == ["unknown"]
     assert [effect["order"] for effect in host.bank.effects] == ["order-0", "order-1"]

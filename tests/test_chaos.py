@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from chaos.gateway import FAULTS, HOST, INDEXED, KEPT, SECRET, Asked, Bank, Door, Reply, by_seed
+from chaos.gateway import FAULTS, HOST, INDEXED, KEPT, SECRET, Asked, Bank, Door, Reply, TerseBank, by_seed
 from chaos.points import POINTS
 
 ROOT = Path(__file__).parents[1]
@@ -105,6 +105,15 @@ def test_what_fails_before_the_key_is_not_remembered(bank: Bank, early: int) -> 
     assert fails[early]().status == early
     assert ask(bank, charge()).status == 200
     assert len(bank.effects) == 1
+
+
+def test_a_terse_bank_says_only_that_it_is_there(hours: Hours) -> None:
+    """Whatever it answered first, and whatever is asked now; what was refused is still refused."""
+    terse = TerseBank(lambda: hours.now)
+    assert [ask(terse, charge()).status, ask(terse, charge(amount="501")).status] == [200, 409]
+    assert [ask(terse, charge("key-2"), "500 saved").status, ask(terse, charge("key-2")).status] == [500, 409]
+    assert [ask(terse, charge("key-3", source="tok_declined")).status for _ in range(2)] == [402, 402]
+    assert (len(terse.effects), terse.counts["conflicts"]) == (2, 2)
 
 
 def test_a_refusal_is_remembered(bank: Bank) -> None:
@@ -242,6 +251,15 @@ def test_nothing_is_lost_and_nothing_done_twice_on_sqlite(store: str) -> None:
     code, table = run("tests.chaos", "--kills", 250, store=store)
     assert code == 0, table
     assert [what for what in SURVIVED if not counted(table).get(what)] == []
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(480)
+def test_nothing_is_lost_and_nothing_done_twice_at_a_bank_that_is_terse() -> None:
+    """A repeat tells nothing there but that something was done: a look-up tells the rest."""
+    code, table = run("tests.chaos", "--kills", 60, "--bank", "terse")
+    assert code == 0, table
+    assert [what for what in ("conflicts", "calls settled by a look-up") if not counted(table).get(what)] == []
 
 
 @pytest.mark.chaos

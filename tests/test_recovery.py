@@ -588,3 +588,126 @@ def test_who_mapped_a_call_again_is_kept_whether_it_helped_or_not(root: Path, ti
         engine.recovery.remap(the_call(engine), "ann", "the file was mended")
     assert [(line["who"], line["what"]) for line in the_call(engine)["audit"]] == [("ann", "mapped again")]
     assert the_call(engine)["state"] == "unmapped"
+
+
+# A gateway that says of a repeated key only that it knows it ----------------------------------------------------------
+
+KNOWN = Answer(409, {"content-type": "application/json"}, b'{"error": "it is there already"}', 0.0)
+NOTHING = ok(items=[])
+
+
+def methods(gateway: Gateway) -> list[str]:
+    return [request.method for request in gateway.sent]
+
+
+def at_its_time(engine: Engine, time: Time) -> Record:
+    """The only call, after a worker came back to it when it was due."""
+    time.now = datetime.fromisoformat(the_call(engine)["due"])
+    assert engine.run_due() == 1
+    return the_call(engine)
+
+
+def knows_the_key(request: Request) -> Answer:
+    """A gateway that knows the key from what its look-up does not find."""
+    return NOTHING if request.method == "GET" else KNOWN
+
+
+def test_what_a_key_is_known_for_is_looked_up_at_once(root: Path, time: Time) -> None:
+    """The same bytes would bring the same 409 for half a day; the look-up brings what was done by them."""
+    engine, gateway = left_unknown(root, time, *[KNOWN] * 3, ok(items=[{"id": "p_9", "amount": 5}]))
+    call = at_its_time(engine, time)
+    assert (call["state"], methods(gateway)) == ("succeeded", ["POST"] * 6 + ["GET"])
+    assert [line["class"] for line in call["attempts"]] == ["read_timeout"] * 3 + ["http_409"] * 3 + ["looked_up"]
+    assert [record["gateway_id"] for record in engine.find("invoice")] == ["p_9"]
+
+
+def test_a_dead_process_s_key_that_is_known_is_looked_up_at_once(root: Path, time: Time) -> None:
+    """Nothing is known of what that one sent but that it may have."""
+    store = MemoryStore()
+
+    def dies(_: Request) -> Answer:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        engine_of(root, time, Gateway(dies), store).send("acme/pay", {"amount": 5})
+    heir = engine_of(root, time, Gateway(*[KNOWN] * 3, ok(items=[{"id": "p_9", "amount": 5}])), store)
+    time.moves(seconds=61)
+    assert (heir.run_due(), the_call(heir)["state"]) == (1, "succeeded")
+
+
+@pytest.mark.parametrize(
+    "says",
+    [[NOTHING], [UNREACHED] * 3, [ok(items=[{"id": "x_1"}])]],
+    ids=["finds nothing", "is not answered", "finds something else"],
+)
+def test_a_look_up_that_does_not_tell_leaves_the_repeats_as_they_were(
+    root: Path, time: Time, says: list[Answer | Failure]
+) -> None:
+    """A gateway may answer 409 while it is still at it; then the next repeat brings what came of it."""
+    engine, gateway = left_unknown(root, time, *[KNOWN] * 3, *says, ok(id="p_1", amount=5))
+    call = at_its_time(engine, time)
+    assert (call["state"], call["tries"], call["looked_up"]) == ("unknown", 2, None)
+    assert call["due"] == calls.instant(time.now + timedelta(seconds=LATER[1]))
+    assert at_its_time(engine, time)["state"] == "succeeded"
+    assert methods(gateway) == ["POST"] * 6 + ["GET"] * len(says) + ["POST"]
+
+
+@pytest.mark.parametrize("queued", [False, True])
+def test_what_a_known_key_did_is_never_called_undone(root: Path, time: Time, *, queued: bool) -> None:
+    """However often the look-up finds nothing, in the key's window and after it: then a person is asked.
+
+    Were it called undone, its caller might do the same by another key, and a worker by this one when it is forgotten.
+    """
+    gateway = Gateway(LOST, *[knows_the_key] * 200)
+    engine = engine_of(root, time, gateway)
+    engine.wake = lambda: None
+    if queued:
+        engine.send_later("acme/pay", {"amount": 5}, operation="order-1")
+        engine.run_due()
+    else:
+        with pytest.raises(UnknownOutcome):
+            engine.send("acme/pay", {"amount": 5}, operation="order-1")
+    while the_call(engine)["due"]:
+        assert at_its_time(engine, time)["state"] == "unknown"
+    assert the_call(engine)["tries"] == MOST_TRIES + 1
+    assert "acme/find_payment did not find it, but the gateway knows its key" in the_call(engine)["message"]
+    sent = len(gateway.sent)
+    for _ in range(3):
+        time.moves(hours=30)
+        assert engine.recovery.look_up(the_call(engine), "ann", "to see")["state"] == "unknown"
+        with pytest.raises(UnknownOutcome):
+            engine.send("acme/pay", {"amount": 5}, operation="order-1")
+    assert methods(gateway)[sent:] == ["GET"] * 3
+    assert len({dict(request.headers)["Idempotency-Key"] for request in gateway.sent if request.method == "POST"}) == 1
+
+
+def test_a_conflict_counts_though_later_repeats_bring_something_else(root: Path, time: Time) -> None:
+    """A gateway that is out of order afterwards, or is not reached, has not forgotten what it did."""
+    engine, _ = left_unknown(root, time, *[KNOWN] * 3, NOTHING, *[LOST] * 3, *[NOTHING] * 2)
+    at_its_time(engine, time)
+    at_its_time(engine, time)
+    for _ in range(2):
+        time.moves(hours=13)
+        assert (engine.run_due(), the_call(engine)["state"]) == (1, "unknown")
+
+
+def test_where_no_key_was_sent_a_conflict_says_nothing_of_it(root: Path, time: Time) -> None:
+    """What is sent once at most is looked up as after any other answer, and never sent again by itself."""
+    once = root / "request_types/acme/pay_once.yml"
+    once.write_text(once.read_text() + "lookup: acme/find_payment\n")
+    gateway = Gateway(KNOWN, NOTHING, NOTHING)
+    engine = engine_of(root, time, gateway)
+    with pytest.raises(UnknownOutcome):
+        engine.send("acme/pay_once", {"amount": 5})
+    for expected in ("unknown", "not_done"):
+        time.moves(hours=13)
+        assert (engine.run_due(), the_call(engine)["state"]) == (1, expected)
+    assert methods(gateway) == ["POST", "GET", "GET"]
+
+
+def test_where_there_is_no_look_up_a_conflict_is_repeated(root: Path, time: Time) -> None:
+    pay = root / "request_types/acme/pay.yml"
+    pay.write_text(pay.read_text().replace("lookup: acme/find_payment\n", ""))
+    engine, gateway = left_unknown(root, time, *[KNOWN] * 3, ok(id="p_1", amount=5))
+    assert [at_its_time(engine, time)["state"] for _ in range(2)] == ["unknown", "succeeded"]
+    assert methods(gateway) == ["POST"] * 7

@@ -22,7 +22,7 @@ from engine.store.sql import SqlStore
 from .children import send_carelessly, send_orders
 from .clock import Nights
 from .counting import circumstances, findings, history
-from .gateway import Bank, Door, books, by_seed
+from .gateway import BANKS, Door, books, by_seed
 from .host import engine_of
 from .orders import Book, Order, new_order
 from .points import Points
@@ -38,6 +38,7 @@ def main() -> int:
     parser.add_argument("--kills", type=at_least(0), default=250)
     parser.add_argument("--store", choices=STORES, default="sqlite")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--bank", choices=BANKS, default="replaying")
     parser.add_argument("--sender", choices=["journaled", "careless"], default="journaled")
     arguments = parser.parse_args()
     logging.disable(logging.ERROR)  # what goes wrong is meant to
@@ -48,7 +49,7 @@ def main() -> int:
 def _run(arguments: argparse.Namespace, url: str, folder: Path) -> int:
     began, nights, points = time.monotonic(), Nights(), Points()
     careless = arguments.sender == "careless"
-    with bank(nights, share=SHARE, seed=arguments.seed) as port:
+    with bank(nights, share=SHARE, seed=arguments.seed, kind=arguments.bank) as port:
         chaos = Chaos(
             engine_of(url, port, folder / "host", nights, points),
             points,
@@ -69,7 +70,8 @@ def _run(arguments: argparse.Namespace, url: str, folder: Path) -> int:
         evidence = history(engine, books(port), found)
         times = [("seconds of killing", round(killed - began)), ("and of recovery", round(time.monotonic() - killed))]
         lines = [*circumstances(engine, books(port), chaos.tally), *times]
-    print(f"\n{arguments.kills} kills, {arguments.store}, {arguments.sender}, seed {arguments.seed}\n")
+    who = f"{arguments.sender} sender, {arguments.bank} bank"
+    print(f"\n{arguments.kills} kills, {arguments.store}, {who}, seed {arguments.seed}\n")
     print(*found, sep="\n")
     for line in evidence:
         print("   ", line)
@@ -106,12 +108,12 @@ def _with_tables(url: str) -> str:
 
 
 @contextmanager
-def bank(nights: Nights, *, share: float, seed: int) -> Iterator[int]:
-    """The port of a bank in a process of its own, which ends with the `with`."""
+def bank(nights: Nights, *, share: float, seed: int, kind: str = "replaying") -> Iterator[int]:
+    """The port of a bank of that kind in a process of its own, which ends with the `with`."""
     told, tells = os.pipe()
 
     def live() -> None:
-        door = Door(Bank(nights.seconds), by_seed(seed, share), seed=seed)
+        door = Door(BANKS[kind](nights.seconds), by_seed(seed, share), seed=seed)
         asyncio.run(door.serve(lambda port: os.write(tells, b"%d\n" % port)))
 
     pid = forked(live)

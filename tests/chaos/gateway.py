@@ -1,8 +1,8 @@
-"""A bank on 127.0.0.1 that keeps keys as Stripe's version 1 does, and fails on purpose.
+"""Banks on 127.0.0.1 that fail on purpose. One keeps keys as Stripe's version 1 does.
 
 It executes charges, refunds, transfers and cash payments, and knows for ever what it did. Whatever fails before the key
 is looked at (401, 429, 400) is not remembered; once execution began the answer is, a 500 too, until the key is pruned.
-A request whose body did not arrive whole was never made.
+A request whose body did not arrive whole was never made. The other says of what it did only that it is there already.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class Bank:
             self.counts["keys reused with other bytes"] += 1
         known = self._keys.get(key)
         if known is not None and self._now() - known.since < KEPT:
-            return self._again(known, digest)
+            return self._again(key, known, digest)
         if fault == "500 not executed":
             return _broken()
         known = self._keys[key] = _Remembered(digest, self._now())
@@ -129,7 +129,7 @@ class Bank:
         known.reply = self._execute(asked, fault, executes)
         return known.reply
 
-    def _again(self, known: _Remembered, digest: str) -> Reply:
+    def _again(self, key: str, known: _Remembered, digest: str) -> Reply:
         if known.digest != digest:
             return _refusal(400, "idempotency_error", "Keys can only be used with the same parameters")
         if known.reply is None:
@@ -171,6 +171,19 @@ class Bank:
             return _refusal(400, "invalid_request_error", "Missing required param: query")
         found = [one for one in self.effects if one["call"] == wanted[1] and self._now() - one["at"] >= INDEXED]
         return Reply(200, {"object": "search_result", "data": found})
+
+
+class TerseBank(Bank):
+    """Where a key comes again by which something was done, it is a conflict, as at GoCardless, whatever the request."""
+
+    def _again(self, key: str, known: _Remembered, digest: str) -> Reply:
+        if any(effect["key"] == key for effect in self.effects):
+            self.counts["conflicts"] += 1
+            return _refusal(409, "invalid_state", "A resource has already been created with this idempotency key")
+        return super()._again(key, known, digest)
+
+
+BANKS: Mapping[str, type[Bank]] = {"replaying": Bank, "terse": TerseBank}
 
 
 def _refusal(status: int, type: str, message: str) -> Reply:
