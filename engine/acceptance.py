@@ -16,6 +16,8 @@ from numbers import Number
 from types import NoneType
 from typing import Any, ClassVar
 
+from engine.pointers import steps_of
+
 Accepts = Callable[[Any], bool]
 
 Documents = Mapping[str, Mapping[str, Any]]
@@ -200,7 +202,7 @@ class _Reader:
         _demand(isinstance(given, str))
         name, _, pointer = given.partition("#")
         part: Any = self._documents.get(name)
-        for step in pointer.split("/")[1:]:
+        for step in steps_of(pointer):
             part = part.get(step) if isinstance(part, dict) else None
         _demand(part is not None)
         return self.schema(part, depth)

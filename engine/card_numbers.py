@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from engine.errors import Problem
+from engine.pointers import pointer_to
 from engine.redaction import MASK
 
 _RUN = re.compile("[0-9][0-9 .-]{12,}[0-9]")
@@ -48,7 +49,7 @@ def card_numbers(value: Any, pointer: str = "") -> Iterator[Problem]:
     if isinstance(value, Mapping):
         for key, part in value.items():
             yield from card_numbers(key, pointer)
-            yield from card_numbers(part, pointer if holds_card_number(key) else f"{pointer}/{key}")
+            yield from card_numbers(part, pointer if holds_card_number(key) else f"{pointer}{pointer_to([key])}")
     elif isinstance(value, list | tuple):
         for number, part in enumerate(value):
             yield from card_numbers(part, f"{pointer}/{number}")

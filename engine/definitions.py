@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from engine import bodies
 from engine.errors import Fault, did_you_mean
+from engine.pointers import part_at
 from engine.records import SCOPE, RecordType
 from engine.request_types import READS, REQUEST_LIMIT, Gateway, Pages, Rate, RequestType
 from engine.schemas import Schema
@@ -267,7 +268,7 @@ class _Reader:
 
     def _reading(self) -> tuple[dict[str, Any], Mapping[str, Mark]]:
         """The leaves that are rendered with the answer, and where they stand."""
-        found = {key: _at(self.file.value, pointer) for key, pointer in _READING.items()}
+        found = {key: part_at(self.file.value, pointer) for key, pointer in _READING.items()}
         return {key: part for key, part in found.items() if part is not None}, _Moved(self.file.marks, _READING)
 
     def faults(self) -> Iterator[Fault]:
@@ -385,12 +386,6 @@ _OPERATION = {
     "maxLength": 255,
     "description": "Your own key of the operation: repeated with it, the call is carried out once.",
 }
-
-
-def _at(value: Any, pointer: str) -> Any:
-    for part in pointer.strip("/").split("/"):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
 
 
 def _seconds(duration: str | None) -> int:

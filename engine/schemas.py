@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from engine.acceptance import Accepts, acceptance, as_python
 from engine.errors import Problem, did_you_mean
+from engine.pointers import pointer_to
 from engine.write_only import Path, marks, parts, replaced
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def _references_in(schema: Any, pointer: str) -> Iterator[tuple[str, str]]:
     for name, part in parts:
         if name == "$ref" and isinstance(part, str):
             yield f"{pointer}/$ref", part
-        yield from _references_in(part, f"{pointer}/{_escape(name)}")
+        yield from _references_in(part, f"{pointer}{pointer_to([name])}")
 
 
 def _flat(errors: Iterator[ValidationError]) -> Iterator[ValidationError]:
@@ -174,18 +175,18 @@ def _flat(errors: Iterator[ValidationError]) -> Iterator[ValidationError]:
 def _problem(error: ValidationError, unseen: list[Path]) -> Problem:
     """What is wrong, without the value where any of the `unseen` parts is it, holds it or stands in it, or should."""
     path = tuple(error.absolute_path)
-    pointer = "".join(f"/{_escape(part)}" for part in path)
+    pointer = pointer_to(path)
     rule: Any = error.validator_value
     hidden = marks(error.schema) or any(path[: len(one)] == one[: len(path)] for one in unseen)
     if error.validator == "required" and isinstance(error.instance, Mapping):
         absent = next(name for name in rule if name not in error.instance)
         missing = [name for name in rule if repr(name) in error.message] or [absent]
-        return Problem(f"{pointer}/{_escape(missing[0])}", "is required")
+        return Problem(pointer_to([*path, missing[0]]), "is required")
     if error.validator in {"additionalProperties", "unevaluatedProperties"} and isinstance(error.instance, Mapping):
         known = error.schema.get("properties", {}) if isinstance(error.schema, Mapping) else {}
         unknown = sorted(str(name) for name in error.instance if name not in known)
         name = next((name for name in unknown if repr(name) in error.message), unknown[0] if unknown else "")
-        return Problem(f"{pointer}/{_escape(name)}", f"is not known here{did_you_mean(name, known)}")
+        return Problem(pointer_to([*path, name]), f"is not known here{did_you_mean(name, known)}")
     return Problem(pointer, _misfit(error, hidden=hidden))
 
 
@@ -224,10 +225,6 @@ def _plainly(rule: Any) -> str:
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _escape(part: object) -> str:
-    return str(part).replace("~", "~0").replace("/", "~1")
 
 
 def _is_time(value: object) -> bool:

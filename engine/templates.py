@@ -26,6 +26,7 @@ from engine.confined import ABSENT, Absent, Environment, join
 from engine.errors import Fault
 from engine.json_texts import iter_documents
 from engine.plain_leaves import plain_tree
+from engine.pointers import escaped
 from engine.template_checks import Check, Names, Source, outside_strings, worth_a_look
 from engine.whole_values import whole_values
 from engine.yaml_files import Mark
@@ -205,7 +206,7 @@ class Templates:
 
     def _node(self, value: Any, marks: Mapping[str, Mark], file: str, pointer: str) -> nodes.Expr:
         if isinstance(value, Mapping):
-            parts = {key: self._node(part, marks, file, f"{pointer}/{_escaped(key)}") for key, part in value.items()}
+            parts = {key: self._node(part, marks, file, f"{pointer}/{escaped(key)}") for key, part in value.items()}
             return nodes.Dict([nodes.Pair(nodes.Const(key), part) for key, part in parts.items()], lineno=1)
         if isinstance(value, list):
             return nodes.List(
@@ -284,14 +285,10 @@ def _place(pointer: str) -> str:
     return {"url": "segment", "headers": "header"}.get(pointer.split("/")[1] if pointer else "", "value")
 
 
-def _escaped(key: str) -> str:
-    return key.replace("~", "~0").replace("/", "~1")
-
-
 def _leaves(value: Any, pointer: str) -> Iterator[tuple[str, str]]:
     if isinstance(value, Mapping):
         for key, part in value.items():
-            yield from _leaves(part, f"{pointer}/{_escaped(key)}")
+            yield from _leaves(part, f"{pointer}/{escaped(key)}")
     elif isinstance(value, list):
         for number, part in enumerate(value):
             yield from _leaves(part, f"{pointer}/{number}")

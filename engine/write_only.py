@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from engine.acceptance import as_python
+from engine.pointers import steps_of
 
 Path = tuple[str | int, ...]
 
@@ -77,8 +78,7 @@ def _referred(root: Any, reference: str) -> Any:
     found = root
     if not re.fullmatch("#(/.*)?", reference):
         return _MARKED
-    for step in reference.removeprefix("#").split("/")[1:]:
-        name = step.replace("~1", "/").replace("~0", "~")
+    for name in steps_of(reference.removeprefix("#")):
         try:
             found = found[int(name) if isinstance(found, list) else name]
         except (KeyError, ValueError, IndexError, TypeError):

@@ -29,11 +29,12 @@ def test_a_card_number_is_refused(number: str) -> None:
     """A number with an issuer's prefix, length and check digit is found wherever it stands, and is not repeated."""
     data = {
         "note": f"my card {number}, thanks",
+        "for/~ever": number,
         "list": [{number: 1}],
         "number": int("".join(filter(str.isdigit, number))),
     }
     found = list(card_numbers(data))
-    assert [problem.pointer for problem in found] == ["/note", "/list/0", "/number"]
+    assert [problem.pointer for problem in found] == ["/note", "/for~1~0ever", "/list/0", "/number"]
     assert not any(number in str(problem) for problem in found)
 
 

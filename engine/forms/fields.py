@@ -14,7 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from engine.forms.parts import Path, pointer_to
+from engine.forms.parts import Path
+from engine.pointers import pointer_to, steps_of
 from engine.schemas import JsonSchema, from_text
 from engine.write_only import marks
 
@@ -60,7 +61,7 @@ class Field:
     @property
     def key(self) -> str:
         """The name of the value in the object that it belongs to."""
-        return self.pointer.rpartition("/")[2].replace("~1", "/").replace("~0", "~")
+        return steps_of(self.pointer)[-1]
 
     @property
     def help(self) -> str:

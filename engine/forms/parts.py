@@ -47,11 +47,6 @@ def nested(path: Path, rules: Mapping[str, Any]) -> dict[str, Any]:
     return made
 
 
-def pointer_to(path: Path) -> str:
-    """The JSON pointer to the part."""
-    return "".join(f"/{name.replace('~', '~0').replace('/', '~1')}" for name in path)
-
-
 def at(data: Any, path: Path) -> Any:
     """The part of `data`, or ABSENT."""
     for name in path:

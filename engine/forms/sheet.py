@@ -34,6 +34,7 @@ from engine.forms.markup import NARROWING, compiled, offered
 from engine.forms.parts import Path
 from engine.forms.reach import Reach, public_settings
 from engine.forms.slips import Slip
+from engine.pointers import pointer_to
 from engine.request_types import RequestType
 from engine.schemas import Schema
 from engine.template_checks import Source
@@ -304,9 +305,7 @@ def narrowed_problems(type: RequestType, slip: Slip, data: Mapping[str, Any]) ->
     properties = type.properties
     paths = {name: parts.path_of(properties, name) for name in slip.offered}
     absent = [
-        Problem(parts.pointer_to(paths[name]), _REQUIRED)
-        for name in slip.required
-        if parts.at(data, paths[name]) is ABSENT
+        Problem(pointer_to(paths[name]), _REQUIRED) for name in slip.required if parts.at(data, paths[name]) is ABSENT
     ]
     rules = []
     for name, narrowing in slip.offered.items():

@@ -33,6 +33,7 @@ from engine.forms.fields import ABSENT, Field, field_of, misposted, unseen, valu
 from engine.forms.sheet import GENERATED, Filled, Sheet, narrowed_problems
 from engine.forms.slips import Slip
 from engine.forms.translations import ENGLISH
+from engine.pointers import pointer_to
 from engine.seals import SECRET_KEY, Tokens
 
 if TYPE_CHECKING:
@@ -261,7 +262,7 @@ def _read(
     typed: dict[str, Any] = {}
     if isinstance(fields, Mapping):
         typed, strange = parts.chosen(fields, paths.values(), type.properties)
-        wrong = {parts.pointer_to(path): "is not asked for by this form" for path in strange}
+        wrong = {pointer_to(path): "is not asked for by this form" for path in strange}
         texts: dict[str, str] = {}
     else:
         posted: dict[str, list[str]] = {}

@@ -23,6 +23,7 @@ from engine.confined import ABSENT, structures
 from engine.definitions import check_file
 from engine.errors import DefinitionError, Fault, did_you_mean, unreadable
 from engine.known_files import KnownFiles, digest
+from engine.pointers import escaped
 from engine.template_checks import Names
 from engine.templates import Templates, is_template
 from engine.yaml_files import YamlFile
@@ -60,7 +61,7 @@ class Part:
         value, pointer = self.value, self.pointer
         for name in names:
             value = value.get(name) if isinstance(value, Mapping) else None
-            pointer = f"{pointer}/{_escaped(name)}"
+            pointer = f"{pointer}/{escaped(name)}"
         return Part(value, pointer, self._file, self._templates, self._compiled)
 
     def parts(self) -> dict[str, Part]:
@@ -68,7 +69,7 @@ class Part:
         named = self.value if isinstance(self.value, Mapping) else dict(enumerate(self.value or []))
         found = {}
         for name, value in named.items():
-            pointer = f"{self.pointer}/{_escaped(str(name))}"
+            pointer = f"{self.pointer}/{escaped(str(name))}"
             found[str(name)] = Part(value, pointer, self._file, self._templates, self._compiled)
         return found
 
@@ -176,11 +177,11 @@ class _Check:
         yield from self._leaves(top.get("event"), "/event", {**names, "event": None})
         yield from self._leaves(top.get("registered", {}).get("endpoint"), "/registered/endpoint", {"object": None})
         for key, route in top.get("routes", {}).items():
-            yield from self._route(route, f"/routes/{_escaped(key)}", dict(names))
+            yield from self._route(route, f"/routes/{escaped(key)}", dict(names))
         for key, rule in top.get("always", {}).items():
             inner = dict(names)
-            yield from self._let(rule.get("let"), f"/always/{_escaped(key)}/let", inner)
-            yield from self._leaves(rule["set"], f"/always/{_escaped(key)}/set", inner)
+            yield from self._let(rule.get("let"), f"/always/{escaped(key)}/let", inner)
+            yield from self._leaves(rule["set"], f"/always/{escaped(key)}/set", inner)
         rules = [*top.get("routes", {}).values(), *top.get("pages", {}).values(), *top.get("steps", {}).values()]
         anywhere = [name for rule in rules for part in ("let", "make") for name in rule.get(part, {})]
         for key, step in top.get("steps", {}).items():
@@ -190,7 +191,7 @@ class _Check:
             yield from self._made(step, f"/steps/{key}", inner)
             yield from self._effects(step, f"/steps/{key}", inner)
         for key, page in top.get("pages", {}).items():
-            yield from self._page(page, f"/pages/{_escaped(key)}", dict(names))
+            yield from self._page(page, f"/pages/{escaped(key)}", dict(names))
 
     def _route(self, route: Mapping[str, Any], pointer: str, names: dict[str, None]) -> Iterator[Fault]:
         yield from self._let(route.get("let"), f"{pointer}/let", names)
@@ -252,7 +253,3 @@ class _Check:
 
     def _leaves(self, value: Any, pointer: str, names: Names) -> Iterator[Fault]:
         return self.templates.check_structure(self.file.name, value, self.file.marks, pointer, names)
-
-
-def _escaped(key: str) -> str:
-    return key.replace("~", "~0").replace("/", "~1")

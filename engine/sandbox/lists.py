@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from engine.pointers import steps_of
 from engine.request_types import RequestType
 from engine.sandbox.analogies import as_type, fresh_id
 from engine.sandbox.places import at, place_in, put
@@ -44,7 +45,7 @@ def frame_of(route: Route) -> Frame | None:
     """The frame in which the cases of a route show a list, or None where they show none."""
     for type in route.types:
         if type.pages:
-            return Frame(type, route.successes, tuple(type.pages.items.strip("/").split("/")))
+            return Frame(type, route.successes, tuple(steps_of(type.pages.items)))
     for shown in route.successes:
         if (place := _items_in(shown.answer)) is not None:
             return Frame(route.types[0] if route.types else None, route.successes, place)

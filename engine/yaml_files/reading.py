@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from engine.errors import DefinitionError, Fault
+from engine.pointers import escaped
 from engine.yaml_files import MAX_DEPTH, Places
 
 MAX_BYTES = 64 * 1024
@@ -108,7 +109,7 @@ class _Reader:
             if event.value in result:
                 raise _refused(self.name, event.start_mark, f"duplicate key {event.value!r}; remove one")
             key = intern(event.value)
-            inside = f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}"
+            inside = f"{pointer}/{escaped(key)}"
             result[key] = self._value(next(self._events), inside, event.start_mark, depth + 1)
         return result
 
