@@ -3,7 +3,7 @@
 Where one comes from a gateway and cannot be refused, it is masked.
 
 Hides: how issuers number cards (ISO/IEC 7812). Prefix, length and check digit together take fewer than one in a hundred
-random numbers of that length for a card's.
+random numbers of that length for a card's; and that a UUID holds none: one in fifty thousand ids of calls looks so.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from engine.redaction import MASK
 
 _RUN = re.compile("[0-9][0-9 .-]{12,}[0-9]")
 _GROUP = re.compile("[0-9]+")
+_UUID = re.compile("[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}")  # RFC 9562, 4
 _ISSUED = re.compile(
     r"""
       4[0-9]{15}(?:[0-9]{3})?  # those of 13 digits are long gone, and telephone numbers look like them
@@ -90,7 +91,7 @@ def _masked(text: str) -> str:
 
 def _found(text: str) -> Iterator[tuple[int, int]]:
     """Where the card numbers in `text` begin and end, from left to right."""
-    for run in _RUN.finditer(text):
+    for run in _RUN.finditer(_UUID.sub(_crossed_out, text)):
         groups = [group.span() for group in _GROUP.finditer(text, *run.span())]
         if _is_number_of_card(run[0]):
             yield run.span()
@@ -101,6 +102,10 @@ def _found(text: str) -> Iterator[tuple[int, int]]:
             if stop is not None:
                 yield start, stop
                 end = stop
+
+
+def _crossed_out(uuid: re.Match[str]) -> str:
+    return "x" * len(uuid[0])
 
 
 def _printed_from(text: str, groups: Sequence[tuple[int, int]]) -> int | None:

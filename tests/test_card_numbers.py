@@ -46,6 +46,15 @@ def test_other_numbers_pass(text: str) -> None:
     assert list(card_numbers({"note": text})) == []
 
 
+def test_a_uuid_holds_no_card_number() -> None:
+    """Ids of calls come back from gateways: one that is masked, or refused as data, names nothing any more."""
+    uuid = "01a22d19-f223-7572-8971-26214d4a4f3a"
+    holding = {"call_id": uuid, "note": f"{uuid.upper()} 4242424242424242"}
+    assert [problem.pointer for problem in card_numbers(holding)] == ["/note"]
+    assert without_card_numbers(holding) == {"call_id": uuid, "note": f"{uuid.upper()} ***"}
+    assert [may_hold_card_number(json.dumps(text)) for text in holding.values()] == [False, True]
+
+
 @pytest.mark.parametrize(
     ("value", "shown"),
     [
