@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import threading
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,7 @@ from engine.errors import DataError, DefinitionError, SettingError, SignatureErr
 from engine.forms.fields import field_of
 from engine.forms.money import money
 from engine.forms.options import NAMES, is_own_path
+from engine.forms.slips import operation_of
 from engine.forms.submitting import Submission
 from engine.reloading import Files
 from engine.store.memory import MemoryStore
@@ -294,6 +296,17 @@ def test_a_refusal_shows_the_message_and_what_was_typed(shop: Host) -> None:
     assert unsealed(again.token)["operation"] != unsealed(form.token)["operation"]
     assert submit(shop, again.token, ("note", "again")).state == "succeeded"
     assert [sale["state"] for sale in shop.sales()] == ["paid"]
+
+
+def test_no_form_is_named_by_what_looks_like_a_card_number(shop: Host) -> None:
+    """Nothing is sent under such a name: one visitor in some ten thousand could not have paid."""
+    shop.gateway.answers = [refusal(), ok()]
+    first = page(shop).token
+    answer = submit(shop, first, ("note", "x"))
+    assert answer.form is not None
+    operations = [unsealed(token)["operation"] for token in (first, answer.form.token)]
+    assert all(re.fullmatch("form:[a-z2-7]{32}", operation) for operation in operations)
+    assert not any(holds_card_number(operation_of(str(number))) for number in range(20_000))
 
 
 def test_a_double_click_that_is_refused_leads_to_one_next_try(shop: Host) -> None:

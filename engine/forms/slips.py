@@ -6,6 +6,7 @@ read by whoever holds it, so no secret belongs on it; the session stands there a
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
@@ -57,7 +58,17 @@ class Slip:
 
     def next(self) -> Slip:
         """The form to be shown after a refusal: another operation, the same one however often this one was posted."""
-        return replace(self, operation=f"form:{_digest(self.operation)}")
+        return replace(self, operation=operation_of(self.operation))
+
+
+def operation_of(text: str) -> str:
+    """The name of a form's operation, the same for the same `text`.
+
+    It is written in base32 (RFC 4648, 6), which has few digits: one in ten thousand hexadecimal ones looks like a card
+    number, and a call that is named by one is refused.
+    """
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+    return f"form:{base64.b32encode(digest[:20]).decode().lower()}"
 
 
 def owner_of(session: str) -> str:

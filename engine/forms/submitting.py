@@ -126,7 +126,7 @@ class Forms:
             message = "is writeOnly: a form asks for it, and a page, which anybody can read, cannot carry it"
             raise DataError(f"the form {name}", [Problem(f"/{part}", message) for part in carried])
         # A key of the page's own ("order-17") holds for every form with it, in as many windows as there are.
-        operation = str(sealed.pop("idempotency_key", "") or f"form:{secrets.token_hex(16)}")
+        operation = str(sealed.pop("idempotency_key", "") or slips.operation_of(secrets.token_hex(16)))
         page = page if options.is_own_path(page) else "/"
         owner = slips.owner_of(session)
         return self._rendered(type, Slip(name, operation, owner, sealed, chosen, at, page, origin), None)
