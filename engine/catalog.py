@@ -161,20 +161,24 @@ class _Loading:
             elif not name.endswith(right):
                 self._faults.append(Fault(shown, 1, 1, f"a file of {kind} ends in {right}; rename it"))
             else:
-                try:
-                    found[name] = Source(text_of(file.path), shown)
-                except (OSError, UnicodeDecodeError) as error:
-                    found[name] = Source("", shown)  # it has its name all the same
-                    self._unread[shown] = Fault(shown, 1, 1, unreadable(error))
+                found[name] = self._source(file.path, shown)
         for stray in (path.name for folder in folders for path in (folder / kind).glob(f"[!_.]*{suffix}")):
             message = f"stands in no folder; move it to {kind}/GATEWAY/{stray}"
             self._faults.append(Fault(f"{kind}/{stray}", 1, 1, message))
         return found
 
+    def _source(self, path: str, shown: str) -> Source:
+        """A file's text; nothing where it cannot be read, for it has its name all the same."""
+        try:
+            return Source(text_of(path), shown)
+        except (OSError, UnicodeDecodeError) as error:
+            self._unread[shown] = Fault(shown, 1, 1, unreadable(error))
+            return Source("", shown)
+
     def _frame(self, folders: Sequence[Path]) -> Source:
         shown = f"forms/{FRAME}.html"
         found = next((path for folder in folders if (path := folder / shown).is_file()), shipped() / shown)
-        return Source(found.read_text("utf-8"), shown)
+        return self._source(str(found), shown)
 
     def _translations(self, folders: Sequence[Path]) -> Translations | None:
         """The texts of all folders together; None where their files are faulty."""
