@@ -74,7 +74,7 @@ def read_cases(folder: Path) -> list[Case]:
     """Every case in `folder`/KIND/GATEWAY/NAME/. Raises DefinitionError with all faults."""
     cases: list[Case] = []
     faults: list[Fault] = []
-    for path in sorted(path for kind in KINDS for path in (folder / kind).glob("*/*/*.yml")):
+    for path in sorted(path for kind in KINDS for path in (folder / kind).glob("*/*/[!.]*.yml")):
         try:
             cases.append(read_case(path))
         except DefinitionError as error:

@@ -1,10 +1,14 @@
-"""What lies in a folder of definitions. Hides: how thousands of files are found and read in a moment."""
+"""What lies in a folder of definitions, and whether it changed. Hides: how thousands of files are read in a moment."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
+
+Seen = frozenset[tuple[str, int, int]]
+"""Files as they were when they were looked at: path, time of the last change in nanoseconds, bytes."""
 
 
 def below(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
@@ -27,3 +31,13 @@ def text_of(path: str) -> str:
     with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a Path costs more than the reading
         text = file.read().decode("utf-8").removeprefix("\ufeff")
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def seen(paths: Iterable[Path]) -> Seen:
+    """What of `paths` is there now. An editor's lock is a link to nowhere, and a file may go while it is looked at."""
+    found = set()
+    for path in paths:
+        with suppress(OSError):
+            state = path.stat()
+            found.add((str(path), state.st_mtime_ns, state.st_size))
+    return frozenset(found)

@@ -14,10 +14,9 @@ from engine.catalog import KINDS, Catalog, load, shipped
 from engine.code_cache import code_cache
 from engine.definitions import unfit_base_url
 from engine.errors import DefinitionError, Fault, SettingError
+from engine.folders import Seen, seen
 
 log = logging.getLogger("engine")
-
-Seen = frozenset[tuple[str, int, int]]
 
 
 def folders(root: Path | None) -> list[Path]:
@@ -47,10 +46,10 @@ class Files:
         return self._catalog
 
     def _follow(self) -> None:
-        seen = self._look()
-        if seen == self._seen:
+        now = self._look()
+        if now == self._seen:
             return
-        self._seen = seen
+        self._seen = now
         try:
             self._catalog, self.faults = self._read(), ()
         except DefinitionError as error:
@@ -62,10 +61,4 @@ class Files:
         return load(self._folders, base_urls=self._base_urls, cache=self._cache, known=known)
 
     def _look(self) -> Seen:
-        found = set()
-        for folder in self._folders:
-            for kind in KINDS:
-                for path in (folder / kind).glob("**/*"):
-                    state = path.stat()
-                    found.add((str(path), state.st_mtime_ns, state.st_size))
-        return frozenset(found)
+        return seen(path for folder in self._folders for kind in KINDS for path in (folder / kind).glob("**/*"))

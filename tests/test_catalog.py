@@ -21,6 +21,7 @@ from engine.core import Engine
 from engine.errors import DefinitionError, SettingError, UnknownNameError
 from engine.reloading import Files
 from engine.request_types import RequestType
+from engine.sandbox.material import Following
 from engine.store.memory import MemoryStore
 from engine.templates import Templates
 
@@ -519,6 +520,20 @@ def test_a_dropped_file_works_on_the_next_call(tmp_path: Path) -> None:
     assert files.catalog().request_types["shop/new"].summary == "y"
     (tmp_path / "request_types/shop/new.yml").unlink()
     assert "shop/new" not in files.catalog().request_types
+
+
+def test_a_link_to_nowhere_is_no_file(tmp_path: Path) -> None:
+    """Emacs puts one beside every file that it edits: neither a host nor a sandbox that follows its files stumbles."""
+    write(tmp_path, SHOP)
+    files, material = Files(tmp_path, {}, reload=True), Following(tmp_path)
+    for folder in ("request_types/shop", "tests/cases/request_types/shop/new"):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / ".#new.yml").symlink_to("ann@host.4711:1700000000")
+    _touch(tmp_path / "request_types/shop/new.yml", READ)
+    assert "shop/new" in files.catalog().request_types
+    changed = material.changed()
+    assert changed is not None
+    assert "shop/new" in changed.catalog.request_types
 
 
 def test_a_broken_edit_keeps_the_last_good_version(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

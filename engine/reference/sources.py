@@ -46,7 +46,7 @@ class Sources:
         """
         found: dict[str, Path] = {}
         for folder in self.folders:
-            for path in sorted((folder / "tests" / "cases" / kind / subject).glob("*.yml")):
+            for path in sorted((folder / "tests" / "cases" / kind / subject).glob("[!.]*.yml")):
                 found.setdefault(path.name, path)
             if (folder / file).is_file():
                 break

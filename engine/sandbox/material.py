@@ -13,6 +13,7 @@ from pathlib import Path
 from engine.cases import Case, read_cases
 from engine.catalog import Catalog
 from engine.errors import DefinitionError
+from engine.folders import Seen, seen
 from engine.reloading import Files, folders
 from engine.sandbox.files import SandboxFile, read_files
 
@@ -45,10 +46,10 @@ class Following:
 
     def changed(self) -> Material | None:
         """The material, where files changed since the last look and are good."""
-        seen = self._look(self._root)
-        if seen == self._seen:
+        now = self._look(self._root)
+        if now == self._seen:
             return None
-        self._seen = seen
+        self._seen = now
         try:
             return Material.read(self._root)
         except DefinitionError as error:
@@ -56,10 +57,6 @@ class Following:
             return None
 
     @staticmethod
-    def _look(root: Path) -> frozenset[tuple[str, int, int]]:
-        found = set()
-        for pattern in ("request_types/*/*.yml", "tests/cases/*/*/*/*.yml"):
-            for path in root.glob(pattern):
-                state = path.stat()
-                found.add((str(path), state.st_mtime_ns, state.st_size))
-        return frozenset(found)
+    def _look(root: Path) -> Seen:
+        patterns = ("request_types/*/*.yml", "tests/cases/*/*/*/[!.]*.yml")
+        return seen(path for pattern in patterns for path in root.glob(pattern))

@@ -135,7 +135,7 @@ def _texts(fields: Sequence[Field], data: Mapping[str, Any]) -> dict[str, str]:
 def example(engine: Engine, type: RequestType) -> Mapping[str, Any]:
     """The data of the case that teaches most, the host's own cases first; empty where no case succeeds."""
     for folder in folders(engine.root):
-        paths = sorted((folder / "tests" / "cases" / "request_types" / type.name).glob("*.yml"))
+        paths = sorted((folder / "tests" / "cases" / "request_types" / type.name).glob("[!.]*.yml"))
         for case in plainest([read_case(path) for path in paths]):
             data: Mapping[str, Any] = case.told.get("data", {})
             return data
