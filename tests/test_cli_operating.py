@@ -1,4 +1,4 @@
-"""`callsheet recover`, `remap`, `resolve`, `cancel`, `replay`, `worker`: what was left open, and who settles it."""
+"""`callsheet recover`, `lookup`, `remap`, `resolve`, `cancel`, `replay`, `worker`: what is open, and who settles it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import json
 import os
 import pwd
 import signal
-from datetime import datetime, timedelta
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,22 @@ from hosts import OnlyHere, host
 
 from engine.calls import instant
 from engine.cli.waiting import later
+from engine.context import Clock
 from engine.core import Engine
+from engine.dispatcher import Dispatcher
+from engine.errors import UnknownOutcome
 from engine.inbox import EVENT
 from engine.reactions import REACTION
 from engine.records import Change, Scope
 from engine.signatures import SHIPPED, sign
+
+FIND = """\
+summary: Look for a payment.
+method: GET
+url: /payments
+found: "{{ response.data[0] }}"
+data: {properties: {}}
+"""
 
 
 def the(shop: Path, kind: str) -> dict[str, Any]:
@@ -63,6 +75,60 @@ def test_a_cancelled_call_is_not_sent(shop: Path, gateway: Gateway) -> None:
     run(shop, "worker", "--once", gateway=gateway)
     assert gateway.requests == []
     assert "only one that is prepared" in run(shop, "cancel", id, "--reason", "again").stderr
+
+
+def left_unknown(shop: Path, gateway: Gateway, found: Any, hours: int = 0) -> str:
+    """The id of a call that was sent so many hours ago and not answered; its look-up will bring `found`."""
+    once = shop / "request_types/shop/pay_once.yml"
+    once.write_text(once.read_text() + "lookup: shop/find\n")
+    (shop / "request_types/shop/find.yml").write_text(FIND)
+    gateway.answer = lambda method, *_: (200, {"data": found}) if method == "GET" else (502, b"<html>")
+    then = Clock(now=lambda: datetime.now(UTC) - timedelta(hours=hours))
+    with closing(Dispatcher()) as dispatcher:
+        files = OnlyHere(shop, {"shop": gateway.url})
+        engine = Engine(shop, environment=KEYS, files=files, clock=then, dispatcher=dispatcher)
+        with pytest.raises(UnknownOutcome):
+            engine.send("shop/pay_once", {"amount": 5})
+        engine.store.close()  # type: ignore[attr-defined]  # it is the one that opens files
+    id: str = the(shop, "calls")["id"]
+    return id
+
+
+@pytest.mark.parametrize(
+    ("found", "code", "says", "state"),
+    [
+        ([{"id": "p1", "amount": 5}], 0, "carried out, sale changed", "succeeded"),
+        ([{"error": {"message": "no funds"}}], 1, "the gateway refused shop/pay_once: no funds", "declined"),
+        ([{"id": "p1", "amount": "five"}], 4, "could not be mapped", "unmapped"),
+        ([], 3, "shop/pay_once was PERHAPS carried out: shop/find did not find it yet", "unknown"),
+    ],
+)
+def test_a_person_asks_what_became_of_a_call(
+    shop: Path, gateway: Gateway, found: Any, code: int, says: str, state: str
+) -> None:
+    """`lookup` sends nothing again; the code tells what became of the call, as that of `send` does."""
+    id = left_unknown(shop, gateway, found)
+    result = run(shop, "lookup", id, "--reason", "the buyer asks", gateway=gateway)
+    assert (result.exit_code, says in result.output, the(shop, "calls")["state"]) == (code, True, state)
+    assert [method for method, *_ in gateway.requests] == ["POST", "GET"]
+    assert [(line["what"], line["why"]) for line in the(shop, "calls")["audit"]] == [("looked up", "the buyer asks")]
+
+
+def test_a_person_finds_out_that_nothing_was_done(shop: Path, gateway: Gateway) -> None:
+    """Long after it was sent two look-ups that find nothing are proof; then there is nothing to look up any more."""
+    id = left_unknown(shop, gateway, [], hours=2)
+    results = [run(shop, "lookup", id, "--reason", "the buyer asks", gateway=gateway) for _ in range(3)]
+    assert [result.exit_code for result in results] == [3, 5, 2]
+    assert "shop/pay_once was not carried out: shop/find did not find it, 2 times in a row" in results[1].stderr
+    assert "only one that is unknown can be looked up" in results[2].stderr
+
+
+def test_what_has_no_look_up_is_not_looked_up(shop: Path, gateway: Gateway) -> None:
+    gateway.answer = lambda *_: (502, b"<html>")
+    assert run(shop, "send", "shop/pay_once", "amount=5", gateway=gateway).exit_code == 3
+    result = run(shop, "lookup", the(shop, "calls")["id"], "--reason", "to know", gateway=gateway)
+    assert (result.exit_code, "shop/pay_once names no look-up" in result.stderr) == (2, True)
+    assert len(gateway.requests) == 1
 
 
 def test_a_kept_answer_is_mapped_when_its_file_is_mended(shop: Path, gateway: Gateway) -> None:

@@ -20,7 +20,7 @@
     webhooks    webhooks register, list, remove
     doctor      doctor
     purge       purge
-    operating   recover, remap, resolve, cancel, replay
+    operating   recover, lookup, remap, resolve, cancel, replay
     working     worker
     sandbox     sandbox, and what makes a host use one
     running     serve, test, db
@@ -50,7 +50,7 @@ from engine.cli.history import calls, events, records
 from engine.cli.init import init
 from engine.cli.new import new
 from engine.cli.opening import Opening
-from engine.cli.operating import cancel, recover, remap, replay, resolve
+from engine.cli.operating import cancel, lookup, recover, remap, replay, resolve
 from engine.cli.purge import purge
 from engine.cli.run import run
 from engine.cli.running import db, serve, test
@@ -129,7 +129,7 @@ def group(ctx: click.Context, root: Path | None) -> None:
 
 _FILES = (init, list_files, show, new, check)
 _CALLS = (send, run, records, calls, events, webhooks)
-_OPEN = (doctor, recover, remap, resolve, cancel, replay, purge, worker)
+_OPEN = (doctor, recover, lookup, remap, resolve, cancel, replay, purge, worker)
 _REST = (serve, sandbox, docs, test, db, demo, console)
 
 for _command in (*_FILES, *_CALLS, *_OPEN, *_REST):

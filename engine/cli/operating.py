@@ -1,4 +1,4 @@
-"""`callsheet recover`, `remap`, `resolve`, `cancel`, `replay`: what is done when something was left open."""
+"""`callsheet recover`, `lookup`, `remap`, `resolve`, `cancel`, `replay`: what is done when something was left open."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import getpass
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.cli import stories, tables, waiting
+from engine.cli import codes, stories, tables, waiting
 from engine.cli.history import demand_state, one
 from engine.cli.opening import Opening, opening
 
@@ -55,10 +55,31 @@ def recover(here: Opening, reactions: bool) -> None:
     if later:
         click.echo("\n".join(["\nThis is open and not to be taken up now:", *(f"  {line}" for line in later)]))
     if left:
-        click.echo("\nThese need a person (`callsheet calls ID`, then `remap` or `resolve`):")
+        click.echo("\nThese need a person (`callsheet calls ID`, then `lookup`, `remap` or `resolve`):")
         click.echo(stories.rows(left, ["sent_at", "request_type", "state", "message"]))
     if given_up:
         click.echo("\n".join(["\nThis needs a person, too:" if left else "\nThis needs a person:", *given_up]))
+
+
+@click.command(short_help="Ask the gateway what became of a call.", epilog=codes.MEANINGS)
+@click.argument("id")
+@_REASON
+@opening
+def lookup(here: Opening, id: str, reason: str) -> None:
+    """Ask the gateway now whether the call ID, which is unknown, was carried out. Nothing is sent again.
+
+    The look-up that its request type names is asked; what that finds is kept as the answer that never came.
+    """
+    from engine.errors import TransportError, UnknownOutcome
+
+    engine = here.host
+    call = engine.recovery.look_up(one(here, "call", id), _who(), reason)
+    state, said = call["state"], f"{call['message']}; callsheet calls {call.id} shows what is known"
+    if state in {"not_done", "prepared"}:
+        raise TransportError(f"{call['request_type']} was not carried out: {said}", call)
+    if state != "succeeded":
+        raise UnknownOutcome(f"{call['request_type']} was PERHAPS carried out: {said}", call)
+    click.echo(f"{call.id}: carried out, {_changed(engine.outcome(call).records)} changed")
 
 
 @click.command(short_help="Map a kept answer again.")
@@ -83,8 +104,7 @@ def remap(here: Opening, id: str | None, everything: bool) -> None:
             click.echo(f"{call.id}: {error}", err=True)
         else:
             mapped += 1
-            changed = ", ".join(sorted({record.type for record in result.records})) or "no record"
-            click.echo(f"{call.id}: mapped, {changed} changed")
+            click.echo(f"{call.id}: mapped, {_changed(result.records)} changed")
     if everything and not failed and not mapped:
         click.echo("every answer is mapped", err=True)
     if failed:
@@ -146,6 +166,10 @@ def replay(
         click.echo("no such event", err=True)
     if len(chosen) < len(meant):
         click.echo(f"{len(meant) - len(chosen)} left alone: their bodies were purged")
+
+
+def _changed(records: Iterable[Record]) -> str:
+    return ", ".join(sorted({record.type for record in records})) or "no record"
 
 
 def _who() -> str:

@@ -182,6 +182,7 @@ class Terminal:
         for id in (*states.values(), HOST["API key"]):
             yield "calls", id
             yield "calls", id, "--json"
+            yield ("lookup", id, *why)
             yield "remap", id
             yield ("resolve", id, "--as", "succeeded", *why)
             yield ("cancel", id, *why)
