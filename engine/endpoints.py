@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from engine.core import Engine
-from engine.errors import DataError, Problem, SettingError, UnknownNameError
+from engine.descriptions import changed
+from engine.errors import DataError, MappingError, Problem, SettingError, UnknownNameError
 from engine.records import Record
 from engine.seals import ENCRYPTION_KEY
 
@@ -60,7 +61,7 @@ def register(engine: Engine, gateway: str, url: str, endpoint: str = "", *, oper
     whose events have another version stays beside the new one: none is lost, and none counts twice. Raises
     what `Engine.send` does, UnknownNameError for an endpoint that the gateway's file does not have, and SettingError
     where the gateway has such an endpoint already whose secret, which is told only once, nobody here knows.
-    `operation` is as in `Engine.send`.
+    MappingError: the endpoint is made, and no record of it was kept. `operation` is as in `Engine.send`.
     """
     webhook = _webhook(engine, gateway)
     if endpoint and endpoint not in webhook.get("endpoints", {}):
@@ -72,6 +73,7 @@ def register(engine: Engine, gateway: str, url: str, endpoint: str = "", *, oper
     if known is not None:
         _demand_secret(engine, known, webhook, endpoint)
         return Registered(known, made=False, unsent=unsent(engine, known), outdated=outdated)
+    _demand_mapper(engine, webhook["register"])
     told = {"url": url, "enabled_events": events(engine, gateway), "endpoint": endpoint}
     if not engine.settings.get(ENCRYPTION_KEY):
         maker = "python -c 'from engine.seals import new_key; print(new_key())'"
@@ -79,7 +81,8 @@ def register(engine: Engine, gateway: str, url: str, endpoint: str = "", *, oper
     result = engine.send(webhook["register"], _taken(engine, webhook["register"], told), operation=operation)
     made = next((record for record in result.records if record.type == RECORD), None)
     if made is None:
-        raise UnknownNameError(f"{RECORD} record kept by the mapper of", webhook["register"], [])
+        said = f"{webhook['register']} was carried out, but its mapper kept no {RECORD} of the answer, which is kept"
+        raise MappingError(said, result.call)
     return Registered(made, made=True, outdated=outdated)
 
 
@@ -139,6 +142,13 @@ def _demand_secret(engine: Engine, known: Record, webhook: Mapping[str, Any], en
         there = f"the gateway has {known['gateway_id']} for {known['url']} already, and tells its secret only once"
         remedy = f"set it, or `callsheet webhooks remove {known['gateway_id']}` and register again"
         raise SettingError(" or ".join(names) or RECORD, f"is not set; {there}; {remedy}")
+
+
+def _demand_mapper(engine: Engine, name: str) -> None:
+    """Raise UnknownNameError where nothing would be kept of an endpoint, whose secret is told only once."""
+    mapper = engine.catalog.mappers.get(name)
+    if mapper is None or RECORD not in changed(mapper):
+        raise UnknownNameError(f"{RECORD} record kept by the mapper of", name, [])
 
 
 def _demand_address(url: str) -> None:

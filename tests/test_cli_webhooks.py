@@ -89,6 +89,27 @@ def test_an_endpoint_is_registered_once_however_often_it_is_asked(
     assert engine.receive("stripe", headers, body)["state"] == "ignored"
 
 
+@pytest.mark.parametrize(
+    ("mapper", "said", "code", "made"),
+    [
+        ("", "there is no webhook_endpoint record kept by the mapper of 'stripe/create_webhook_endpoint'", 2, 0),
+        (
+            '{% if response.nothing %}{"upsert": "webhook_endpoint", "where": {"gateway_id": "x"}}{% endif %}',
+            "was carried out, but its mapper kept no webhook_endpoint of the answer",
+            4,
+            1,
+        ),
+    ],
+)
+def test_an_endpoint_of_which_nothing_is_kept(
+    home: Path, gateway: Gateway, endpoints: Endpoints, mapper: str, said: str, code: int, made: int
+) -> None:
+    """It is not made where that can be seen before; where it is made, nobody is told that nothing was sent."""
+    write(home, {"response_mappers/stripe/create_webhook_endpoint.json.j2": mapper})
+    refused = run(home, "webhooks", "register", URL, gateway=gateway)
+    assert (refused.exit_code, posts(gateway), said in refused.stderr) == (code, made, True), refused.stderr
+
+
 def test_the_url_says_which_endpoint_it_is(home: Path, gateway: Gateway, endpoints: Endpoints) -> None:
     """Connected accounts' events go to an endpoint of their own; --endpoint says so where the URL does not."""
     run(home, "webhooks", "register", f"{URL}/connect", gateway=gateway)
