@@ -196,3 +196,21 @@ Callsheet(app, base_urls={{"shop": {gateway.url!r}}}, environment={KEYS | {"CALL
         shown, errors = running.communicate()
     assert (running.returncode, "state=paid" in shown) == (0, True), errors
     assert [sale["gateway_id"] for sale in Engine(home, environment=KEYS).find("sale")] == ["p1"]
+
+
+def test_flask_callsheet_uses_the_folder_that_the_app_names(tmp_path: Path) -> None:
+    """Every command, also those that need no engine."""
+    home = write(tmp_path / "elsewhere", SHOP)
+    code = f"""
+from flask import Flask
+from engine.web import Callsheet
+app = Flask(__name__)
+app.config["CALLSHEET_ROOT"] = {str(home)!r}
+Callsheet(app, environment={KEYS | {"CALLSHEET_SECRET_KEY": "k" * 40}!r})
+"""
+    write(tmp_path, {"host.py": code})
+    ask = "from engine.cli import group; from flask.cli import FlaskGroup; cli = FlaskGroup(); "
+    ask += "cli.add_command(group); cli()"
+    with process("-c", ask, "callsheet", "list", "gateways", cwd=tmp_path, FLASK_APP="host.py") as running:
+        shown, errors = running.communicate()
+    assert (running.returncode, "shop " in shown) == (0, True), errors

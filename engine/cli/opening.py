@@ -40,9 +40,20 @@ class Opening:
         mounted = flask is not None and isinstance(self._outer, flask.ScriptInfo)
         return self._outer.load_app() if mounted else None
 
+    @property
+    def _mounted(self) -> Engine | None:
+        """The engine of the app of `flask callsheet`, where no other folder is named."""
+        if self._given is not None or self.app is None or "callsheet" not in self.app.extensions:
+            return None
+        from engine.web import engine_of
+
+        return engine_of(self.app)
+
     @cached_property
     def root(self) -> Path:
         """The host's folder."""
+        if (mounted := self._mounted) is not None:
+            return mounted.root
         if self._given is None and self.app is not None:
             return Path(self.app.root_path)
         return (self._given or Path()).resolve()
@@ -66,10 +77,7 @@ class Opening:
         """The engine of the folder. Raises EngineError; UsageError where the folder is none of a host."""
         from engine.core import Engine
 
-        if self._given is None and self.app is not None and "callsheet" in self.app.extensions:
-            from engine.web import engine_of
-
-            mounted = engine_of(self.app)
+        if (mounted := self._mounted) is not None:
             mounted.wake = None  # a command ends when it is done, so nothing is left to a thread
             return mounted
         if not self.is_host:
