@@ -23,7 +23,7 @@ from engine.dispatcher import Dispatcher
 from engine.errors import UnknownOutcome
 from engine.inbox import EVENT
 from engine.reactions import REACTION
-from engine.records import Change, Scope
+from engine.records import Change, Record, Scope
 from engine.signatures import SHIPPED, sign
 
 FIND = """\
@@ -39,6 +39,11 @@ def the(shop: Path, kind: str) -> dict[str, Any]:
     (found,) = json.loads(run(shop, kind, "--json").stdout)
     record: dict[str, Any] = found
     return record
+
+
+def the_event(shop: Path, name: str) -> dict[str, Any]:
+    found: list[dict[str, Any]] = json.loads(run(shop, "events", "--json").stdout)
+    return next(event for event in found if event["event_id"] == name)
 
 
 def test_a_queued_call_waits_for_a_worker(shop: Path, gateway: Gateway) -> None:
@@ -233,6 +238,34 @@ def test_an_event_is_processed_again(shop: Path) -> None:
     (shop / "webhook_processors/shop/payment.noted.json.j2").write_text("{# nothing to change #}")
     assert "1 processed" in run(shop, "replay", "--type", "payment.noted", "--reason", "the file is there").stdout
     assert [line["why"] for line in the(shop, "events")["audit"]] == ["try", "the file is there"]
+
+
+def test_of_many_events_one_that_a_worker_takes_meanwhile_is_left_alone(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others have their turn all the same, and what came of them is told."""
+    engine = Engine(shop, environment=KEYS, files=OnlyHere(shop))
+    for number in range(3):
+        body = f'{{"id": "evt_{number}", "type": "payment.noted", "created": 1767225600, "live": false}}'.encode()
+        engine.receive("shop", sign(SHIPPED["stripe"], KEYS["SHOP_HOOK"], body, engine.clock.now().timestamp()), body)
+    engine.store.close()  # type: ignore[attr-defined]  # it is the one that opens files
+    replay = Engine.replay
+
+    def raced(self: Engine, event: Record, who: str, why: str) -> Record:
+        if self.root == shop.resolve() and event["event_id"] == "evt_1":  # of no other test's host
+            replay(self, event, "a worker", "its time has come")
+            self.store.apply([Change("update", EVENT, event.scope, {"id": event.id}, {"state": "processed"})])
+        return replay(self, event, who, why)
+
+    monkeypatch.setattr(Engine, "replay", raced)
+    said = run(shop, "replay", "--type", "payment.noted", "--reason", "its file is there")
+    assert (said.exit_code, said.stdout) == (
+        0,
+        "3 events\n2 ignored\n1 left alone: somebody else changed them meanwhile\n",
+    )
+    monkeypatch.undo()
+    alone = the_event(shop, "evt_1")
+    assert (alone["state"], [line["who"] for line in alone["audit"]]) == ("processed", ["a worker"])
 
 
 def test_a_worker_ends_when_it_is_told_to(shop: Path) -> None:

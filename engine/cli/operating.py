@@ -158,10 +158,12 @@ def replay(
     meant = [event for event in found if since is None or (event["received_at"] or "") >= since]
     chosen = [event for event in meant if id or not event["purged"]]
     with click.progressbar(chosen, label=f"{len(chosen)} events", hidden=len(chosen) < 2) as events:
-        ended = [engine.replay(event, who, reason) for event in events]
+        ended = [engine.replay(found[0], who, reason)] if id else list(_replayed(engine, events, who, reason))
     for now, number in sorted(Counter(event["state"] for event in ended).items()):
         said = f": {tables.text(ended[0]['message'])}" if id and ended[0]["message"] else ""
         click.echo(f"{number} {now}{said}")
+    if len(ended) < len(chosen):
+        click.echo(f"{len(chosen) - len(ended)} left alone: somebody else changed them meanwhile")
     if not meant:
         click.echo("no such event", err=True)
     if len(chosen) < len(meant):
@@ -170,6 +172,18 @@ def replay(
 
 def _changed(records: Iterable[Record]) -> str:
     return ", ".join(sorted({record.type for record in records})) or "no record"
+
+
+def _replayed(engine: Engine, events: Iterable[Record], who: str, reason: str) -> Iterator[Record]:
+    """The events as they are now that they were processed again; not those that somebody else changed meanwhile."""
+    from engine.errors import Conflict
+
+    for event in events:
+        try:
+            again = engine.replay(event, who, reason)
+        except Conflict:
+            continue
+        yield again
 
 
 def _who() -> str:
