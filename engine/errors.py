@@ -89,7 +89,7 @@ class DataError(EngineError, ValueError):
 
     @property
     def details(self) -> str:
-        """The problems alone, for a sentence that says for itself what became of the call."""
+        """The problems alone."""
         return "; ".join(map(str, self.problems))
 
 
@@ -146,6 +146,11 @@ def unreadable(error: OSError | UnicodeDecodeError) -> str:
     if isinstance(error, UnicodeDecodeError):
         return "is not UTF-8 text; save it as UTF-8"
     return f"cannot be read: {error.strerror or error}"
+
+
+def reason(error: Exception) -> str:
+    """What went wrong, for a sentence that says for itself what became of the call."""
+    return f"{error.subject}: {error.details}" if isinstance(error, DataError) else str(error)
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

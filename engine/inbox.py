@@ -23,7 +23,7 @@ from engine.calls import as_bytes, as_text, instant
 from engine.changes import Mapper
 from engine.context import Context, Task
 from engine.deliveries import events_in
-from engine.errors import Conflict, DataError, SettingError, SignatureError, StoreError, UnknownNameError
+from engine.errors import Conflict, SettingError, SignatureError, StoreError, UnknownNameError, reason
 from engine.observing import OTHER
 from engine.records import Change, Record, RecordType, Scope, can_be_account
 from engine.request_types import Gateway
@@ -260,8 +260,7 @@ class Inbox:
             return now  # another process was first, and its records are there
 
     def _failed(self, record: Record, error: Exception) -> dict[str, Any]:
-        message = f"{error.subject}: {error.details}" if isinstance(error, DataError) else str(error)
-        message = message or type(error).__name__
+        message = reason(error) or type(error).__name__
         tries = (record.get("tries") or 0) + 1
         log.warning("event %s %s: %s", record["event_type"], record["event_id"], message)
         if tries > len(LATER):

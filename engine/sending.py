@@ -29,6 +29,7 @@ from engine.errors import (
     SignatureError,
     StoreError,
     UnknownNameError,
+    reason,
 )
 from engine.gates import Gate, Sent
 from engine.pages import read_pages
@@ -244,7 +245,7 @@ class Sending:
             with self._with.watch.of("store", type):
                 records = self._with.commit(changes) if changes else []
         except (ValueError, Conflict) as error:
-            raise MappingError(f"{type.name} was read, but its answer could not be mapped: {error}") from None
+            raise MappingError(f"{type.name} was read, but its answer could not be mapped: {reason(error)}") from None
         return self.settling.result(None, type, response, records)
 
 

@@ -22,13 +22,13 @@ from engine.dispatcher import HELD_BACK, Answer, Failure
 from engine.errors import (
     CallError,
     Conflict,
-    DataError,
     EngineError,
     MappingError,
     RejectedError,
     StoreError,
     TransportError,
     UnknownOutcome,
+    reason,
 )
 from engine.planning import plan
 from engine.pointers import replaced_at
@@ -290,8 +290,7 @@ class Settling:
     def _unmapped(
         self, call: Record, type: RequestType, verdict: Verdict, facts: dict[str, Any], error: Exception
     ) -> CallError:
-        why = f"{error.subject}: {error.details}" if isinstance(error, DataError) else error
-        why = self.hiding(type, call)(str(why))
+        why = self.hiding(type, call)(reason(error))
         refused = verdict.outcome == "declined"
         what = f"was refused ({verdict.message}), but the refusal" if refused else "was carried out, but its answer"
         said = f"{type.name} {what} could not be mapped: {why}; the answer is kept"

@@ -906,6 +906,16 @@ def test_a_chain_ends(tmp_path: Path) -> None:
     assert "would be the 6th call in a chain; 5 are allowed" in shop.calls()[-1]["message"]
 
 
+def test_what_was_read_and_not_mapped_is_not_called_unsent(tmp_path: Path) -> None:
+    """A record that does not fit is an error of the mapper's, whose sentence says what became of the call."""
+    mapper = SHOP["response_mappers/shop/pay_once.json.j2"]
+    shop = host(tmp_path, ok({"id": "p1", "amount": "much"}), files={"response_mappers/shop/read.json.j2": mapper})
+    with pytest.raises(MappingError) as told:
+        shop.engine.send("shop/read", {"id": "p1"})
+    said = "shop/read was read, but its answer could not be mapped: upsert sale: /amount: 'much' is not of type integer"
+    assert str(told.value) == said
+
+
 # Sealed parts ---------------------------------------------------------------------------------------------------------
 
 SEALED = """\
