@@ -46,7 +46,7 @@ _HOMES = {
     "engine.records": ("Change", "Record", "RecordType"),
     "engine.settling": ("Result",),
 }
-__all__ = sorted(name for names in _HOMES.values() for name in names)  # noqa: PLE0605
+__all__ = sorted(name for names in _HOMES.values() for name in names)  # noqa: PLE0605 - made of the names above, which stand there once
 
 
 def __getattr__(name: str) -> Any:

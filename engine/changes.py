@@ -18,7 +18,6 @@ from engine.records import Change, RecordType, Scope
 from engine.template_checks import Source
 from engine.yaml_files import YamlFile, parse
 
-_VERBS = {"upsert", "update", "delete"}
 _PLAIN_UPDATE = {"update", "where", "set"}
 _SCALARS = frozenset({str, int, float, bool})
 _KINDS = dict.fromkeys(("where", "set", "when", "data"), dict) | dict.fromkeys(("as_of", "as", "missing"), str)

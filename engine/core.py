@@ -97,7 +97,7 @@ class Engine:
     Raises DefinitionError with all faults of all files, and SettingError.
     """
 
-    def __init__(  # noqa: PLR0913 - all but the first two are for tests
+    def __init__(  # noqa: PLR0913 - what a host or a test may put in the place of a part
         self,
         root: str | Path = ".",
         *,

@@ -69,7 +69,7 @@ class _Packed(Marks):
         self.file, self._packed = file, packed
 
     @cached_property
-    def places(self) -> Places:  # type: ignore[override]
+    def places(self) -> Places:  # type: ignore[override]  # given there, made here
         places: Places = marshal.loads(self._packed)  # noqa: S302 - as below
         return places
 

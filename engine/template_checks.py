@@ -50,8 +50,10 @@ _VALUE = "}}"
 _ALWAYS = ("dict", "loop")
 _GLUED = re.compile(r"[\w\"'.+-]")
 
-_FORBIDDEN = (nodes.Macro, nodes.CallBlock, nodes.FilterBlock, nodes.AssignBlock, nodes.Extends, nodes.Block)
-_FORBIDDEN += (nodes.Import, nodes.FromImport, nodes.With, nodes.ScopedEvalContextModifier)  # type: ignore[assignment]
+_FORBIDDEN: tuple[type[nodes.Node], ...] = (
+    *(nodes.Macro, nodes.CallBlock, nodes.FilterBlock, nodes.AssignBlock, nodes.With),
+    *(nodes.Extends, nodes.Block, nodes.Import, nodes.FromImport, nodes.ScopedEvalContextModifier),
+)
 
 
 def worth_a_look(tree: nodes.Node) -> list[nodes.Node]:

@@ -165,7 +165,7 @@ def _shown(path: Path) -> str:
 
 def opening(command: _Command) -> _Command:
     """Decorate a command to be given the Opening first."""
-    return click.make_pass_decorator(Opening)(command)  # type: ignore[return-value]
+    return click.make_pass_decorator(Opening)(command)  # type: ignore[return-value]  # only click calls it
 
 
 def as_json(command: _Command) -> _Command:

@@ -48,7 +48,7 @@ def serve(here: Opening, host: str, port: int, reload: bool, sandbox: bool) -> N
 
 
 def _serve(here: Opening, host: str, port: int, *, reload: bool, standing: Standing | None = None) -> None:
-    import waitress  # type: ignore[import-untyped]
+    import waitress  # type: ignore[import-untyped]  # it has no types
 
     app = served_app(here, reload=reload)
     try:

@@ -68,7 +68,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 def offered(function: _Function) -> _Function:
     """Mark a method that a form file may call."""
-    function.offered = True  # type: ignore[attr-defined]
+    function.offered = True  # type: ignore[attr-defined]  # functions take attributes
     return function
 
 

@@ -77,9 +77,8 @@ class Sandbox:
     """Stand-ins for `gateways` (all with request types where none are named), as a WSGI application and as a Sender.
 
     `secrets` are what callers must authenticate with and what events are signed with, made up as far as they are not
-    given. `hosts` says where the events of
-    a gateway go: gateway → URL of its webhooks, behind which another endpoint's name is put. `store` remembers. Whoever
-    serves it says where in `origin`.
+    given. `hosts` says where the events of a gateway go: gateway → URL of its webhooks, behind which another endpoint's
+    name is put. `store` remembers. Whoever serves it says where in `origin`.
     """
 
     def __init__(

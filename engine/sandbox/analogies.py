@@ -57,7 +57,8 @@ class Exchange:
 
     def _text(self, text: str) -> str:
         for old, new in self.ids.items():
-            text = re.sub(rf"(?<![A-Za-z0-9]){re.escape(old)}(?![A-Za-z0-9])", lambda _, new=new: new, text)  # type: ignore[misc]
+            literal = new.replace("\\", r"\\")
+            text = re.sub(rf"(?<![A-Za-z0-9]){re.escape(old)}(?![A-Za-z0-9])", literal, text)
         if not is_instant(text):
             return text
         timespec = "milliseconds" if "." in text else "seconds"

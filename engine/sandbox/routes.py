@@ -64,9 +64,14 @@ def patterns(type: RequestType) -> list[Pattern]:
     own = base if type.written["base_url"] != type.gateway.base_url else ""
     urls = [type.written["url"]]
     while any(_IF.search(url) for url in urls):
-        urls = [_IF.sub(lambda found, n=n: found[n] or "", url, count=1) for url in urls for n in (1, 2)]  # type: ignore[misc]
+        urls = [_decided(url, branch) for url in urls for branch in (1, 2)]
     method = "GET" if type.method in READS else type.method
     return [Pattern.of(method, own + url) for url in dict.fromkeys(urls)]
+
+
+def _decided(url: str, branch: int) -> str:
+    """A `url` whose first `if` holds (1) or does not (2)."""
+    return _IF.sub(lambda found: found[branch] or "", url, count=1)
 
 
 @dataclass(frozen=True, slots=True)

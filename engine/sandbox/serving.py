@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any
 
-import waitress  # type: ignore[import-untyped]
-from waitress.channel import ClientDisconnected  # type: ignore[import-untyped]
+import waitress  # type: ignore[import-untyped]  # it has no types
+from waitress.channel import ClientDisconnected  # type: ignore[import-untyped]  # as above
 
 from engine.sandbox.asked import AnswerLost
 

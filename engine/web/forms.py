@@ -92,7 +92,7 @@ def result(token: str) -> Response:
         text = _texts(shown.language)
         return make_response(render_template("callsheet/result.html", shown=shown, text=text, **dress(shown.page)))
     flash(shown.message, "success" if shown.state == "done" else "error")
-    response: Response = redirect(shown.redirect, 303)  # type: ignore[assignment]
+    response: Response = redirect(shown.redirect, 303)  # type: ignore[assignment]  # Flask makes one of its own
     return response
 
 
@@ -140,7 +140,7 @@ def _as_page(submission: Submission, token: str) -> Response:
         if not submission.goes_on:
             flash(submission.message, submission.category)
         # Not flask.redirect's default 302, with which a browser may repeat the POST.
-        response: Response = redirect(submission.redirect, 303)  # type: ignore[assignment]
+        response: Response = redirect(submission.redirect, 303)  # type: ignore[assignment]  # Flask makes one of its own
         return response
     status = STATUSES[submission.state]
     waiting = submission.state in {"in_progress", "unknown"}

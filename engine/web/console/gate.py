@@ -160,7 +160,7 @@ def _outside() -> Response:
     if request.headers.get("HX-Request"):
         return Response(status=401, headers={"HX-Refresh": "true"})
     page = request.full_path.removesuffix("?")
-    response: Response = redirect(url_for(OPEN, next=page), 303)  # type: ignore[assignment]
+    response: Response = redirect(url_for(OPEN, next=page), 303)  # type: ignore[assignment]  # Flask makes one of its own
     return response
 
 

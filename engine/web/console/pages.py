@@ -34,7 +34,7 @@ def render(template: str, status: int = 200, **names: Any) -> Response:
 
 def go(path: str) -> Response:
     """On to another page of ours; with 303, so that a reload repeats nothing."""
-    response: Response = redirect(path, 303)  # type: ignore[assignment]
+    response: Response = redirect(path, 303)  # type: ignore[assignment]  # Flask makes one of its own
     return response
 
 
@@ -83,7 +83,7 @@ def failed(error: Exception) -> Response:
     if isinstance(error, HTTPException):
         status, text = error.code or 500, str(error.description)
         if error.response is not None:
-            response: Response = error.get_response()  # type: ignore[assignment]
+            response: Response = error.get_response()  # type: ignore[assignment]  # what a host aborted with
             return response
     else:
         kinds = {UnknownNameError: 404, Conflict: 409, StoreError: 503, SettingError: 503}
