@@ -117,6 +117,28 @@ class TestSchema:
             assert store.apply([Change("insert", engine.inbox.EVENT, there, {}, new)]) == []
         assert len(store.find("event", where={"event_id": "evt_1"})) == 4
 
+    def test_an_event_of_an_account_that_no_index_takes_is_there_after_the_upgrade(self, empty_store_url: str) -> None:
+        """Under a shortened one, with all else as it was; and put aside where it was still to be processed."""
+        of_kind = PostgresDatabase if empty_store_url.startswith("postgresql") else SqliteDatabase
+        database = of_kind(make_url(empty_store_url))
+        migrations.upgrade(database, "0003")
+        wide = "".join(random.choices([chr(code) for code in range(0x20000, 0x2A000)], k=2600))
+        kept = {"gateway": "shop", "live": False, "event_id": "evt_1", "due": None}
+        rows = [
+            {"id": "1", "account": wide + "a", "state": "processed", "properties": '{"state":"processed","body":"{}"}'},
+            {"id": "2", "account": wide + "b", "state": "failed", "properties": '{"state":"failed","due":"2026"}'},
+            {"id": "3", "account": "a" * 255, "state": "received", "properties": '{"state":"received","due":"2026"}'},
+        ]
+        older = insert(shelf("event").table).values([{**kept, **row, "key": row["id"]} for row in rows])
+        database.write(lambda session: session.connection.execute(older))
+        database.close()
+        ended, aside, short = SqlStore(empty_store_url).find("event", where={"event_id": "evt_1"}, order="id")
+        assert (ended["state"], ended["body"], short.scope.account) == ("processed", "{}", "a" * 255)
+        assert (aside["state"], aside["due"], short["state"]) == ("quarantined", None, "received")
+        assert aside["message"] == "the event names an account of more than 255 characters, which is shortened here"
+        assert {(len(one.scope.account), one.scope.account[:191]) for one in (ended, aside)} == {(255, wide[:191])}
+        assert ended.scope != aside.scope
+
     def test_an_event_with_the_longest_names_is_kept_once(self, store_url: str) -> None:
         wide = "".join(random.choices([chr(code) for code in range(0x20000, 0x2A000)], k=5000))
         account = next(wide[:length] for length in range(5000, 0, -1) if can_be_account(wide[:length]))
