@@ -133,8 +133,13 @@ def read_json(answer: Answer) -> Any:
     return parse_json(answer.body)
 
 
-def parse_json(body: bytes) -> Any:
-    """Strict JSON (RFC 8259): UTF-8, no duplicate keys, no NaN, nested no deeper than MAX_DEPTH.
+def reader(pairs: Callable[[list[tuple[str, Any]]], Any]) -> json.JSONDecoder:
+    """What reads strict JSON and makes of an object what `pairs` makes of its keys and values."""
+    return json.JSONDecoder(object_pairs_hook=pairs, parse_constant=no_constant, parse_float=_finite)
+
+
+def parse_json(body: bytes, decoder: json.JSONDecoder | None = None) -> Any:
+    """Strict JSON (RFC 8259): UTF-8, no NaN, nested no deeper than MAX_DEPTH; no duplicate keys, unless a `reader` may.
 
     Raises ValueError saying what is wrong.
     """
@@ -142,7 +147,7 @@ def parse_json(body: bytes) -> Any:
         text = body.decode("utf-8")
         if text.startswith("\ufeff"):
             raise ValueError("it begins with a byte order mark")
-        value = _DECODER.decode(text)
+        value = (decoder or _DECODER).decode(text)
     except UnicodeDecodeError:
         raise ValueError("the body is not UTF-8") from None
     except RecursionError:
@@ -179,7 +184,7 @@ def _finite(text: str) -> float:
     return number
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=unique_pairs, parse_constant=no_constant, parse_float=_finite)
+_DECODER = reader(unique_pairs)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

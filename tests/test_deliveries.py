@@ -131,7 +131,10 @@ class Mint:
 
     def receive_whole(self, whole: Any) -> Record:
         """Have a body delivered."""
-        body = json.dumps(whole).encode()
+        return self.receive_bytes(json.dumps(whole).encode())
+
+    def receive_bytes(self, body: bytes) -> Record:
+        """Have these bytes delivered."""
         return self.engine.receive("mint", sign(scheme_of(SCHEME), SECRETS["MINT_HOOK"], body, 0), body)
 
     def events(self, *names: str) -> list[tuple[Any, ...]]:
@@ -193,6 +196,20 @@ def test_one_that_fails_stops_no_other(mint: Mint) -> None:
     assert mint.events("message")[2:] == [("the body is not a JSON object",), ("the event says no id or no type",)]
     assert mint.engine.replay(first, "ann", "the other one is there")["state"] == "processed"
     assert mint.engine.find("debit")[0]["state"] == "paid_out"
+
+
+def test_one_that_says_a_key_twice_stops_no_other(mint: Mint) -> None:
+    """Nobody can tell what it means, so it is put aside as it came, and known when it comes again."""
+    good, broken = json.dumps(event(1)), '{"id": "EV_2", "links": {"debit": "DB_2", "debit": "DB_3"}}'
+    for _ in range(2):
+        mint.receive_bytes(f'{{"events": [{broken}, {good}], "meta": {{}}}}'.encode())
+    assert mint.events("place", "state", "message", "body") == [
+        (0, "quarantined", "the body is not a JSON object", broken),
+        (1, "processed", None, good),
+    ]
+    assert [one["gateway_id"] for one in mint.engine.find("debit")] == ["DB_1"]
+    (aside,) = mint.engine.find("event", state="quarantined")
+    assert mint.engine.replay(aside, "ann", "to see")["state"] == "quarantined"
 
 
 def test_the_signature_is_that_of_the_whole_body(mint: Mint) -> None:
@@ -350,9 +367,23 @@ def test_a_list_is_found_where_it_was_put(pointer: str, body: Any) -> None:
     assert [json.loads(one) for one in events_in(json.dumps(body).encode(), pointer)] == [1, {"a": "é"}]
 
 
+DEEP = '{"a":' * 70 + "1" + "}" * 70
+
+
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b'{"events": [}', b'{"events": null}', b"[]", b'{"events": [1], "events": []}']
+    "body",
+    [
+        b"",
+        b"{",
+        b'{"events": [}',
+        b'{"events": null}',
+        b"[]",
+        b'{"events": [1], "events": []}',
+        b'{"a": 1, "a": 2, "events": [1]}',
+        f'{{"events": [{{"b": {DEEP}, "b": 1}}]}}'.encode(),
+    ],
 )
 def test_what_holds_no_list(body: bytes) -> None:
+    """Or two of them, or what is nested too deep, were it hidden behind a key that is said again."""
     assert events_in(body, "/events") == []
     assert events_in(b'{"events": [1]}', None) == []
