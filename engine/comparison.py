@@ -57,7 +57,8 @@ def fits(wanted: Any, value: Any) -> bool:
 def bounds(wanted: Mapping[str, Any]) -> list[tuple[str, str | None]]:
     """The signs of a range and the texts they are compared with (None where nothing can fit)."""
     if not wanted or wanted.keys() - RANGES.keys():
-        raise DataError("the search", [Problem("", f"a range is made of {', '.join(RANGES)}, not {list(wanted)}")])
+        said = f"a range is made of {', '.join(RANGES)}, not {list(wanted)}"
+        raise DataError("the search", [Problem("", said)], "begun")
     return [(sign, None if bound is None else sortable(bound)) for sign, bound in wanted.items()]
 
 
@@ -96,7 +97,7 @@ def _number(value: Decimal) -> str:
     sign, digits, exponent = value.as_tuple()
     text = "".join(map(str, digits)).lstrip("0")
     if not isinstance(exponent, int):
-        raise DataError("the search", [Problem("", f"{value} is not a number of JSON")])
+        raise DataError("the search", [Problem("", f"{value} is not a number of JSON")], "begun")
     if not text:
         return "1"
     place = f"{len(text) + exponent + 5000:04d}"

@@ -36,7 +36,7 @@ from engine.sending import Sending
 from engine.settings import Settings
 from engine.settling import Result
 from engine.signatures import check_secret
-from engine.store import Due, Order, Store
+from engine.store import Due, Order, Store, demand_limit
 from engine.store.opening import open_store
 from engine.workers import WORKER, Workers
 
@@ -50,9 +50,7 @@ if TYPE_CHECKING:
 METRICS_KEY = "CALLSHEET_METRICS_KEY"  # the setting: what a scraper has to know
 
 OWN_TYPES = {type.name: type for type in (CALL, EVENT, REACTION, REPLAY, INSTALLATION, RATE_BUDGET, WORKER)}
-DUE: Due = {CALL.name: {"due": None, "lease": "sending"}} | {
-    type.name: {"due": None} for type in (EVENT, REPLAY, REACTION)
-}
+DUE: Due = {CALL.name: {"due": None, "lease": "sending"}} | {of.name: {"due": None} for of in (EVENT, REPLAY, REACTION)}
 
 _H = TypeVar("_H", bound=Handler)
 
@@ -257,7 +255,7 @@ class Engine:
     def run_due(self, limit: int = 10) -> int:
         """Do what is due, one after the other: queued and open calls, waiting events, slices of replays, reactions.
 
-        Returns how many there were of them, up to `limit` of each kind.
+        Returns how many there were of them, up to `limit` of each kind. Raises DataError for a bad limit.
         """
         return sum(_one_by_one(part, limit) for parts in self._backlogs.values() for part in parts)
 
@@ -266,7 +264,8 @@ class Engine:
         return any(_one_by_one(part, 1, id) for part in self._backlogs[type])
 
     def take_due(self, limit: int) -> list[Task]:
-        """Claim up to `limit` of what is due, to be done at once by as many threads. Every kind has its turn."""
+        """Claim up to `limit` of what is due, each kind in its turn, to be done at once. Raises as `run_due` does."""
+        demand_limit(limit, "due work")
         parts = [part for parts in self._backlogs.values() for part in parts]
         turn = next(self._turns) % len(parts)
         tasks: list[Task] = []
@@ -390,6 +389,7 @@ class Engine:
 
 def _one_by_one(backlog: Backlog, limit: int, id: str | None = None) -> int:
     """Claim and do up to `limit` rows. None is claimed before its turn: a claimed row looks as if it was begun."""
+    demand_limit(limit, "due work")
     for done in range(limit):
         tasks = backlog.take(1, id)
         if not tasks:

@@ -81,11 +81,11 @@ class UnknownNameError(EngineError, LookupError):
 
 
 class DataError(EngineError, ValueError):
-    """`subject` was given data that does not fit; `problems` say where. Nothing was sent."""
+    """`subject` was given data that does not fit; `problems` say where. Nothing was `done`."""
 
-    def __init__(self, subject: str, problems: Sequence[Problem]) -> None:
+    def __init__(self, subject: str, problems: Sequence[Problem], done: str = "sent") -> None:
         self.subject, self.problems = subject, tuple(problems)
-        super().__init__(f"{subject} was not sent, its data does not fit: {self.details}")
+        super().__init__(f"{subject} was not {done}, its data does not fit: {self.details}")
 
     @property
     def details(self) -> str:

@@ -542,7 +542,7 @@ class StoreContract:
     @pytest.mark.parametrize("limit", [-1, -100, 2**63, None, True, 1.5, "2"])
     def test_what_is_no_limit(self, store: Store, limit: Any) -> None:
         store.apply([upsert("ch_1"), upsert("ch_2")])
-        said = f"/limit: {limit!r} is no number of records; give a whole number, 0 or more"
+        said = f"the search was not begun, its data does not fit: /limit: {limit!r} is no number of records; give a"
         with pytest.raises(DataError, match=re.escape(said)):
             store.find("payment", limit=limit)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from hosts import SECRETS, Host, OnlyHere, host, write
 from test_inbox import receive
 
 from engine.core import Engine
+from engine.errors import DataError
 from engine.store.sql import SqlStore
 
 
@@ -50,6 +52,19 @@ def test_a_limit_is_kept(tmp_path: Path) -> None:
     queued(shop, 1, 2, 3)
     assert shop.engine.run_due(2) == 2
     assert [call["state"] for call in shop.calls()] == ["succeeded", "succeeded", "prepared"]
+
+
+@pytest.mark.parametrize("limit", [-1, 2**63, None, True, 1.5, "2"])
+def test_what_is_no_limit(tmp_path: Path, limit: Any) -> None:
+    """It is said, and nothing is begun; of 0 nothing is begun either."""
+    shop = host(tmp_path)
+    queued(shop, 1)
+    said = f"due work was not begun, its data does not fit: /limit: {limit!r} is no number of records; give a whole"
+    for do in (shop.engine.run_due, shop.engine.take_due):
+        with pytest.raises(DataError, match=re.escape(said)):
+            do(limit)
+        assert do(0) in (0, [])
+    assert [call["state"] for call in shop.calls()] == ["prepared"]
 
 
 def test_every_kind_has_its_turn(tmp_path: Path) -> None:

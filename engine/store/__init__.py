@@ -60,11 +60,11 @@ class Store(Protocol):
 _MOST = 2**63 - 1  # what the databases can count to
 
 
-def demand_limit(limit: int) -> None:
-    """Raise DataError where `limit` is no number of records that may be asked for."""
+def demand_limit(limit: int, subject: str = "the search") -> None:
+    """Raise DataError where `limit` is no number of records that `subject` may be about."""
     if type(limit) is not int or not 0 <= limit <= _MOST:
         said = f"{limit!r} is no number of records; give a whole number, 0 or more, as how many there may be at most"
-        raise DataError("the search", [Problem("/limit", said)])
+        raise DataError(subject, [Problem("/limit", said)], "begun")
 
 
 @dataclass(frozen=True, slots=True)
