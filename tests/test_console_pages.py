@@ -502,6 +502,19 @@ def test_a_call_in_motion_is_asked_for_again_until_it_rests(console: ConsoleHost
 # Events ---------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("console", [True], indirect=True, ids=["reload"])
+def test_an_event_says_where_it_stood_in_its_delivery(console: ConsoleHost) -> None:
+    """One that came alone stood nowhere."""
+    alone = console.receive(1)
+    assert "Place in its delivery" not in said(console.get(f"/events/{alone.id}"))
+    file = console.root / "request_types/shop/_gateway.yml"
+    file.write_text(file.read_text("utf-8").replace("webhook:\n", "webhook:\n  events: /several\n"), "utf-8")
+    first = console.receive(2, several=[{"id": f"evt_{number}", "type": "payment.lost"} for number in (3, 4)])
+    pages = [console.get(f"/events/{one.id}") for one in (first, *console.engine.find("event", event_id="evt_4"))]
+    assert ["Place in its delivery 0, counted from 0" in said(page) for page in pages] == [True, False]
+    assert "Place in its delivery 1, counted from 0" in said(pages[1])
+
+
 def test_an_event_is_processed_again(console: ConsoleHost) -> None:
     event = console.receive(3, type="payment.refunded", payment="p1")
     assert console.engine.find("event")[0]["state"] == "failed"
