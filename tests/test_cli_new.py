@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import CHECKOUT, run
+from commands import CHECKOUT, process, run
 from hosts import write
 
 from engine.cases import CaseRunner, read_cases
@@ -62,6 +62,19 @@ def test_init_overwrites_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "app.py").read_text() == "mine"
     assert (tmp_path / ".env").read_text() == before
     assert "wrote" not in again.output
+
+
+def test_pytest_runs_a_host_that_lies_in_another_project(tmp_path: Path, alone: None) -> None:
+    """Whose settings for pytest are not the host's; those that the host itself has already stay in force."""
+    other = '[tool.pytest.ini_options]\naddopts = "--no-such-option"\n'
+    home = write(tmp_path, {"pyproject.toml": other}) / "shop"
+    run(tmp_path, "init", str(home))
+    run(home, "new", "acme/create_order", "--base-url", "https://api.acme.example")
+    done = process("-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=home)
+    said, _ = done.communicate()
+    assert (done.returncode, "1 passed" in said) == (0, True), said
+    run(tmp_path, "init", str(tmp_path))
+    assert not (tmp_path / "pytest.ini").exists()
 
 
 def test_init_says_where_it_cannot_write(tmp_path: Path) -> None:

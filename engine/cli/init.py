@@ -45,6 +45,12 @@ __pycache__/
 .pytest_cache/
 """
 
+_PYTEST = """\
+# pytest's root is this folder, whatever project stands around it: callsheet's plugin looks for your files there.
+[pytest]
+"""
+_PYTEST_ELSEWHERE = ("pytest.toml", ".pytest.toml", "pyproject.toml", "tox.ini", "setup.cfg")
+
 _EXAMPLE = """\
 # Every secret and setting. Copy what you need into .env, which is not for version control; the environment wins.
 
@@ -94,6 +100,7 @@ def init(here: Opening, directory: Path) -> None:
         ".env.example": _EXAMPLE + _secrets(catalog, base_urls=True),
         ".env": keys,
         ".gitignore": _IGNORED,
+        **({} if any((directory / name).exists() for name in _PYTEST_ELSEWHERE) else {"pytest.ini": _PYTEST}),
     }
     made = {}
     try:
