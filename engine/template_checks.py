@@ -46,6 +46,16 @@ class Source:
         return Fault(self.file, line, before + (found.start() if found else 0) + 1, message)
 
 
+class Refused(Exception):
+    """A template that is looked at no further, for its one `fault`."""
+
+    def __init__(self, fault: Fault) -> None:
+        self.fault = fault
+
+
+TOO_DEEP = "an expression is nested too deep; take it apart"
+_ROOM = 175  # Python compiles 200 parentheses in each other and no more; an attribute takes two, its place some
+
 _VALUE = "}}"
 _ALWAYS = ("dict", "loop")
 _GLUED = re.compile(r"[\w\"'.+-]")
@@ -56,24 +66,27 @@ _FORBIDDEN: tuple[type[nodes.Node], ...] = (
 )
 
 
-def worth_a_look(tree: nodes.Node) -> list[nodes.Node]:
-    """The nodes of a tree that `Check` has something to say about, and the includes."""
+def worth_a_look(tree: nodes.Node, source: Source) -> list[nodes.Node]:
+    """The nodes of the tree of `source` that `Check` has something to say about, and the includes. Raises Refused."""
     found: list[nodes.Node] = []
-    _gather(tree, found)
+    _gather(tree, found, source, _ROOM)
     return found
 
 
-def _gather(node: nodes.Node, found: list[nodes.Node]) -> None:
+def _gather(node: nodes.Node, found: list[nodes.Node], source: Source, room: int) -> None:
+    room -= 2 if type(node) is nodes.Getattr else 1
+    if room < 0:
+        raise Refused(source.fault(node.lineno, "", TOO_DEEP))
     if type(node) in Check.LOOKS:
         found.append(node)
     for name in node.fields:
         part = getattr(node, name)
         if isinstance(part, nodes.Node):
-            _gather(part, found)
+            _gather(part, found, source, room)
         elif isinstance(part, list):
             for one in part:
                 if isinstance(one, nodes.Node):
-                    _gather(one, found)
+                    _gather(one, found, source, room)
 
 
 class Check:

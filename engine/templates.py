@@ -27,7 +27,7 @@ from engine.errors import Fault
 from engine.json_texts import iter_documents
 from engine.plain_leaves import plain_tree
 from engine.pointers import escaped
-from engine.template_checks import Check, Names, Source, outside_strings, worth_a_look
+from engine.template_checks import TOO_DEEP, Check, Names, Refused, Source, outside_strings, worth_a_look
 from engine.whole_values import whole_values
 from engine.yaml_files import Mark
 
@@ -50,7 +50,7 @@ class Templates:
         self._values = whole_values(documents)
         shared = functools.lru_cache(maxsize=64)  # a fragment is checked with every file that includes it
         self._leaf = shared(self._leaf_nodes)
-        self._document = shared(lambda source: worth_a_look(self._parse(documents, source)))
+        self._document = shared(lambda source: worth_a_look(self._parse(documents, source), source))
         self._tokens = shared(self._lexed)
         self._outside_strings = shared(lambda source: list(outside_strings(self._tokens(source), source)))
         self.skeleton = shared(self._skeleton)
@@ -61,21 +61,21 @@ class Templates:
         """What is wrong with one leaf of a structure."""
         try:
             return Check(source, names).faults(self._leaf(source))
-        except _Refused as refused:
+        except Refused as refused:
             return [refused.fault]
 
     def check_shown(self, source: Source, names: Names) -> list[Fault]:
         """What is wrong with a leaf beside that, where it stands for everybody to see."""
         try:
             return list(Check(source, names).shows(self._leaf(source)))
-        except _Refused:
+        except Refused:
             return []
 
     def check_document(self, source: Source, names: Names) -> list[Fault]:
         """What is wrong with a JSON document, its fragments included."""
         try:
             tree = self._document(source)
-        except _Refused as refused:
+        except Refused as refused:
             return [refused.fault]
         check = Check(source, names)
         faults = [*self._outside_strings(source), *check.faults(tree)]
@@ -123,7 +123,7 @@ class Templates:
     def _leaf_nodes(self, source: Source) -> list[nodes.Node]:
         tree = self._leaf_tree(source)
         _expression(tree, source, "value")
-        return worth_a_look(tree)
+        return worth_a_look(tree, source)
 
     def _leaf_tree(self, source: Source) -> nodes.Template:
         return plain_tree(source.text, source.line) or self._parse(self._structures, source)
@@ -135,9 +135,11 @@ class Templates:
             parser.stream = TokenStream(environment.lexer.wrap(tokens, None, source.file), None, source.file)
             return nodes.Template(parser.subparse(), lineno=1)
         except jinja2.TemplateSyntaxError as error:
-            raise _Refused(
+            raise Refused(
                 Fault(source.file, error.lineno, 1, f"{(error.message or '').rstrip('.')}; mend the template")
             ) from None
+        except RecursionError:
+            raise Refused(source.fault(source.line, "", TOO_DEEP)) from None
 
     def _lexed(self, source: Source) -> list[tuple[int, str, str]]:
         """The tokens, with the lines of the file. Once for all who look at them."""
@@ -343,11 +345,6 @@ def _located(error: Exception, template: jinja2.Template, file: str) -> RenderEr
     return RenderError(file, line, str(error))
 
 
-class _Refused(Exception):
-    def __init__(self, fault: Fault) -> None:
-        self.fault = fault
-
-
 def _blank(text: str) -> str:
     return re.sub(r"[^\n]", " ", text) if "\n" in text else " " * len(text)
 
@@ -371,7 +368,7 @@ def _parts_of(node: nodes.Node, source: Source, encoded: Callable[[nodes.Expr], 
         yield _conditional(node, source, encoded)
     else:
         word = type(node).__name__.lower()
-        raise _Refused(source.fault(node.lineno, word, f"{word} cannot stand in a leaf; only {{{{ }}}} and if can"))
+        raise Refused(source.fault(node.lineno, word, f"{word} cannot stand in a leaf; only {{{{ }}}} and if can"))
 
 
 def _conditional(node: nodes.If, source: Source, encoded: Callable[[nodes.Expr], nodes.Expr]) -> nodes.Expr:

@@ -15,7 +15,7 @@ from store_contract import together
 from engine.confined import Environment, documents, structures
 from engine.template_checks import Source
 from engine.templates import RenderError, Templates
-from engine.yaml_files import parse
+from engine.yaml_files import MAX_DEPTH, parse
 
 FRAGMENTS = {"shop/_part.json.j2": '{"part": {{ thing.id }}}', "shop/_broken.json.j2": '{"a": {{ missing }}}'}
 
@@ -431,6 +431,31 @@ def test_faults_of_leaves(text: str, said: str) -> None:
     """A mistake in a leaf is told with file, line and column, and the nearest right name."""
     names = {"data": SCHEMA, "now": None}
     assert [str(fault) for fault in templates().check_leaf(Source(text, "a.yml", 7), names)] == [said]
+
+
+@pytest.mark.parametrize(
+    "deep", ["data" + ".a" * 90, "data" + " or data" * 180, "not " * 180 + "data", "(" * 1000 + "data" + ")" * 1000]
+)
+def test_what_is_nested_too_deep_to_be_compiled(deep: str) -> None:
+    """It is told at start, too: in a leaf, in one of paths only, and in a document."""
+    said = "a.yml:7:1: an expression is nested too deep; take it apart"
+    for text in (f"{{{{ {deep} }}}}", f"{{{{ {deep} }}}}{{{{ data | list }}}}"):
+        assert [str(one) for one in templates().check_leaf(Source(text, "a.yml", 7), {"data": None})] == [said]
+    faults = templates().check_document(Source(f'{{"a": {{{{ {deep} }}}}}}', "a.yml", 7), {"data": None})
+    assert [str(one) for one in faults] == [said]
+
+
+@pytest.mark.parametrize("deep", ["data" + ".a" * 80, "data" + " or data" * 165, "not " * 166 + "data"])
+def test_what_is_nested_less_is_rendered(deep: str) -> None:
+    """As deep in a file as it can stand."""
+    whole: Any = f"{{{{ {deep} }}}}"
+    for _ in range(MAX_DEPTH - 1):
+        whole = [whole]
+    text = json.dumps({"body": whole})
+    assert templates().check_leaf(Source(f"{{{{ {deep} }}}}", "a.yml"), {"data": None}) == []
+    file = parse(text, "a.yml")
+    assert isinstance(templates().structure(file.value, file.marks, "a.yml")({"data": {}}), dict)
+    assert isinstance(templates(a=f'{{"a": {{{{ {deep} }}}}}}').values("a", "a.json.j2")({"data": {}}), list)
 
 
 def test_names_inside_free_objects_are_free() -> None:
