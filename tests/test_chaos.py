@@ -257,7 +257,7 @@ def test_nothing_is_lost_and_nothing_done_twice_on_sqlite(store: str) -> None:
 @pytest.mark.timeout(480)
 def test_nothing_is_lost_and_nothing_done_twice_at_a_bank_that_is_terse() -> None:
     """A repeat tells nothing there but that something was done: a look-up tells the rest."""
-    code, table = run("tests.chaos", "--kills", 60, "--bank", "terse")
+    code, table = run("tests.chaos", "--kills", 100, "--bank", "terse")
     assert code == 0, table
     assert [what for what in ("conflicts", "calls settled by a look-up") if not counted(table).get(what)] == []
 
