@@ -38,7 +38,7 @@ from engine.request_types import RequestType
 from engine.seals import is_sealed
 from engine.store import Store
 from engine.values import unchanging
-from engine.windows import LATER, LONGEST_ASKED, MOST_TRIES, comes_back
+from engine.windows import LONGEST_ASKED, MOST_TRIES, comes_back, pause_before
 from engine.write_only import texts
 
 PAUSES = (0.2, 2.0)  # seconds between tries to write down what the gateway answered
@@ -275,7 +275,7 @@ class Settling:
             alien = calls.key_is_anothers(facts.get("attempts") or call.get("attempts") or [])
             due = None if alien else comes_back(type, call, now)
         elif call.get("queued") and (verdict.kind in HELD_BACK or (verdict.repeat and tries < MOST_TRIES)):
-            state, due = "prepared", now + timedelta(seconds=LATER[min(tries, len(LATER)) - 1])
+            state, due = "prepared", now + pause_before(call)
         if due and verdict.wait:
             due = max(due, now + timedelta(seconds=min(verdict.wait, LONGEST_ASKED)))
         end = calls.moved(call, **{**facts, "state": state, "tries": tries, "due": instant(due) if due else None})
@@ -283,8 +283,7 @@ class Settling:
 
     def put_off(self, call: Record, message: str) -> None:
         """A call that cannot be sent as things are: a setting or a file is missing. Nothing left; try later."""
-        tries = (call.get("tries") or 0) + 1
-        due = self._with.clock.now() + timedelta(seconds=LATER[min(tries, len(LATER)) - 1])
+        tries, due = (call.get("tries") or 0) + 1, self._with.clock.now() + pause_before(call)
         self._with.commit([calls.moved(call, state="prepared", due=instant(due), tries=tries, message=message)])
 
     def _unmapped(

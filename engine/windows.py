@@ -45,11 +45,15 @@ def has_settled(call: Record, now: datetime) -> bool:
 
 def comes_back(type: RequestType, call: Record, now: datetime) -> datetime | None:
     """When a worker comes back to an unknown call; None where only a person can say what became of it."""
-    tries = call.get("tries") or 0
-    later = now + timedelta(seconds=LATER[min(tries, len(LATER) - 1)])
+    tries, later = call.get("tries") or 0, now + pause_before(call)
     resent = tries < len(LATER) and may_resend(type, call, later)
     looked_up = type.lookup is not None and tries < MOST_TRIES
     return later if resent or looked_up else None
+
+
+def pause_before(call: Record) -> timedelta:
+    """How long a worker leaves a call alone before it comes back to it once more."""
+    return timedelta(seconds=LATER[min(call.get("tries") or 0, len(LATER) - 1)])
 
 
 def _moment(call: Record, name: str, otherwise: datetime) -> datetime:
