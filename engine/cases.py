@@ -26,7 +26,7 @@ from engine.core import OWN_TYPES, Engine
 from engine.credentials import keys_of
 from engine.definitions import file_schema
 from engine.deliveries import delivered
-from engine.dispatcher import HELD_BACK, Answer, Failure
+from engine.dispatcher import BEFORE_SENDING, HELD_BACK, Answer, Failure
 from engine.errors import DefinitionError, EngineError, Fault, RejectedError, unreadable
 from engine.records import Change, Record, Scope
 from engine.reloading import Files
@@ -234,7 +234,7 @@ def answer_of(told: Mapping[str, Any]) -> Answer | Failure:
     """The answer that a case's `receives` tells of: JSON, unless it says otherwise."""
     if "fails" in told:
         kind = told["fails"]
-        sent = kind not in {"connect", "connect_timeout", "dns", "tls", "pool_timeout", "invalid_request", *HELD_BACK}
+        sent = kind not in BEFORE_SENDING | HELD_BACK
         return Failure(kind, sent=sent, message=f"the case fails with {kind}", seconds=0.0)
     body = told.get("body")
     raw = body.encode() if isinstance(body, str) else b"" if "body" not in told else json.dumps(body).encode()

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -16,6 +16,7 @@ from engine.cases import Case, CaseRunner, is_refusal, read_case, read_cases
 from engine.catalog import Catalog, shipped
 from engine.core import Engine
 from engine.definitions import KINDS, file_schema
+from engine.dispatcher import BEFORE_SENDING, HELD_BACK, Kind
 from engine.errors import DefinitionError, RejectedError
 from engine.reloading import Files
 from engine.sandbox import Material, Sandbox
@@ -191,8 +192,8 @@ def test_a_wrong_case_fails(runner: CaseRunner, said: str, change: tuple[str, An
     assert any(one.startswith(said) for one in run.differences), run.differences
 
 
-def test_what_is_not_json_is_refused(tmp_path: Path) -> None:
-    """A case file is checked like any other: a misspelt key has its line and the nearest right one."""
+def test_a_case_file_is_checked_like_any_other(tmp_path: Path) -> None:
+    """A misspelt key has its line and the nearest right one; so has a failure that there is not."""
     path = tmp_path / "cases/request_types/stripe/create_refund/a.yml"
     path.parent.mkdir(parents=True)
     path.write_text("claim: a refund\ndata: {}\nrecieves: {}\n")
@@ -200,6 +201,19 @@ def test_what_is_not_json_is_refused(tmp_path: Path) -> None:
         read_case(path)
     with pytest.raises(DefinitionError, match="did you mean 'receives'"):
         read_cases(tmp_path / "cases")
+    path.write_text("claim: a refund\nreceives: {fails: read_timout}\n")
+    with pytest.raises(DefinitionError, match=r"a\.yml:2:12: .*did you mean 'read_timeout'"):
+        read_case(path)
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_a_case_may_fail_in_every_way_that_a_network_does(runner: CaseRunner, kind: Kind) -> None:
+    """What comes before a connection stands is not sent, as with the dispatcher; of the rest nobody knows."""
+    not_sent = kind in BEFORE_SENDING | HELD_BACK
+    raises = {"error": "TransportError" if not_sent else "UnknownOutcome"}
+    told = {**TOLD, "receives": {"fails": kind}, "raises": raises, "after": {}}
+    assert file_schema("case").problems(told) == []
+    assert runner.run(replace(CONTROL, told=told)).differences == []
 
 
 def test_the_schema_of_cases_is_one() -> None:

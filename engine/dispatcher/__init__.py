@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from engine.dispatcher.addresses import Addresses, LookUp, system_look_up
-from engine.dispatcher.outcomes import HELD_BACK, Answer, Failure, Kind, Limits, Trouble
+from engine.dispatcher.outcomes import BEFORE_SENDING, HELD_BACK, Answer, Failure, Kind, Limits, Trouble
 from engine.dispatcher.pool import Pool
 from engine.request_types import Request
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from engine.dispatcher.outgoing import Place
     from engine.dispatcher.reading import Reading
 
-__all__ = ["HELD_BACK", "Answer", "Dispatcher", "Failure", "Kind", "Sender"]
+__all__ = ["BEFORE_SENDING", "HELD_BACK", "Answer", "Dispatcher", "Failure", "Kind", "Sender"]
 
 _UNKEPT = frozenset({"set-cookie"})  # headers of an answer
 

@@ -36,6 +36,11 @@ Kind = Literal[
     "lease_lost",  # the call was waited with for so long that it may be another process's by now
 ]
 
+BEFORE_SENDING: frozenset[Kind] = frozenset(
+    {"invalid_request", "pool_timeout", "dns", "dns_timeout", "connect", "connect_timeout", "tls", "tls_timeout"}
+)
+"""The kinds that come while there is no connection yet: not a byte of the request has left."""
+
 HELD_BACK: frozenset[Kind] = frozenset({"busy", "rate_limited", "circuit_open", "lease_lost"})
 """The kinds in which the gateway was not even called: it is this side that waits."""
 
