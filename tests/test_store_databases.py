@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import random
 import signal
@@ -60,7 +62,7 @@ from engine.store.searches import claim as claim_statement
 from engine.store.sql import SqlStore
 from engine.store.sqlite import SqliteDatabase, driver, journal_for
 from engine.store.statements import Session, Sessions
-from engine.store.tables import COLUMNS, INDEXED, KEY, METADATA, SCHEMA, UNIQUE, shelf
+from engine.store.tables import COLUMNS, INDEXED, KEY, METADATA, RECORD, SCHEMA, UNIQUE, shelf
 
 
 class TestSchema:
@@ -138,6 +140,36 @@ class TestSchema:
         assert aside["message"] == "the event names an account of more than 255 characters, which is shortened here"
         assert {(len(one.scope.account), one.scope.account[:191]) for one in (ended, aside)} == {(255, wide[:191])}
         assert ended.scope != aside.scope
+
+    def test_numbers_that_an_older_version_kept_are_known_after_the_upgrade(self, empty_store_url: str) -> None:
+        """By their value, also where a key is so long that its digest stands for it; what was kept twice stays so."""
+        of_kind = PostgresDatabase if empty_store_url.startswith("postgresql") else SqliteDatabase
+        database = of_kind(make_url(empty_store_url))
+        migrations.upgrade(database, "0004")
+        type = RecordType("stall", {"number": {}, "place": TEXT}, unique=(("number", "place"),), index=("number",))
+        old = [(7, "a"), (1.0, "a"), (2, "a"), (2.0, "a"), (1e16, "p" * 200), (1.5, "a"), (8, "1.0,e+1")]
+        marks = ("number", "place", "unique number,place within gateway,account,live")
+        writes = [insert(INDEXED).values([{"type": "stall", "name": name} for name in marks])]
+        for number, (value, place) in enumerate(old):
+            text = f'["stall","number,place","stripe","",false,{value},"{place}"]'
+            key = hashlib.sha256(text.encode()).hexdigest() if len(text) > 200 else text
+            row = {"type": "stall", "id": str(number), "gateway": "stripe", "account": "", "live": False}
+            writes += (
+                insert(RECORD).values(**row, properties=json.dumps({"number": value, "place": place})),
+                insert(KEY).values(text=key, type="stall", name="number,place", record_id=str(number)),
+            )
+        database.write(lambda session: [session.connection.execute(write) for write in writes])
+        database.close()
+        store = SqlStore(empty_store_url)
+        for value, place in old:
+            for same in {value, int(value)} if value != 1.5 else {value}:
+                assert store.apply([Change("insert", type, HERE, {}, {"number": same, "place": place})]) == []
+        assert len(everything(store, "stall")) == len(old)
+        found = {
+            value: store.apply([Change("delete", type, HERE, {"number": value, "place": place})])[0].id
+            for value, place in ((1, "a"), (2.0, "a"), (10**16, "p" * 200), (8.0, "1.0,e+1"))
+        }
+        assert found == {1: "1", 2.0: "2", 10**16: "4", 8.0: "6"}
 
     def test_an_event_with_the_longest_names_is_kept_once(self, store_url: str) -> None:
         wide = "".join(random.choices([chr(code) for code in range(0x20000, 0x2A000)], k=5000))

@@ -29,7 +29,7 @@ from sqlalchemy import (
 from engine.comparison import same, sortable, texts
 from engine.records import SCOPE, Record, Scope
 
-SCHEMA = "0004"
+SCHEMA = "0005"
 """The newest version in `migrations/versions`."""
 
 COLUMNS = {
