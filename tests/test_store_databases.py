@@ -162,7 +162,7 @@ class TestSchema:
         database.close()
         store = SqlStore(empty_store_url)
         for value, place in old:
-            for same in {value, int(value)} if value != 1.5 else {value}:
+            for same in (value, int(value)) if value != 1.5 else (value,):
                 assert store.apply([Change("insert", type, HERE, {}, {"number": same, "place": place})]) == []
         assert len(everything(store, "stall")) == len(old)
         found = {
