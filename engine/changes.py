@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from engine.errors import DefinitionError, Fault, did_you_mean
-from engine.json_texts import STRICT
+from engine.json_texts import next_value
 from engine.records import Change, RecordType, Scope
 from engine.template_checks import Source
 from engine.yaml_files import YamlFile, parse
@@ -173,7 +173,7 @@ def check_changes(
             continue
         line, column = skeleton.count("\n", 0, position), position - (skeleton.rfind("\n", 0, position) + 1)
         try:
-            document, end = STRICT.raw_decode(skeleton, position)
+            document, end = next_value(skeleton, position)
         except json.JSONDecodeError as error:
             hint = "blocks stand around whole changes, and every change is one JSON object"
             message = f"not JSON: {error.msg}; {hint}"

@@ -21,8 +21,16 @@ def iter_documents(text: str) -> Iterator[Any]:
         position = _BLANKS.match(text, position).end()  # type: ignore[union-attr]  # it matches nothing, too
         if position == len(text):
             return
-        value, position = STRICT.raw_decode(text, position)
+        value, position = next_value(text, position)
         yield value
+
+
+def next_value(text: str, position: int = 0) -> tuple[Any, int]:
+    """The JSON value that begins at `position`, and where it ends. Raises ValueError where it is broken."""
+    try:
+        return _STRICT.raw_decode(text, position)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
 
 
 def is_too_deep(text: str, value: Any) -> bool:
@@ -57,4 +65,4 @@ def no_constant(name: str) -> Any:
 
 
 _BLANKS = re.compile(r"[ \t\r\n]*")
-STRICT = json.JSONDecoder(object_pairs_hook=unique_pairs, parse_constant=no_constant)
+_STRICT = json.JSONDecoder(object_pairs_hook=unique_pairs, parse_constant=no_constant)

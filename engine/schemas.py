@@ -6,7 +6,6 @@ Hides: the validator library, its compilation, and the places where the standard
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 
 from engine.acceptance import Accepts, acceptance, as_python
 from engine.errors import Problem, did_you_mean
+from engine.json_texts import is_too_deep, iter_documents
 from engine.pointers import pointer_to
 from engine.write_only import Path, marks, parts, replaced
 
@@ -137,8 +137,8 @@ def _number(text: str) -> float:
 
 def _json_of(kind: type) -> Callable[[str], Any]:
     def read(text: str) -> Any:
-        value = json.loads(text)
-        if not isinstance(value, kind):
+        value, *others = iter_documents(text)
+        if others or not isinstance(value, kind) or is_too_deep(text, value):
             raise ValueError(text)
         return value
 

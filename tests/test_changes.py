@@ -160,6 +160,7 @@ START: list[tuple[str, list[str]]] = [
     ('{"send": "shop/read", "data": {"idd": null}}', ["1:32: there is no data of shop/read 'idd'; did you mean 'id'?"]),
     ("[1]", ["1:1: a change must be a JSON object; wrap the value in one"]),
     ('{"upsert": "payment",,}', ["1:22: not JSON:"]),
+    ('{"a": ' * 50_000, ["1:1: it is nested too deep"]),
     ('{"upsert": "payment", "upsert": "payment"}', ["1:1: an object has the same key twice"]),
     (
         '{"send": "shop/any"}\n  {"send": "shop/any", "data": {"id": null,\n "id": null}}',

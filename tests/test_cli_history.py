@@ -43,6 +43,17 @@ def filled(bare_shop: Path, filled_store: Path) -> Path:
 _NO = {"error": {"message": "no \x1b[31mfunds", "payment": "p3"}}
 
 
+def test_a_body_that_is_nested_too_deep_is_shown_as_it_came(filled: Path) -> None:
+    """An event of it is put aside, and somebody has to see what it is."""
+    engine = Engine(filled, environment=KEYS, files=OnlyHere(filled))
+    body = b"[" * 50_000
+    engine.receive("shop", sign(SHIPPED["stripe"], KEYS["SHOP_HOOK"], body, engine.clock.now().timestamp()), body)
+    engine.store.close()  # type: ignore[attr-defined]  # it is the one that opens files
+    (event,) = json.loads(run(filled, "events", "--state", "quarantined", "--json").output)
+    told = run(filled, "events", event["id"])
+    assert (told.exit_code, told.output.count("[") >= len(body)) == (0, True)
+
+
 def test_records_are_listed_searched_and_paged(filled: Path) -> None:
     """Newest first; what is not indexed cannot be searched."""
     listed = json.loads(run(filled, "records", "sale", "--json").output)

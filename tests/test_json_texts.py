@@ -20,6 +20,11 @@ class TestDocuments:
         with pytest.raises(ValueError):  # noqa: PT011  # the decoder's own words
             list(iter_documents(text))
 
+    def test_what_is_nested_too_deep(self) -> None:
+        """For Python's reader: not a crash, for it is only a text."""
+        with pytest.raises(ValueError, match="nested too deep"):
+            list(iter_documents("[" * 50_000))
+
     def test_a_key_said_twice(self) -> None:
         with pytest.raises(ValueError, match="the same key twice"):
             list(iter_documents('{"x": {"a": 1, "a": 2}}'))

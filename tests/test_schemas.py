@@ -146,7 +146,13 @@ TEXTS: list[tuple[dict[str, Any], str, Any]] = [
     ({"type": "object"}, '{"a": 1}', {"a": 1}),
     ({"type": "object"}, "[1]", "[1]"),
     ({"type": "object"}, "{", "{"),
+    ({"type": "object"}, '{"a": 1, "a": 2}', '{"a": 1, "a": 2}'),
+    ({"type": "object"}, '{"a": NaN}', '{"a": NaN}'),
+    ({"type": "object"}, '{"a": 1} {}', '{"a": 1} {}'),
+    ({"type": "object"}, "", ""),
     ({"type": "array"}, "[1]", [1]),
+    ({"type": "array"}, "[" * 50_000, "[" * 50_000),
+    ({"type": "array"}, "[" * 65 + "]" * 65, "[" * 65 + "]" * 65),
 ]
 
 

@@ -225,6 +225,16 @@ def test_what_is_no_form_is_answered_400(site: Site, body: bytes, kind: str) -> 
     assert site.client.post("/callsheet/forms", data=body, content_type=kind).status_code == 400
 
 
+def test_what_is_nested_too_deep_is_no_form(site: Site) -> None:
+    """Whoever looked through it would come to the end of Python's stack: it is refused as it is read."""
+    answer = site.client.post(
+        "/callsheet/forms",
+        data=f'{{"token": "{site.form().token}", "fields": {{"note": {"[" * 700}{"]" * 700}}}}}',
+        content_type="application/json",
+    )
+    assert (answer.status_code, site.host.gateway.requests) == (400, [])
+
+
 def test_json_is_answered_in_json_with_a_true_status(tmp_path: Path) -> None:
     """B56."""
     answers: list[tuple[Answer | Failure, int, str, set[str]]] = [

@@ -43,7 +43,7 @@ def body(raw: bytes, content_type: str) -> str:
             return tables.lines(json.dumps(json.loads(written), indent=2, ensure_ascii=False))
     except UnicodeDecodeError:
         return f"({len(raw)} bytes)"
-    except ValueError:
+    except (ValueError, RecursionError):
         return tables.lines(written)
     return tables.lines(written)
 

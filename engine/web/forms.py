@@ -10,7 +10,6 @@ a browser's form     → 303 to the page that was sealed, with a flash; or a pag
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from functools import partial
@@ -20,6 +19,7 @@ from urllib.parse import parse_qsl
 from flask import Response, flash, jsonify, make_response, redirect, render_template, request
 from werkzeug.exceptions import HTTPException
 
+from engine.answers import parse_json
 from engine.errors import SettingError, SignatureError, StoreError, UnknownNameError
 from engine.forms.submitting import State, Submission
 from engine.web.current import console, engine_of
@@ -59,7 +59,7 @@ def post() -> Response:
     try:
         body = read_body(request.environ, LIMIT)
         token, fields = _json(body) if as_json else _pairs(body)
-    except (HTTPException, ValueError, RecursionError) as error:
+    except (HTTPException, ValueError) as error:
         return _refused(as_json, getattr(error, "code", None) or 400, MALFORMED)
     try:
         submission = engine_of().submit(token, fields, session=returning_visitor())
@@ -101,7 +101,7 @@ def _texts(language: str) -> Callable[[str], str]:
 
 
 def _json(body: bytes) -> tuple[str, dict[str, Any]]:
-    said = json.loads(body)
+    said = parse_json(body)
     if not isinstance(said, dict) or not isinstance(said.get("token"), str) or set(said) - {"token", "fields"}:
         raise ValueError("not a form")
     fields = said.get("fields", {})
