@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -74,12 +74,12 @@ def _after_unknown(type: RequestType, verdict: Verdict) -> Verdict:
 def _read(type: RequestType, answer: Answer) -> Verdict:
     status = answer.status
     try:
-        response = read_json(answer)
-        said = type.reading({"response": response, "status": status})
+        response = read_json(answer, type.bodiless)
+        said = type.reading({"response": response, "status": status, "headers": answer.headers, "links": {}})
     except ValueError as error:
         return _unreadable(type, answer, str(error))
     refusal = said.get("error") if isinstance(said.get("error"), str) else None
-    if _is_busy(status):
+    if _is_busy(type, status):
         return _busy(status, refusal, response)
     if said.get("mismatch") is True:
         return Verdict(
@@ -94,10 +94,11 @@ def _read(type: RequestType, answer: Answer) -> Verdict:
 
 
 def _success(type: RequestType, status: int, response: Any) -> Verdict:
-    if status not in type.expected:
+    bodiless = response is None and status in type.bodiless
+    if status not in type.expected and not bodiless:
         message = f"answered {status}, which is no success here and names no error"
         return Verdict("unknown", f"http_{status}", message, response, repeat=not 300 <= status < 400)
-    problems = type.expected_body.problems(response) if type.expected_body else []
+    problems = type.expected_body.problems(response) if type.expected_body and not bodiless else []
     if problems:
         message = f"answered {status} in another shape than expected: {problems[0]}"
         return Verdict("unknown", "unexpected_shape", message, response, repeat=True)
@@ -108,14 +109,14 @@ def _unreadable(type: RequestType, answer: Answer, why: str) -> Verdict:
     status = answer.status
     if not answer.body and status in type.bodiless_refusals:
         return Verdict("declined", f"http_{status}", f"answered {status} without a body")
-    if _is_busy(status):
+    if _is_busy(type, status):
         return _busy(status, None, None)
     return Verdict("unknown", "unreadable", f"answered {status}, and {why}", repeat=not 300 <= status < 400)
 
 
-def _is_busy(status: int) -> bool:
-    """Statuses that never are a refusal: the gateway is at work, full, or broken."""
-    return status in {409, 429} or status >= 500
+def _is_busy(type: RequestType, status: int) -> bool:
+    """Statuses that are no refusal: the gateway is at work, full, or broken, unless its file says that it refuses."""
+    return (status in {409, 429} and status not in type.refusals) or status >= 500
 
 
 def _busy(status: int, error: str | None, response: Any) -> Verdict:
@@ -123,14 +124,22 @@ def _busy(status: int, error: str | None, response: Any) -> Verdict:
     return Verdict("not_done" if status == 429 else "unknown", f"http_{status}", message, response, repeat=True)
 
 
-def read_json(answer: Answer) -> Any:
-    """The parsed body; None where the status says that there is none. Raises ValueError saying why it is no JSON."""
-    if answer.status in {204, 205} and not answer.body:
+def read_json(answer: Answer, bodiless: Collection[int] = ()) -> Any:
+    """The parsed body; None where there is none, and the status or the file (`bodiless`) says that there is none.
+
+    Raises ValueError saying why it is no JSON.
+    """
+    if not answer.body and (answer.status in {204, 205} or (answer.status in bodiless and _is_whole(answer))):
         return None
     kind = bodies.media_type(answer.headers.get("content-type", ""))
     if not bodies.is_json(kind):
         raise ValueError(f"the answer is {kind or 'of no type'}, not JSON")
     return parse_json(answer.body)
+
+
+def _is_whole(answer: Answer) -> bool:
+    """Whether the answer itself says where it ends; one that ends with its connection may have been cut off."""
+    return "transfer-encoding" in answer.headers or answer.headers.get("content-length") == "0"
 
 
 def reader(pairs: Callable[[list[tuple[str, Any]]], Any]) -> json.JSONDecoder:

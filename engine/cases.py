@@ -238,7 +238,12 @@ def answer_of(told: Mapping[str, Any]) -> Answer | Failure:
         return Failure(kind, sent=sent, message=f"the case fails with {kind}", seconds=0.0)
     body = told.get("body")
     raw = body.encode() if isinstance(body, str) else b"" if "body" not in told else json.dumps(body).encode()
-    headers = {"content-type": "application/json", **{k.lower(): v for k, v in told.get("headers", {}).items()}}
+    framed = {"content-length": str(len(raw))}
+    headers = {
+        "content-type": "application/json",
+        **framed,
+        **{k.lower(): v for k, v in told.get("headers", {}).items()},
+    }
     return Answer(told.get("status", 200), headers, raw, 0.0)
 
 

@@ -38,7 +38,7 @@ KINDS = {
     "webhook_processors": ".json.j2",
     "forms": ".html",
 }
-MAPPER_NAMES = ("response", "status", "now", "sent_at", "call_id")
+MAPPER_NAMES = ("response", "status", "headers", "now", "sent_at", "call_id")
 _IN_YAML = {("response_mappers", "records"), ("forms", translations.FOLDER)}
 OWN_TYPES = frozenset({"call", "event", "reaction", "replay", "installation", "rate_budget", "worker"})
 PROCESSOR_NAMES = ("event", "now", "sent_at")

@@ -290,7 +290,7 @@ class _Reader:
         yield from check(self._sending(), self.file.marks, "", {**names, "account": None})
         if "account" in self.file.value:
             yield from check(self.file.value["account"], self.file.marks, "/account", names)
-        yield from check(*self._reading(), "", {"response": None, "status": None})
+        yield from check(*self._reading(), "", dict.fromkeys(("response", "status", "headers", "links")))
         if "found" in self.file.value:
             known = {"response": None, "data": self._data}
             yield from check(self.file.value["found"], self.file.marks, "/found", known)
@@ -370,10 +370,12 @@ class _Reader:
             idempotent=bool(value.get("idempotent")),
             retry_header=(value.get("retry") or {}).get("header"),
             request_id=value.get("request_id"),
+            bodiless=tuple(expect.get("bodiless", ())),
             bodiless_refusals=tuple(value.get("bodiless_refusals", ())),
+            refusals=tuple(value.get("refusals", ())),
             lookup=value.get("lookup"),
             found=alone("found"),
-            pages=Pages(pages["items"], pages.get("limit", 1000)) if pages else None,
+            pages=Pages(pages["items"], pages.get("limit", 1000), "more" in pages) if pages else None,
             sealed=tuple(value.get("sealed", ())),
             answer_limit=value.get("answer_limit"),
             request_limit=value.get("request_limit", REQUEST_LIMIT),

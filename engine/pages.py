@@ -1,53 +1,99 @@
-"""A list read to its end: one answer, the last page's, whose items are those of all pages."""
+"""A list read to its end: one answer, the last page's, whose items are those of all pages.
+
+Hides: where a page leads to: parameters, or the address that the gateway gives, which is never let leave the gateway.
+"""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
 from engine import bodies
+from engine.dispatcher import Answer
+from engine.errors import UnknownOutcome
 from engine.pointers import part_at
 from engine.request_types import Request, RequestType
 from engine.settling import Exchange
 
+_LINK = re.compile(r'<([^<>]*)>((?:\s*;\s*[\w*!-]+\s*=\s*(?:"[^"]*"|[^\s",;]+))*)')  # RFC 8288, 3
+_REL = re.compile(r';\s*rel\s*=\s*(?:"([^"]*)"|([^\s",;]+))', re.IGNORECASE)
 
-def read_pages(type: RequestType, request: Request, fetch: Callable[[Request], Exchange]) -> Exchange:
+
+def read_pages(type: RequestType, request: Request, fetch: Callable[[Request], Exchange]) -> tuple[Exchange, bool]:
     """The exchange of `request`, or, where the file says `pages:`, the last page's with the items of all of them.
 
-    Stops at the file's limit of items, and where a page brings nothing or leads to itself, so that a gateway cannot
-    keep it going.
+    And whether it was cut off: reading stops at the file's limit of items, and where a page brings nothing or leads to
+    itself, so that a gateway cannot keep it going. Raises UnknownOutcome where a page has no list, or leads away from
+    the gateway.
     """
     exchange = fetch(request)
     if type.pages is None:
-        return exchange
-    items = list(_items(exchange.verdict.response, type.pages.items) or [])
-    asked = None
-    while len(items) < type.pages.limit:
-        said = type.reading({"response": exchange.verdict.response, "status": 200})
-        following = said.get("next")
-        if said.get("more") is not True or not following or following == asked:
-            break
+        return exchange, False
+    items, asked = list(_items(type, exchange.verdict.response)), None
+    following, more = _leads_to(type, exchange)
+    while following and len(items) < type.pages.limit and following != asked:
         asked = following
-        page = fetch(_with_query(request, following))
-        new = _items(page.verdict.response, type.pages.items)
-        if new is None:
-            break
-        exchange, items = page, items + new
-        if not new:
-            break
-    response = copy.deepcopy(exchange.verdict.response)
-    if (joined := _items(response, type.pages.items)) is not None:
-        joined[:] = items[: type.pages.limit]
-    return replace(exchange, verdict=replace(exchange.verdict, response=response))
+        exchange = fetch(_led_to(type, request, following))
+        new = _items(type, exchange.verdict.response)
+        items += new
+        following, more = _leads_to(type, exchange) if new else (None, more)
+    response = exchange.verdict.response
+    if type.pages.items:
+        response = copy.deepcopy(response)
+        _items(type, response)[:] = items[: type.pages.limit]
+    else:
+        response = items[: type.pages.limit]
+    cut_off = more or len(items) > type.pages.limit
+    return replace(exchange, verdict=replace(exchange.verdict, response=response)), cut_off
 
 
-def _items(response: Any, pointer: str) -> list[Any] | None:
-    """The list at `pointer`, the very one, so that it can be filled; None where there is none."""
+def _leads_to(type: RequestType, exchange: Exchange) -> tuple[dict[str, Any] | str | None, bool]:
+    """Where a page leads on to, parameters or an address, and whether the gateway says that there is more."""
+    headers = exchange.result.headers if isinstance(exchange.result, Answer) else {}
+    names = {"response": exchange.verdict.response, "status": 200, "headers": headers, "links": _links(headers)}
+    said = type.reading(names)
+    following: dict[str, Any] | str | None = said.get("next")
+    parts = [*following.values()] if isinstance(following, dict) else [following]
+    leads = bool(following) and all(part not in {None, ""} for part in parts)
+    more = bool(said.get("more")) if type.pages and type.pages.says_more else leads
+    return following if more and leads else None, more
+
+
+def _links(headers: Mapping[str, str]) -> dict[str, str]:
+    """The addresses of the answer's Link header, by what each is to it: next, prev, last."""
+    found: dict[str, str] = {}
+    for address, parameters in _LINK.findall(headers.get("link", "")):
+        for quoted, plain in _REL.findall(parameters):
+            for name in (quoted or plain).lower().split():
+                found.setdefault(name, address)
+    return found
+
+
+def _items(type: RequestType, response: Any) -> list[Any]:
+    """The list of a page, the very one, so that it can be filled. Raises UnknownOutcome."""
+    pointer = type.pages.items if type.pages else ""
     part = part_at(response, pointer)
-    return part if isinstance(part, list) else None
+    if not isinstance(part, list):
+        where = pointer or "the top"
+        raise UnknownOutcome(f"{type.name} brought a page that has no list at {where}; reading it again is safe")
+    return part
+
+
+def _led_to(type: RequestType, request: Request, following: dict[str, Any] | str) -> Request:
+    """The request for a further page. Raises UnknownOutcome where its address is not the gateway's."""
+    if isinstance(following, dict):
+        return _with_query(request, following)
+    url = urljoin(request.url, following)
+    base, there = urlsplit(type.base_url), urlsplit(url)
+    inside = there.path == base.path or there.path.startswith(f"{base.path}/")
+    if (base.scheme, base.netloc) != (there.scheme, there.netloc) or not inside or not url.isascii():
+        said = f"{type.name} brought a page that leads to {url}, which is not below {type.base_url}; it was not read"
+        raise UnknownOutcome(said)
+    return replace(request, url=urlunsplit(there._replace(fragment="")))
 
 
 def _with_query(request: Request, parameters: dict[str, Any]) -> Request:

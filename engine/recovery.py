@@ -132,13 +132,13 @@ class Recovery:
         known = {**type.schema.with_write_only(call["data"], lambda _: None), **journal}
         data = {name: value for name, value in known.items() if name in lookup.properties and value is not None}
         try:
-            response = self._sending.send(lookup.name, data).response
+            result = self._sending.send(lookup.name, data)
+            response = result.response
             found = lookup.found({"response": response, "data": data}).get("found") if lookup.found else response
-            cut_off = lookup.pages and lookup.reading({"response": response, "status": 200}).get("more")
         except (EngineError, ValueError) as error:
             log.warning("%s %s: %s", call["request_type"], call.id, error)
             return None
-        if found is None and cut_off:
+        if found is None and result.cut_off:
             log.warning("%s %s: %s has more items than it may read", call["request_type"], call.id, lookup.name)
             return None
         return [found] if found is not None else []

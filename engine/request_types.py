@@ -42,10 +42,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """How a list is read to its end: `items` is the JSON pointer of the list, `limit` counts its items."""
+    """How a list is read to its end: `items` is the JSON pointer of the list, `limit` counts its items.
+
+    `says_more`: the file says whether there is more; else what leads on is enough.
+    """
 
     items: str
     limit: int
+    says_more: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +151,9 @@ class RequestType:
     idempotent: bool
     retry_header: str | None
     request_id: str | None
+    bodiless: tuple[int, ...]
     bodiless_refusals: tuple[int, ...]
+    refusals: tuple[int, ...]
     lookup: str | None
     found: Callable[[Mapping[str, Any]], Any] | None
     pages: Pages | None
@@ -240,7 +246,7 @@ class RequestType:
         content_type = next((name for name in headers if name.lower() == "content-type"), None)
         value = next(iter_documents(self.body(names)), None) if self.body else parts.get("body")
         if value is None or not self.journaled:
-            if content_type and not self.journaled:
+            if content_type:
                 del headers[content_type]
             return b""
         body, sent_type = bodies.encode(value, self.content_type, boundary)

@@ -237,7 +237,8 @@ class Sending:
                 raise error_of(type, None, exchange.verdict, exchange.attempts[-1].get("status", 0))
             return exchange
 
-        exchange = self.settling.sealed(type, read_pages(type, planned.request, fetch))
+        exchange, cut_off = read_pages(type, planned.request, fetch)
+        exchange = self.settling.sealed(type, exchange)
         response = exchange.verdict.response
         try:
             with self._with.watch.of("map", type):
@@ -246,7 +247,7 @@ class Sending:
                 records = self._with.commit(changes) if changes else []
         except (ValueError, Conflict) as error:
             raise MappingError(f"{type.name} was read, but its answer could not be mapped: {reason(error)}") from None
-        return self.settling.result(None, type, response, records)
+        return replace(self.settling.result(None, type, response, records), cut_off=cut_off)
 
 
 def unattended(do: Callable[[Record], object], call: Record) -> None:

@@ -52,13 +52,15 @@ class Result:
 
     Every record stands there once, as it was committed. One that an event brought up to date first is among them.
 
-    `redirect` is the hosted page to send the browser to, where the request type names one.
+    `redirect` is the hosted page to send the browser to, where the request type names one. `cut_off`: of a list that
+    has more items than its file's limit, or than the gateway gave.
     """
 
     call: Record | None
     response: Any
     records: list[Record] = field(default_factory=list)
     redirect: str | None = None
+    cut_off: bool = False
 
 
 @unchanging
@@ -165,6 +167,7 @@ class Settling:
             "data": subject.data,
             "response": verdict.response,
             "status": exchange.result.status if isinstance(exchange.result, Answer) else None,
+            "headers": exchange.result.headers if isinstance(exchange.result, Answer) else {},
             "now": instant(self._with.clock.now()),
             "sent_at": exchange.sent_at,
             "call_id": subject.id,
@@ -226,7 +229,7 @@ class Settling:
     def result(self, call: Record | None, type: RequestType, response: Any, records: list[Record]) -> Result:
         """The result of a success."""
         types = self._with.catalog().record_types
-        said = type.reading({"response": response, "status": 200}) if type.leads_on else {}
+        said = type.reading({"response": response, "status": 200, "headers": {}, "links": {}}) if type.leads_on else {}
         last = {(record.type, record.id): record for record in records if record.type in types}
         mine = [types[record.type].complete(record) for record in last.values()]
         return Result(call, response, mine, said.get("redirect"))

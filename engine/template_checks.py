@@ -126,6 +126,11 @@ class Check:
             yield self._source.fault(node.lineno, "", "only dict(...) can be called in a template")
 
     def _path(self, node: nodes.Getattr | nodes.Getitem) -> Iterable[Fault]:
+        if isinstance(node.node, nodes.Name) and node.node.name == "headers" and "headers" in self._names:
+            written = _constant_key(node) or ""
+            if written != written.lower():
+                message = f"a header is named in lower case here: write {written.lower()!r}"
+                return [self._source.fault(node.lineno, written, message)]
         schema = self._schema(node.node)
         name = _constant_key(node) if schema is not None else None
         if schema is None or name is None or "properties" not in schema:

@@ -145,6 +145,28 @@ def test_a_status_that_is_declared(pay: RequestType) -> None:
         assert judge(created, ok(body, status), first=True).outcome == outcome
 
 
+def test_a_success_without_a_body(pay: RequestType) -> None:
+    """A file may say that a status needs no body: then none is a success, if the answer says itself where it ends."""
+    accepted = replace(pay, bodiless=(202,))
+    for answer, outcome in (
+        (ok(b"", 202, content_length="0"), "succeeded"),
+        (ok(b"", 202, transfer_encoding="chunked"), "succeeded"),
+        (ok(b"", 202), "unknown"),
+        (ok(GOOD, 202), "unknown"),
+        (ok(b"", 200, content_length="0"), "unknown"),
+        (ok(ERROR, 202), "declined"),
+    ):
+        verdict = judge(accepted, answer, first=True)
+        assert (verdict.outcome, verdict.response) == (outcome, None if outcome == "succeeded" else verdict.response)
+
+
+def test_a_conflict_that_refuses(pay: RequestType) -> None:
+    """Where the file says so, 409 refuses as any other status does: in the error's shape, and by nothing else."""
+    strict = replace(pay, refusals=(409,))
+    for answer, outcome in ((ok(ERROR, 409), "declined"), (html(409), "unknown"), (ok(ERROR, 429), "not_done")):
+        assert judge(strict, answer, first=True).outcome == outcome
+
+
 def test_no_error_is_named(pay: RequestType) -> None:
     """A gateway file without `error` and bodiless refusals knows no refusals at all."""
     mute = replace(pay, reading=lambda _: {}, bodiless_refusals=())

@@ -24,6 +24,7 @@ from engine.errors import (
     CallError,
     Conflict,
     DataError,
+    DefinitionError,
     MappingError,
     RejectedError,
     SettingError,
@@ -37,6 +38,7 @@ from engine.pointers import part_at, replaced_at
 from engine.records import Change, Record
 from engine.redaction import MASK
 from engine.request_types import Request
+from engine.settling import Result
 from engine.store.sql import SqlStore
 
 NAMES: dict[str, dict[str, Any]] = {
@@ -1073,7 +1075,77 @@ def test_a_list_stops(tmp_path: Path) -> None:
     assert ids_of(tmp_path / "a", page("a", "b", "c"))[0] == ["a", "b", "c", "a", "b"]
     assert ids_of(tmp_path / "b", page("a"), page())[0] == ["a"]
     assert ids_of(tmp_path / "c", page(more=True))[0] == []
-    assert ids_of(tmp_path / "d", page("a"), ok({"other": 1}))[0] == ["a"]
+
+
+LINKED = """\
+summary: List payments at a gateway that gives the address of the next page.
+method: GET
+url: /payments
+query: {state: "{{ data.state }}"}
+pages: {next: "{{ links.next or response.next }}", items: "", limit: 5}
+data: {properties: {state: {type: string}}}
+"""
+
+
+def linked(tmp_path: Path, *pages: Answer, file: str = LINKED) -> tuple[Result, list[str]]:
+    """What a list in such pages brings, and the URLs that were asked."""
+    shop = host(tmp_path, *pages, files={"request_types/shop/list.yml": file})
+    return shop.engine.send("shop/list", {"state": "open"}), [request.url for request in shop.gateway.requests]
+
+
+def test_a_list_whose_pages_have_addresses(tmp_path: Path) -> None:
+    """A Link header or a part of the answer leads on, whole or relative; an answer that is a list itself is joined."""
+    base = "https://api.shop.test/v1/payments"
+    header = ok([{"id": "a"}], link=f'<{base}?page=9>; rel="last", <{base}?page=2>; title="a, b"; rel="next prefetch"')
+    result, urls = linked(tmp_path / "a", header, ok([{"id": "b"}], link="<?page=3>; rel=next"), ok([{"id": "c"}]))
+    assert result.response == [{"id": "a"}, {"id": "b"}, {"id": "c"}]
+    assert urls == [f"{base}?state=open", f"{base}?page=2", f"{base}?page=3"]
+    assert not result.cut_off
+    inside = LINKED.replace('items: ""', "items: /data")
+    said = [ok({"data": [1], "next": "/v1/payments?cursor=x"}), ok({"data": [2], "next": None})]
+    result, urls = linked(tmp_path / "b", *said, file=inside)
+    assert (result.response["data"], urls[1]) == ([1, 2], f"{base}?cursor=x")
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["https://evil.test/v1/payments", "http://api.shop.test/v1/payments", "/v2/x", "//evil.test/v1", "/v1x/a"],
+)
+def test_a_page_does_not_lead_away(tmp_path: Path, address: str) -> None:
+    """No answer has our credentials sent anywhere but below the file's own base URL."""
+    with pytest.raises(UnknownOutcome, match=r"which is not below https://api\.shop\.test/v1"):
+        linked(tmp_path, ok([1], link=f'<{address}>; rel="next"'))
+
+
+@pytest.mark.parametrize("more", ["{{ response.next }}", "{{ response.next is string }}"])
+def test_more_is_whatever_an_if_takes_for_true(tmp_path: Path, more: str) -> None:
+    """A cursor says that there is more as true does; null, absent, empty or false say that there is not."""
+    file = LIST.replace("{{ response.more }}", more).replace("{{ response.data[-1].id }}", "{{ response.next }}")
+    for last in ({"next": None}, {}, {"next": False}):
+        pages = ok({"data": [1], "next": "b"}), ok({"data": [2], **last})
+        result, urls = linked(tmp_path / str(len(last)) / str(last.get("next")), *pages, file=file)
+        assert (result.response["data"], len(urls), result.cut_off) == ([1, 2], 2, False)
+
+
+def test_a_mapper_has_the_headers_in_reach(tmp_path: Path) -> None:
+    """What a gateway says in a header alone, such as an ETag, is kept; a name that no header can have is a fault."""
+    mapper = SHOP["response_mappers/shop/pay.json.j2"].replace("{{ data.note }}", "{{ headers.etag ~ status }}")
+    files = {"response_mappers/shop/pay.json.j2": mapper}
+    shop = host(tmp_path, ok(ETag='"v7"'), files=files)
+    assert shop.engine.send("shop/pay", {"amount": 5}).records[0]["note"] == '"v7"200'
+    files["response_mappers/shop/pay.json.j2"] = mapper.replace("headers.etag", "headers['ETag']")
+    with pytest.raises(DefinitionError, match="a header is named in lower case here: write 'etag'"):
+        host(tmp_path / "b", files=files)
+
+
+def test_a_list_that_is_not_whole_says_so(tmp_path: Path) -> None:
+    """What stands behind the limit, or behind a page that brings nothing, is told to be missing."""
+    shop = host(tmp_path, page("a", "b", "c"), files={"request_types/shop/list.yml": LIST})
+    assert shop.engine.send("shop/list").cut_off
+    shop = host(tmp_path / "b", page("a"), page(), files={"request_types/shop/list.yml": LIST})
+    assert shop.engine.send("shop/list").cut_off
+    with pytest.raises(UnknownOutcome, match="a page that has no list at /data; reading it again is safe"):
+        ids_of(tmp_path / "d", page("a"), ok({"other": 1}))
 
 
 def test_a_page_that_fails_fails_the_list(tmp_path: Path) -> None:

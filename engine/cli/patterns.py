@@ -202,7 +202,7 @@ properties:
 
 
 def _mapper(plan: Plan) -> str:
-    names = "data, response, status, now, sent_at, call_id"
+    names = "data, response, status, headers, now, sent_at, call_id"
     comment = f"{{# What an answer to {plan.full_name} means. In reach: {names}. #}}\n"
     if plan.kept and _removes(plan):
         key = f'"{plan.kept.unique[0][0]}": {{{{ data.{plan.in_url[-1]} }}}}'

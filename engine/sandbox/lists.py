@@ -29,13 +29,14 @@ class Frame:
         """Whether there is more after a page, and which parameters lead to it."""
         if self.type is None or "pages" not in self.type.written:
             return {"more": isinstance(body, Mapping) and body.get("has_more")}
-        said: Mapping[str, Any] = self.type.reading({"response": body, "status": 200})
-        return said
+        said = self.type.reading({"response": body, "status": 200, "headers": {}, "links": {}})
+        return {**said, "more": said.get("more", bool(said.get("next")))}
 
     @property
     def leads_on(self) -> frozenset[str]:
-        """The parameters that lead to a later page."""
-        return frozenset((self.type.written.get("pages") or {}).get("next", {})) if self.type else frozenset()
+        """The parameters that lead to a later page; an address leads to none here, so that such a list is whole."""
+        following = (self.type.written.get("pages") or {}).get("next") if self.type else None
+        return frozenset(following if isinstance(following, Mapping) else ())
 
 
 PLAIN = Frame(None, (), ("data",))
@@ -119,7 +120,8 @@ class Pages:
 
     def _turned(self, frame: Frame, body: dict[str, Any], *, more: bool) -> dict[str, Any]:
         """A frame that says the other thing about more."""
-        leaf = str((frame.type.written.get("pages") or {}).get("more", "")) if frame.type else ""
+        pages = (frame.type.written.get("pages") or {}) if frame.type else {}
+        leaf = str(pages.get("more", pages.get("next", "")))
         place = place_in(leaf, "response") or ["has_more"]
         before = at(body, place)
         if before is None or isinstance(before, str):
