@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 _stands_as_it_is = re.compile("[A-Za-z0-9_.~-]*").fullmatch  # RFC 3986, 2.3
@@ -18,6 +18,9 @@ _ESCAPES = [quote(chr(code), safe="") for code in range(128)]
 
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
+
+Lists = Literal["indexed", "bracketed", "repeated"]
+"""How a form writes the list `a` of 1 and 2: a[0]=1&a[1]=2, a[]=1&a[]=2, a=1&a=2."""
 
 
 def is_json(media_type: str) -> bool:
@@ -35,26 +38,26 @@ def media_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
-def encode(value: Any, content_type: str, boundary: str) -> tuple[bytes, str]:
+def encode(value: Any, content_type: str, boundary: str, lists: Lists = "indexed") -> tuple[bytes, str]:
     """The bytes of `value`, and the Content-Type to send with them. Raises ValueError where it does not fit."""
     kind = media_type(content_type)
     if kind == FORM:
-        return encode_form(value).encode("ascii"), content_type
+        return encode_form(value, lists).encode("ascii"), content_type
     if is_json(kind):
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         return text.encode("utf-8"), content_type
     if kind == MULTIPART:
-        return _multipart(value, boundary), f"{MULTIPART}; boundary={boundary}"
+        return _multipart(value, boundary, lists), f"{MULTIPART}; boundary={boundary}"
     if not isinstance(value, str):
         raise ValueError(f"a body of type {kind or 'unknown'} must be text")
     return value.encode("utf-8"), content_type
 
 
-def encode_form(value: Any) -> str:
-    """`value`, a mapping, as a query string: nested mappings as a[b]=, lists as a[0]=, null as an empty value."""
+def encode_form(value: Any, lists: Lists = "indexed") -> str:
+    """`value`, a mapping, as a query string: mappings in it as a[b]=, lists as `lists` says, null as an empty value."""
     if not isinstance(value, dict):
         raise ValueError("a form must be a mapping")
-    pairs = _pairs("", value)
+    pairs = _pairs("", value, lists)
     return "&".join(
         [f"{_quoted_name(name)}={text if _stands_as_it_is(text) else _escaped(text)}" for name, text in pairs]
     )
@@ -69,14 +72,14 @@ def _escaped(text: str) -> str:
     return text.translate(_ESCAPES) if text.isascii() else quote(text, safe="")
 
 
-def _pairs(name: str, value: Any) -> list[tuple[str, str]]:
+def _pairs(name: str, value: Any, lists: Lists) -> list[tuple[str, str]]:
     """The pairs that a receiver is to find, before any encoding."""
     found: list[tuple[str, str]] = []
-    _add(found, name, value)
+    _add(found, name, value, lists)
     return found
 
 
-def _add(found: list[tuple[str, str]], name: str, value: Any) -> None:
+def _add(found: list[tuple[str, str]], name: str, value: Any, lists: Lists) -> None:
     if isinstance(value, str):
         found.append((name, value))
     elif isinstance(value, dict):
@@ -85,12 +88,21 @@ def _add(found: list[tuple[str, str]], name: str, value: Any) -> None:
             if type(part) is str:
                 found.append((inner, part))  # as most are
             else:
-                _add(found, inner, part)
+                _add(found, inner, part, lists)
     elif isinstance(value, list):
         for index, part in enumerate(value):
-            _add(found, f"{name}[{index}]", part)
+            _add(found, _item(name, index, part, lists), part, lists)
     else:
         found.append((name, _text(value)))
+
+
+def _item(name: str, index: int, part: Any, lists: Lists) -> str:
+    """What the item at `index` of the list `name` is called."""
+    if lists == "indexed":
+        return f"{name}[{index}]"
+    if isinstance(part, dict | list):
+        raise ValueError(f"{name} is a list of {lists} names: these write single values only, and it holds a structure")
+    return f"{name}[]" if lists == "bracketed" else name
 
 
 @lru_cache(maxsize=4096)
@@ -114,15 +126,15 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _multipart(value: Any, boundary: str) -> bytes:
+def _multipart(value: Any, boundary: str, lists: Lists) -> bytes:
     """A multipart body (RFC 7578); a mapping {filename, content_type, base64} is a file."""
     if not isinstance(value, Mapping):
         raise ValueError("a multipart body must be a mapping")
-    parts = (part for key, one in value.items() for part in _parts(key, one))
+    parts = (part for key, one in value.items() for part in _parts(key, one, lists))
     return b"".join(b"--%b\r\n%b\r\n" % (boundary.encode(), part) for part in parts) + f"--{boundary}--\r\n".encode()
 
 
-def _parts(key: str, value: Any) -> Iterator[bytes]:
+def _parts(key: str, value: Any, lists: Lists) -> Iterator[bytes]:
     if isinstance(value, Mapping) and "base64" in value:
         kind = str(value.get("content_type", "application/octet-stream"))
         if not re.fullmatch(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?", kind):
@@ -130,7 +142,7 @@ def _parts(key: str, value: Any) -> Iterator[bytes]:
         named = f'; filename="{_quoted(str(value.get("filename", key)))}"\r\nContent-Type: {kind}'
         yield _part(_key(key), named, base64.b64decode(value["base64"], validate=True))
         return
-    for name, text in _pairs(_key(key), value):
+    for name, text in _pairs(_key(key), value, lists):
         yield _part(name, "", text.encode("utf-8"))
 
 

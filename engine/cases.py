@@ -24,10 +24,10 @@ from engine.catalog import Catalog
 from engine.context import Clock
 from engine.core import OWN_TYPES, Engine
 from engine.credentials import keys_of
-from engine.definitions import file_schema
 from engine.deliveries import delivered
 from engine.dispatcher import BEFORE_SENDING, HELD_BACK, Answer, Failure
 from engine.errors import DefinitionError, EngineError, Fault, RejectedError, unreadable
+from engine.file_kinds import file_schema
 from engine.records import Change, Record, Scope
 from engine.reloading import Files
 from engine.request_types import Request

@@ -6,18 +6,16 @@ compiled into what. Nothing here knows where files come from.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from engine import bodies
 from engine.errors import Fault, did_you_mean
+from engine.file_kinds import check_file, unfit_base_url
 from engine.pointers import part_at
 from engine.records import SCOPE, RecordType
 from engine.request_types import READS, REQUEST_LIMIT, Gateway, Pages, Rate, RequestType
@@ -28,33 +26,9 @@ from engine.template_checks import Source
 from engine.templates import Templates, placed
 from engine.yaml_files import Mark, YamlFile
 
-KINDS = ("gateway", "request_type", "record_type", "case", "sandbox")
-
 _LASTS = {"m": 60, "h": 3600, "d": 86_400}
 _EVENT = ("id", "type", "time", "live", "account", "key", "version")
 _CAUSE = ("key", "reference", "object")
-
-
-@cache
-def file_schema(kind: str) -> Schema:
-    """The JSON Schema of a kind of file: one of KINDS. Editors use the same."""
-    folder = Path(__file__).parent / "file_schemas"
-    documents = {name: json.loads((folder / f"{name}.schema.json").read_text("utf-8")) for name in KINDS}
-    return Schema(documents[kind], references=documents.values())
-
-
-def check_file(file: YamlFile, kind: str) -> list[Fault]:
-    """What keeps `file` from being of `kind`, as the kind's JSON Schema has it."""
-    value = {} if file.value is None else file.value
-    return [
-        file.fault(problem.pointer, _said(problem.pointer, problem.message))
-        for problem in file_schema(kind).problems(value)
-    ]
-
-
-def _said(pointer: str, message: str) -> str:
-    name = pointer.rpartition("/")[2]
-    return f"{name!r} {message}" if message.startswith("is ") and name else message
 
 
 Look = Callable[[Callable[[], list[Fault]]], list[Fault]]
@@ -92,16 +66,6 @@ def _record_type_faults(file: YamlFile) -> list[Fault]:
     for problem in Schema({"properties": properties}).verify():
         faults.append(file.fault(problem.pointer, f"not JSON Schema: {problem.message}"))
     return faults
-
-
-def unfit_base_url(url: str) -> str | None:
-    """What keeps `url` from being a base_url, as the tail of a sentence; None where nothing does."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or parts.username:
-        return "must be a URL of scheme, host and path"
-    if parts.scheme == "http" and parts.hostname not in {"localhost", "127.0.0.1", "::1"}:
-        return "must be https; plain http is for this machine only"
-    return None
 
 
 def read_gateway(name: str, file: YamlFile, templates: Templates, look: Look) -> Gateway | list[Fault]:
@@ -179,7 +143,7 @@ def read_request_type(name: str, file: YamlFile, shared: Shared, look: Look) -> 
         below = {key: part for key, part in shared.file.value.items() if key not in _ONLY_GATEWAY}
         own = {"auth": file.value["auth"]} if "auth" in file.value else {}  # two ways to authenticate do not mix
         merged = YamlFile(file.name, _merged(below, file.value) | own, marks)
-        return _Reader(name, merged, shared.gateway, shared.templates)
+        return _Reader(name, merged, shared.gateway, shared.templates, file.marks)
 
     faults = look(lambda: check_file(file, "request_type") or list(reader().faults()))
     return faults or reader().request_type(shared.base_url)
@@ -227,12 +191,13 @@ _READING = {
 
 @dataclass(frozen=True)
 class _Reader:
-    """Checks and builds one request type from its merged file."""
+    """Checks and builds one request type from its merged file; `own` is where its own file says what."""
 
     name: str
     file: YamlFile
     gateway: Gateway
     templates: Templates
+    own: Mapping[str, Mark]
 
     @property
     def _journaled(self) -> bool:
@@ -323,6 +288,8 @@ class _Reader:
         if self._journaled and not keyed:
             message = "say how a repeat is kept harmless: idempotency:, idempotent: true or at_most_once: true"
             yield self.file.fault("/method", message)
+        if not self._journaled and "/body" in self.own:
+            yield self.file.fault("/body", f"a {value['method']} is sent without a body; give query parameters")
         if value.get("pages") and value["method"] != "GET":
             yield self.file.fault("/pages", "only a GET can be read page by page")
         body, kind = value.get("body"), bodies.media_type(self._content_type)
@@ -361,6 +328,7 @@ class _Reader:
             reading=structure(reading, reading_marks, f"{file}#reading"),
             body=self.templates.body(Source.at(value["body"], self.file.marks["/body"])) if self._is_document else None,
             content_type=self._content_type,
+            lists=value.get("lists", "indexed"),
             auth=value.get("auth") or {},
             expected=tuple(expect.get("status", [200])),
             expected_body=Schema(expect["body"]) if "body" in expect else None,

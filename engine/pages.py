@@ -86,7 +86,7 @@ def _items(type: RequestType, response: Any) -> list[Any]:
 def _led_to(type: RequestType, request: Request, following: dict[str, Any] | str) -> Request:
     """The request for a further page. Raises UnknownOutcome where its address is not the gateway's."""
     if isinstance(following, dict):
-        return _with_query(request, following)
+        return _with_query(request, type, following)
     url = urljoin(request.url, following)
     base, there = urlsplit(type.base_url), urlsplit(url)
     inside = there.path == base.path or there.path.startswith(f"{base.path}/")
@@ -96,9 +96,10 @@ def _led_to(type: RequestType, request: Request, following: dict[str, Any] | str
     return replace(request, url=urlunsplit(there._replace(fragment="")))
 
 
-def _with_query(request: Request, parameters: dict[str, Any]) -> Request:
+def _with_query(request: Request, type: RequestType, parameters: dict[str, Any]) -> Request:
     parts = urlsplit(request.url)
-    changed = {name for name, _ in parse_qsl(bodies.encode_form(parameters), keep_blank_values=True)}
+    added = bodies.encode_form(parameters, type.lists)
+    changed = {name for name, _ in parse_qsl(added, keep_blank_values=True)}
     kept = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] not in changed]
-    query = "&".join(part for part in (urlencode(kept), bodies.encode_form(parameters)) if part)
+    query = "&".join(part for part in (urlencode(kept), added) if part)
     return replace(request, url=urlunsplit(parts._replace(query=query)))

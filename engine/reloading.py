@@ -12,8 +12,8 @@ from pathlib import Path
 
 from engine.catalog import KINDS, Catalog, load, shipped
 from engine.code_cache import code_cache
-from engine.definitions import unfit_base_url
 from engine.errors import DefinitionError, Fault, SettingError
+from engine.file_kinds import unfit_base_url
 from engine.folders import Seen, seen
 
 log = logging.getLogger("engine")

@@ -142,6 +142,7 @@ class RequestType:
     reading: Callable[[Mapping[str, Any]], Any]
     body: Callable[[Mapping[str, Any]], str] | None
     content_type: str
+    lists: bodies.Lists
     auth: Mapping[str, Any]
     expected: tuple[int, ...]
     expected_body: Schema | None
@@ -234,7 +235,7 @@ class RequestType:
 
     def _url(self, parts: Mapping[str, Any]) -> str:
         url = self.base_url + parts["url"]
-        query = bodies.encode_form(parts["query"]) if parts.get("query") else ""
+        query = bodies.encode_form(parts["query"], self.lists) if parts.get("query") else ""
         before, after = urlsplit(self.base_url), urlsplit(url)
         if (before.scheme, before.netloc) != (after.scheme, after.netloc) or after.query or after.fragment:
             raise ValueError(f"the URL {url!r} leaves {self.base_url}")
@@ -249,7 +250,7 @@ class RequestType:
             if content_type:
                 del headers[content_type]
             return b""
-        body, sent_type = bodies.encode(value, self.content_type, boundary)
+        body, sent_type = bodies.encode(value, self.content_type, boundary, self.lists)
         if len(body) > self.request_limit:
             raise ValueError(f"the body would be {len(body)} bytes long; request_limit allows {self.request_limit}")
         headers[content_type or "Content-Type"] = sent_type

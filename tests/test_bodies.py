@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, quote
 
 import pytest
 
-from engine.bodies import FORM, encode, encode_form, is_json, media_type
+from engine.bodies import FORM, MULTIPART, Lists, encode, encode_form, is_json, media_type
 
 FORMS: list[tuple[dict[str, Any], str]] = [
     ({}, ""),
@@ -34,6 +34,27 @@ FORMS: list[tuple[dict[str, Any], str]] = [
 def test_forms(value: dict[str, Any], text: str) -> None:
     """A form names nested values a[b], items a[0]; null is empty, an empty mapping or list sends nothing."""
     assert encode_form(value) == text
+
+
+@pytest.mark.parametrize(
+    ("lists", "text"),
+    [("indexed", "a[0]=x&a[1]=y&b[c][0]=1"), ("bracketed", "a[]=x&a[]=y&b[c][]=1"), ("repeated", "a=x&a=y&b[c]=1")],
+)
+def test_lists(lists: Lists, text: str) -> None:
+    """A list is written as the gateway reads it: with numbers, with empty brackets, or with its name again."""
+    value = {"a": ["x", "y"], "b": {"c": [1]}}
+    assert encode_form(value, lists) == text
+    assert encode(value, FORM, "b", lists)[0] == text.encode()
+    body, sent = encode(value, MULTIPART, "b", lists)
+    names = [str(part.get_param("name", header="content-disposition")) for part in parts_of(sent, body)]
+    assert names == [pair.partition("=")[0] for pair in text.split("&")]
+
+
+@pytest.mark.parametrize("lists", ["bracketed", "repeated"])
+def test_a_list_of_structures_needs_numbers(lists: Lists) -> None:
+    """Without a number nobody could tell which part belongs to which item."""
+    with pytest.raises(ValueError, match="these write single values only"):
+        encode_form({"a": [{"b": 1}]}, lists)
 
 
 @pytest.mark.parametrize("value", [{"a[b]": 1}, {"a": {"b]c": 1}}, {"a": [{"[": 1}]}, {"": 1}, {"a": {"": 1}}])

@@ -15,9 +15,9 @@ import pytest
 from engine.cases import Case, CaseRunner, is_refusal, read_case, read_cases
 from engine.catalog import Catalog, shipped
 from engine.core import Engine
-from engine.definitions import KINDS, file_schema
 from engine.dispatcher import BEFORE_SENDING, HELD_BACK, Kind
 from engine.errors import DefinitionError, RejectedError
+from engine.file_kinds import KINDS, file_schema
 from engine.reloading import Files
 from engine.sandbox import Material, Sandbox
 from engine.store.memory import MemoryStore

@@ -1138,6 +1138,22 @@ def test_a_mapper_has_the_headers_in_reach(tmp_path: Path) -> None:
         host(tmp_path / "b", files=files)
 
 
+def test_a_file_says_how_lists_are_written(tmp_path: Path) -> None:
+    """The parameters of a query are named as the gateway reads them, and those of a further page, too."""
+    file = LIST.replace("method", "lists: repeated\nmethod").replace('"{{ data.state }}"', '["{{ data.state }}", 1]')
+    shop = host(tmp_path, page("a"), page("b", more=False), files={"request_types/shop/list.yml": file})
+    shop.engine.send("shop/list", {"state": "open"})
+    base = "https://api.shop.test/v1/payments?state=open&state=1"
+    assert [request.url for request in shop.gateway.requests] == [base, f"{base}&after=a"]
+
+
+def test_nothing_is_said_of_a_body_that_is_not_there(tmp_path: Path) -> None:
+    """A call without a body has no Content-Type: some servers refuse an empty body that is said to be JSON."""
+    shop = host(tmp_path, ok({}))
+    shop.engine.send("shop/erase", {"id": "p1"})
+    assert "content-type" not in {name.lower() for name, _ in shop.gateway.requests[0].headers}
+
+
 def test_a_list_that_is_not_whole_says_so(tmp_path: Path) -> None:
     """What stands behind the limit, or behind a page that brings nothing, is told to be missing."""
     shop = host(tmp_path, page("a", "b", "c"), files={"request_types/shop/list.yml": LIST})

@@ -20,8 +20,8 @@ from typing import Any
 
 from engine.code_cache import code_cache
 from engine.confined import ABSENT, structures
-from engine.definitions import check_file
 from engine.errors import DefinitionError, Fault, did_you_mean, unreadable
+from engine.file_kinds import check_file
 from engine.known_files import KnownFiles, digest
 from engine.pointers import escaped
 from engine.template_checks import Names

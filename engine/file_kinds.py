@@ -1,0 +1,52 @@
+"""What a file of a kind must look like, before it is known what it says.
+
+Hides: that editors and the engine check by the same JSON Schemas, and how what is wrong is worded.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from engine.errors import Fault
+from engine.schemas import Schema
+from engine.yaml_files import YamlFile
+
+KINDS = ("gateway", "request_type", "record_type", "case", "sandbox")
+
+
+@cache
+def file_schema(kind: str) -> Schema:
+    """The JSON Schema of a kind of file: one of KINDS. Editors use the same."""
+    folder = Path(__file__).parent / "file_schemas"
+    documents: Mapping[str, Mapping[str, object]] = {
+        name: json.loads((folder / f"{name}.schema.json").read_text("utf-8")) for name in KINDS
+    }
+    return Schema(documents[kind], references=documents.values())
+
+
+def check_file(file: YamlFile, kind: str) -> list[Fault]:
+    """What keeps `file` from being of `kind`, as the kind's JSON Schema has it."""
+    value = {} if file.value is None else file.value
+    return [
+        file.fault(problem.pointer, _said(problem.pointer, problem.message))
+        for problem in file_schema(kind).problems(value)
+    ]
+
+
+def _said(pointer: str, message: str) -> str:
+    name = pointer.rpartition("/")[2]
+    return f"{name!r} {message}" if message.startswith("is ") and name else message
+
+
+def unfit_base_url(url: str) -> str | None:
+    """What keeps `url` from being a base_url, as the tail of a sentence; None where nothing does."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or parts.username:
+        return "must be a URL of scheme, host and path"
+    if parts.scheme == "http" and parts.hostname not in {"localhost", "127.0.0.1", "::1"}:
+        return "must be https; plain http is for this machine only"
+    return None
