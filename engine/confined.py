@@ -25,6 +25,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.tests import TESTS
 from jinja2.visitor import NodeTransformer
 
+from engine.amounts import major, minor
+
 
 class Absent(jinja2.ChainableUndefined):
     """What is not there: false, empty, equal to nothing but itself; text cannot be made of it."""
@@ -105,6 +107,15 @@ def _epoch(value: Any) -> Any:
     return int(datetime.fromisoformat(value).timestamp())
 
 
+def _amount(convert: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """A filter that converts amounts of a unit; null stays null."""
+
+    def converted(value: Any, unit: Any) -> Any:
+        return value if value is None or isinstance(value, Absent) else convert(value, unit)
+
+    return converted
+
+
 def _split(value: Any, separator: str = ",") -> list[str]:
     """The parts of a text, without blanks around them and without empty ones."""
     return [part.strip() for part in value.split(separator) if part.strip()] if isinstance(value, str) else []
@@ -117,6 +128,8 @@ _OWN_FILTERS: dict[str, Callable[..., Any]] = {
     "instant": _instant,
     "epoch": _epoch,
     "split": _split,
+    "major": _amount(major),
+    "minor": _amount(minor),
 }
 PRIVATE_FILTERS = frozenset({"joined", "segment", "header"})
 

@@ -35,6 +35,12 @@ def keys_of(catalog: Catalog, gateway: str) -> list[str]:
     return list(dict.fromkeys(name for type in types for name in secret_names(type.auth)))
 
 
+def users_of(catalog: Catalog, gateway: str) -> set[str]:
+    """Those of the names that stand for a user beside a password: no keys, whatever they look like."""
+    auths = [type.auth for type in catalog.request_types.values() if type.gateway.name == gateway]
+    return {auth["basic"][0] for auth in auths if len(auth.get("basic", ())) == 2}
+
+
 def in_use(catalog: Catalog, settings: Settings, root: Path) -> list[str]:
     """The gateways that a host has to do with: one of their secrets is set, or the host's own files are about them."""
 
@@ -49,8 +55,9 @@ def credentials(type: RequestType, settings: Settings) -> Mapping[str, str]:
     """The headers that authenticate a call of `type`. Raises SettingError where a secret is missing or refused."""
 
     def secret(name: str, *, masked: bool = True) -> str:
-        value = settings.secret(name, live_key=type.gateway.live_key, masked=masked)
-        if type.redirected and type.gateway.live_key and re.search(type.gateway.live_key, value):
+        live_key = type.gateway.live_key if masked else None
+        value = settings.secret(name, live_key=live_key, masked=masked)
+        if type.redirected and live_key and re.search(live_key, value):
             raise SettingError(
                 name, f"is a key for live money, and {type.base_url} is not the gateway; it is not sent there"
             )

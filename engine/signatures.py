@@ -13,7 +13,7 @@ file names shipped ones, or gives its own:
     timestamp_prefix  or what stands before the time among the values of `header`: "t="
     id                the header that holds the event's id
     tolerance         how many seconds the time may be off, both ways (300)
-    key_encoding      text (default): the secret's own bytes are the key; base64: it stands for 24 to 64 bytes
+    key_encoding      text (default): the secret's own bytes are the key; base64, hex: it stands for 24 to 64 bytes
     key_prefix        what stands before such a secret: "whsec_"
 """
 
@@ -37,7 +37,7 @@ _ENCODINGS: dict[str, Callable[[bytes], str]] = {
     "hex": bytes.hex,
     "base64": lambda digest: base64.b64encode(digest).decode(),
 }
-_KEY_ENCODINGS = ("text", "base64")
+_KEY_ENCODINGS = ("text", "base64", "hex")
 _TIME = re.compile(r"[0-9]{1,12}")
 _ID = re.compile(r"[!-\-/-~]{1,256}")  # no dot, which stands between what is signed, and no blank
 _TOKEN = re.compile(r"[A-Za-z0-9-]+")
@@ -249,11 +249,12 @@ def _decoded(secret: str, encoding: str, prefix: str) -> bytes:
         return secret.encode()
     text = secret.removeprefix(prefix).rstrip("=")  # some gateways leave the padding out
     try:
-        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+        padded = text + "=" * (-len(text) % 4)
+        key = bytes.fromhex(text) if encoding == "hex" else base64.b64decode(padded, validate=True)
     except ValueError:
         key = b""
     if not 24 <= len(key) <= 64:
-        raise SignatureError("a secret known here is not 24 to 64 bytes in base64")
+        raise SignatureError(f"a secret known here is not 24 to 64 bytes in {encoding}")
     return key
 
 

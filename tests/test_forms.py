@@ -21,11 +21,11 @@ from html_pages import Page
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from engine.amounts import money
 from engine.card_numbers import holds_card_number
 from engine.core import Engine
 from engine.errors import DataError, DefinitionError, SettingError, SignatureError, UnknownNameError
 from engine.forms.fields import field_of
-from engine.forms.money import money
 from engine.forms.options import NAMES, is_own_path
 from engine.forms.slips import operation_of
 from engine.forms.submitting import Submission

@@ -20,6 +20,7 @@ from hosts import SECRETS, SHOP, Host, Hours, OnlyHere, Told, failure, host, ok,
 from engine.context import Clock
 from engine.core import Engine
 from engine.dispatcher import Answer, Failure
+from engine.doctor import keys
 from engine.errors import (
     CallError,
     Conflict,
@@ -159,6 +160,28 @@ def test_ways_to_authenticate(tmp_path: Path, auth: str, headers: dict[str, str]
     shop = host(tmp_path, files={"request_types/shop/_gateway.yml": gateway})
     shop.engine.send("shop/pay", {"amount": 5})
     assert shop.gateway.credentials == [headers]
+
+
+@pytest.mark.parametrize(("mode", "password"), [("test", SECRETS["SHOP_KEY"]), ("live", "live_0123456789abcdef")])
+def test_a_user_beside_a_password_is_no_key(tmp_path: Path, mode: str, password: str) -> None:
+    """`live_key` says what the password looks like; a user's name looks as it likes, in either mode."""
+    gateway = SHOP["request_types/shop/_gateway.yml"].replace("{bearer: SHOP_KEY}", "{basic: [SHOP_HOOK, SHOP_KEY]}")
+    names = {"SHOP_HOOK": "live_user_0123456789" if mode == "test" else "shop-user-0123456789", "SHOP_KEY": password}
+    shop = host(
+        tmp_path,
+        files={"request_types/shop/_gateway.yml": gateway},
+        CALLSHEET_MODE=mode,
+        SHOP_HOOK=names["SHOP_HOOK"],
+        SHOP_KEY=password,
+    )
+    shop.engine.send("shop/pay", {"amount": 5})
+    pair = base64.b64encode(f"{names['SHOP_HOOK']}:{password}".encode()).decode()
+    assert shop.gateway.credentials == [{"Authorization": f"Basic {pair}"}]
+    assert not [
+        one
+        for one in keys.findings(shop.engine.catalog, shop.engine.settings, tmp_path)
+        if one.about == "keys" and one.level == "problem"
+    ]
 
 
 def test_reading_is_not_journaled(tmp_path: Path) -> None:

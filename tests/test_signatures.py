@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import datetime as dt
 import re
 import time
@@ -371,7 +372,7 @@ HMAC = {"header": "X-Signature", "signed": "{body}"}
         ({"header": "X-Signature"}, "a webhook scheme needs signed"),
         ({**HMAC, "digest": "sha257"}, "digest must be one of sha256, sha1, sha384, sha512; did you mean 'sha256'?"),
         ({**HMAC, "encoding": "base46"}, "encoding must be one of hex, base64; did you mean 'base64'?"),
-        ({**HMAC, "key_encoding": "hex"}, "key_encoding must be one of text, base64"),
+        ({**HMAC, "key_encoding": "utf8"}, "key_encoding must be one of text, base64, hex"),
         ({**HMAC, "header": "X Signature"}, "header must be the name of a header, not 'X Signature'"),
         ({**HMAC, "signed": "all"}, "signed must hold {body} once: what is not signed proves nothing"),
         ({**HMAC, "signed": "{body}{body}"}, "signed must hold {body} once: what is not signed proves nothing"),
@@ -425,3 +426,14 @@ def test_no_reason_shows_a_secret_or_a_right_signature(name: str, body: bytes, n
         verify(scheme, [secret, f"{secret} "], headers, body, now)
     assert secret not in repr(caught.value)
     assert headers[scheme.header].removeprefix(scheme.prefix) not in repr(caught.value)
+
+
+def test_a_secret_in_hex() -> None:
+    """A gateway whose secret is hex signs with the bytes that it stands for, as Adyen does."""
+    scheme = scheme_of({"header": "Hmac-Signature", "signed": "{body}", "encoding": "base64", "key_encoding": "hex"})
+    key = bytes(range(32))
+    digest = base64.b64encode(hmac.new(key, BODY, "sha256").digest()).decode()
+    assert is_accepted(scheme, {"Hmac-Signature": digest}, BODY, key.hex())
+    assert is_accepted(scheme, {"Hmac-Signature": digest}, BODY, key.hex().upper())
+    for other in (key[:-1].hex() + "00", key.hex() + "0", "not hex at all, though long enough", key[:20].hex()):
+        assert not is_accepted(scheme, {"Hmac-Signature": digest}, BODY, other.replace(" ", "_"))

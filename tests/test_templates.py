@@ -83,12 +83,23 @@ LEAVES: dict[str, Any] = {
     "{{ 0 | instant }}": "1970-01-01T00:00:00Z",
     "{{ '1970-01-01T00:00:01Z' | epoch }}": 1,
     "{{ data.null | instant }}": None,
+    "{{ 1205 | major('eur') }}": "12.05",
+    "{{ 5 | major('EUR') }} €": "0.05 €",
+    "{{ -1205 | major('jpy') }}": "-1205",
+    "{{ 1205 | major(3) }}": "1.205",
+    "{{ '12.05' | minor('eur') }}": 1205,
+    "{{ 12.05 | minor('eur') }}": 1205,
+    "{{ 12 | minor('eur') }}": 1200,
+    "{{ '-0.5' | minor(2) }}": -50,
+    "{{ '12.000' | minor('jpy') }}": 12,
+    "{{ data.null | minor('eur') }}": None,
     # Absent, at any depth:
     "{{ data.missing }}": "(absent)",
     "{{ data.missing.deeper[0].still }}": "(absent)",
     "{{ data.text.upper }}": "(absent)",
     "{{ data.list[9] }}": "(absent)",
     "{{ data.missing | instant }}": "(absent)",
+    "{{ data.missing | major('eur') }}": "(absent)",
     "{{ 'a' ~ data.missing }}": "(absent)",
     "{{ 'x' if data.no }}": "(absent)",
     "{{ ('x' if data.no).deeper | instant }}": "(absent)",
@@ -114,6 +125,27 @@ def test_a_member_of_an_enumeration_is_its_text() -> None:
     """A caller's code may well keep its currencies so."""
     currency = StrEnum("currency", ["USD"])
     assert leaf("{{ data.currency }}", data={"currency": currency["USD"]}) == "usd"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ '12.055' | minor('eur') }}",
+        "{{ '12,05' | minor('eur') }}",
+        "{{ '1e3' | minor('eur') }}",
+        "{{ data.no | minor('eur') }}",
+        "{{ '1' | minor(data.missing) }}",
+        "{{ 12.5 | major('eur') }}",
+        "{{ '12' | major('eur') }}",
+        "{{ 12 | major(data.null) }}",
+        "{{ 12 | major('euro') }}",
+        "{{ 12 | major(-1) }}",
+    ],
+)
+def test_an_amount_is_never_rounded_or_guessed(text: str) -> None:
+    """What is no amount of such a unit is refused where it stands, before it is sent or kept."""
+    with pytest.raises(RenderError):
+        leaf(text, data=DATA)
 
 
 def test_an_absent_part_leaves_no_shell() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from engine.catalog import Catalog
 from engine.core import METRICS_KEY
-from engine.credentials import in_use, keys_of
+from engine.credentials import in_use, keys_of, users_of
 from engine.doctor.findings import Finding
 from engine.errors import SettingError
 from engine.request_types import Gateway
@@ -45,7 +45,7 @@ def _of_gateway(
             yield Finding("warning", "keys", f"is not set, so {gateway.name} cannot be called", name, _SET)
             continue
         try:
-            settings.secret(name, live_key=gateway.live_key)
+            settings.secret(name, live_key=None if name in users_of(catalog, gateway.name) else gateway.live_key)
         except SettingError as error:
             yield Finding("problem", "keys", error.message, name, MEND)
     yield from _shown(settings, gateway, keys_of(catalog, gateway.name))

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from engine.amounts import money
 from engine.confined import Absent
 from engine.errors import CallError, SettingError
-from engine.forms import money as amounts
 from engine.forms.markup import offered
 from engine.request_types import RequestType
 
@@ -60,7 +60,7 @@ class Reach:
         """An amount as text, or nothing where it is not known; `isk=2` corrects a currency's decimals."""
         if not isinstance(amount, int) or not isinstance(currency, str):
             return ""
-        return amounts.money(amount, currency, decimals.get(currency.lower()))
+        return money(amount, currency, decimals.get(currency.lower()))
 
     @offered
     def records(self, type: str, **where: Any) -> list[dict[str, Any]]:

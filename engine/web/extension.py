@@ -19,9 +19,9 @@ from typing import Any
 
 from flask import Blueprint, Flask, request, url_for
 
+from engine.amounts import money
 from engine.core import Engine
 from engine.doctor import demand_fit
-from engine.forms.money import money
 from engine.forms.submitting import Form
 from engine.queues.embedded import Worker
 from engine.records import Record
