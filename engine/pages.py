@@ -5,7 +5,6 @@ Hides: where a page leads to: parameters, or the address that the gateway gives,
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -15,7 +14,7 @@ from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 from engine import bodies
 from engine.dispatcher import Answer
 from engine.errors import UnknownOutcome
-from engine.pointers import part_at
+from engine.pointers import part_at, replaced_at
 from engine.request_types import Request, RequestType
 from engine.settling import Exchange
 
@@ -33,21 +32,17 @@ def read_pages(type: RequestType, request: Request, fetch: Callable[[Request], E
     exchange = fetch(request)
     if type.pages is None:
         return exchange, False
+    limit = type.pages.limit
     items, asked = list(_items(type, exchange.verdict.response)), None
     following, more = _leads_to(type, exchange)
-    while following and len(items) < type.pages.limit and following != asked:
+    while following and len(items) < limit and following != asked:
         asked = following
         exchange = fetch(_led_to(type, request, following))
         new = _items(type, exchange.verdict.response)
         items += new
         following, more = _leads_to(type, exchange) if new else (None, more)
-    response = exchange.verdict.response
-    if type.pages.items:
-        response = copy.deepcopy(response)
-        _items(type, response)[:] = items[: type.pages.limit]
-    else:
-        response = items[: type.pages.limit]
-    cut_off = more or len(items) > type.pages.limit
+    response = replaced_at(exchange.verdict.response, type.pages.items, lambda _: items[:limit])
+    cut_off = more or len(items) > limit
     return replace(exchange, verdict=replace(exchange.verdict, response=response)), cut_off
 
 
@@ -74,7 +69,7 @@ def _links(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _items(type: RequestType, response: Any) -> list[Any]:
-    """The list of a page, the very one, so that it can be filled. Raises UnknownOutcome."""
+    """The list of a page. Raises UnknownOutcome where there is none."""
     pointer = type.pages.items if type.pages else ""
     part = part_at(response, pointer)
     if not isinstance(part, list):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-import hmac
 import datetime as dt
+import hmac
 import re
 import time
 from collections.abc import Mapping
