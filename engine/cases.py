@@ -174,7 +174,7 @@ def _received(engine: Engine, case: Case) -> Record:
     body = json.dumps(delivered([case.told["event"]], gateway.events)).encode()
     secret = engine.settings.secret(gateway.endpoint_secrets[endpoint][0])
     assert gateway.scheme is not None  # noqa: S101 - its secrets are named just above
-    headers = sign(gateway.scheme, secret, body, NOW.timestamp())
+    headers = {**case.told.get("headers", {}), **sign(gateway.scheme, secret, body, NOW.timestamp())}
     return engine.receive(case.gateway, headers, body, endpoint=endpoint)
 
 

@@ -110,10 +110,12 @@ def _gateway_faults(file: YamlFile, templates: Templates) -> list[Fault]:
         return faults
     value = file.value
     webhook = value.get("webhook")
+    kept: Mapping[str, Any] = {"properties": {name.lower(): {} for name in (webhook or {}).get("headers", ())}}
     for name, parts in (("event", (*_EVENT, *_CAUSE)), ("version", ("release",))):
         leaves, marks = _leaves(file, *parts)
         for part, leaf in leaves.items():
-            faults += templates.check_leaf(Source.at(leaf, marks[f"/{part}"]), {name: None})
+            names = {name: None, "headers": kept} if name == "event" else {name: None}
+            faults += templates.check_leaf(Source.at(leaf, marks[f"/{part}"]), names)
     if unfit := unfit_base_url(value["base_url"]):
         faults.append(file.fault("/base_url", f"'base_url' {unfit}"))
     if webhook:

@@ -7,10 +7,12 @@ beside one that no strict reader takes because an object in it says a key twice.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from engine.answers import parse_json, reader
+from engine.calls import instant
 
 
 def events_in(body: bytes, pointer: str | None) -> list[bytes]:
@@ -66,3 +68,28 @@ _READER = reader(_object)
 
 def _names(pointer: str) -> list[str]:
     return [name.replace("~1", "/").replace("~0", "~") for name in pointer.split("/")[1:]]
+
+
+def told(said: Mapping[str, Any]) -> dict[str, Any]:
+    """What an event tells of itself beside its id, as the gateway's file reads it."""
+    return {
+        "event_type": text_of(said.get("type")),
+        "happened_at": _moment(said.get("time")),
+        "version": text_of(said.get("version")) or None,
+        "cause": text_of(said.get("key")) or None,
+    }
+
+
+def text_of(value: Any) -> str:
+    """A name as an event gives it, text or a number; empty where it is neither."""
+    return value if isinstance(value, str) else str(value) if isinstance(value, int) else ""
+
+
+def _moment(value: Any) -> str | None:
+    """An instant as the gateway gives it: seconds since 1970, or ISO 8601."""
+    try:
+        if isinstance(value, int | float):
+            return instant(datetime.fromtimestamp(value, UTC))
+        return instant(datetime.fromisoformat(value)) if isinstance(value, str) else None
+    except (ValueError, OverflowError, OSError):
+        return None

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -22,7 +22,7 @@ from engine.answers import clean_body, parse_json
 from engine.calls import as_bytes, as_text, instant
 from engine.changes import Mapper
 from engine.context import Context, Task
-from engine.deliveries import events_in
+from engine.deliveries import events_in, text_of, told
 from engine.errors import Conflict, SettingError, SignatureError, StoreError, UnknownNameError, reason
 from engine.observing import OTHER
 from engine.records import Change, Record, RecordType, Scope, can_be_account
@@ -53,6 +53,7 @@ EVENT = RecordType(
         "happened_at": _TEXT,
         "version": _TEXT,
         "cause": {**_TEXT, "description": "The idempotency key of the call that caused it."},
+        "headers": {"type": "object", "description": "Those of its delivery that the gateway's file names."},
         "body": _TEXT,
         "tries": {"type": "integer"},
         "message": _TEXT,
@@ -108,7 +109,9 @@ class Inbox:
         self._verify(gateway, endpoint, scheme, headers, body, now.timestamp())
         received_at = instant(now)
         due = instant(now + timedelta(seconds=left)) if left else received_at
-        came = {"endpoint": endpoint, "received_at": received_at}
+        came: dict[str, Any] = {"endpoint": endpoint, "received_at": received_at}
+        if gateway.kept_headers:
+            came["headers"] = self._kept(gateway, headers)
         kept_body = clean_body(body, self._with.settings.redact)
         born = self._parts(gateway, kept_body, came, due) or [self._born(gateway, kept_body, came, due, body)]
         kept = self._with.store.apply(born)
@@ -117,6 +120,11 @@ class Inbox:
         new = {(record.scope, record["event_id"]): record for record in kept}
         rows = [new.get((one.scope, one.set["event_id"])) or self._known(dict(one.set), one.scope) for one in born]
         return rows, kept[0]["state"] if kept else "doubled"
+
+    def _kept(self, gateway: Gateway, headers: Mapping[str, str]) -> dict[str, str]:
+        """The headers that the gateway's file names, as they may be kept."""
+        given = {name.lower(): self._with.settings.clean(value) for name, value in headers.items()}
+        return {name: given[name] for name in gateway.kept_headers if name in given}
 
     def _parts(self, gateway: Gateway, body: bytes, came: Mapping[str, Any], due: str) -> list[Change]:
         """The changes that keep the events of a list; of one that stands in it twice, the first fit to be processed."""
@@ -129,11 +137,11 @@ class Inbox:
 
     def _born(self, gateway: Gateway, body: bytes, came: Mapping[str, Any], due: str, signed: bytes) -> Change:
         """The change that keeps an event, once; one that says no id is told from others by what was `signed`."""
-        event, said = self._understood(gateway, body)
-        account = _text(said.get("account"))
+        event, said = self._understood(gateway, body, came.get("headers"))
+        account = text_of(said.get("account"))
         live = bool(said.get("live", self._with.settings.live))
         scope = Scope(gateway.name, account if can_be_account(account) else "", live)
-        identity = _text(said.get("id")) or hashlib.sha256(signed).hexdigest()
+        identity = text_of(said.get("id")) or hashlib.sha256(signed).hexdigest()
         wrong = self._wrong(gateway, event, said)
         if wrong == _NAMELESS and gateway.events is not None and "place" not in came:
             wrong = f"{wrong}, and no events are in a list at {gateway.events or 'the top'}"
@@ -141,7 +149,7 @@ class Inbox:
             "key": "|".join([scope.gateway, scope.account, "live" if scope.live else "test", identity]),
             "event_id": identity,
             **came,
-            **_told(said),
+            **told(said),
             "body": as_text(body),
             "purged": None,
             "sha256": None,
@@ -174,10 +182,11 @@ class Inbox:
             return record
         gateway = self._with.catalog().gateways.get(record.scope.gateway)
         try:
-            said = gateway.read_cause({"event": parse_json(as_bytes(record["body"]))}) if gateway else {}
+            names = {"event": parse_json(as_bytes(record["body"])), "headers": record.get("headers") or {}}
+            said = gateway.read_cause(names) if gateway else {}
         except ValueError as error:
             return self._end(record, [], self._failed(record, error))
-        key, reference = _text(said.get("key")) or None, _text(said.get("reference")) or None
+        key, reference = text_of(said.get("key")) or None, text_of(said.get("reference")) or None
         self._settle(record, key, reference, said.get("object"))
         with self._with.watch.step("process", record.scope.gateway, self._known_type(record)) as step:
             ended = self._process(record, reference)
@@ -198,9 +207,9 @@ class Inbox:
         body, born = as_bytes(record["body"]), list[Change]()
         again: dict[str, Any] = _ahead(None, instant(now))
         if gateway:
-            event, said = self._understood(gateway, body)
-            again = {**_ahead(self._wrong(gateway, event, said), instant(now)), **_told(said)}
-            came = {name: record[name] for name in ("endpoint", "received_at")}
+            event, said = self._understood(gateway, body, record.get("headers"))
+            again = {**_ahead(self._wrong(gateway, event, said), instant(now)), **told(said)}
+            came = {name: record[name] for name in ("endpoint", "received_at", "headers") if name in record.properties}
             born = self._parts(gateway, body, came, instant(now)) if record.get("place") is None else []
         if born:
             again = {"state": "processed", "due": None, "message": f"the events that it holds are kept: {len(born)}"}
@@ -271,11 +280,11 @@ class Inbox:
     # What an event says of itself -------------------------------------------------------------------------------------
 
     @staticmethod
-    def _understood(gateway: Gateway, body: bytes) -> tuple[Any, dict[str, Any]]:
+    def _understood(gateway: Gateway, body: bytes, headers: Mapping[str, str] | None) -> tuple[Any, dict[str, Any]]:
         """The parsed event and what the gateway file reads out of it; (None, {}) where it is no JSON object."""
         try:
             event = parse_json(body)
-            return event, dict(gateway.read_event({"event": event}))
+            return event, dict(gateway.read_event({"event": event, "headers": headers or {}}))
         except ValueError:
             return None, {}
 
@@ -283,15 +292,16 @@ class Inbox:
         """Why an event that is authentic is not processed here."""
         if not isinstance(event, dict):
             return "the body is not a JSON object"
-        if not _text(said.get("id")) or not _text(said.get("type")):
+        needed = ("id", "type") if "id" in (gateway.webhook or {}) else ("type",)
+        if not all(text_of(said.get(part)) for part in needed):
             return _NAMELESS
-        if not can_be_account(_text(said.get("account"))):
+        if not can_be_account(text_of(said.get("account"))):
             return "the event names an account that can be none"
         if "live" in said and bool(said["live"]) != self._with.settings.live:
             return (
                 f"the event is {'live' if said['live'] else 'test'}, this host runs in {self._with.settings.mode} mode"
             )
-        if not gateway.is_written_for(version := _text(said.get("version"))):
+        if not gateway.is_written_for(version := text_of(said.get("version"))):
             return f"the event has version {version}, the files of {gateway.name} are written for {_remedy(gateway)}"
         return None
 
@@ -356,16 +366,6 @@ def _scheme_at(gateway: Gateway, endpoint: str) -> Scheme:
     return gateway.scheme
 
 
-def _told(said: Mapping[str, Any]) -> dict[str, Any]:
-    """What an event tells of itself beside its id, as the gateway's file reads it."""
-    return {
-        "event_type": _text(said.get("type")),
-        "happened_at": _moment(said.get("time")),
-        "version": _text(said.get("version")) or None,
-        "cause": _text(said.get("key")) or None,
-    }
-
-
 def _ahead(wrong: str | None, due: str) -> dict[str, Any]:
     """What is ahead of an event: to be processed when it is due, or nothing, where something is wrong with it."""
     state = {"state": "quarantined", "due": None} if wrong else {"state": "received", "due": due}
@@ -381,17 +381,3 @@ def _remedy(gateway: Gateway) -> str:
     register = (gateway.webhook or {}).get("register")
     asks = " (`callsheet webhooks register URL` asks for it)" if register else ""
     return f"{gateway.version}; have the endpoint send that one{asks}, and this event again"
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else str(value) if isinstance(value, int) else ""
-
-
-def _moment(value: Any) -> str | None:
-    """An instant as the gateway gives it: seconds since 1970, or ISO 8601."""
-    try:
-        if isinstance(value, int | float):
-            return instant(datetime.fromtimestamp(value, UTC))
-        return instant(datetime.fromisoformat(value)) if isinstance(value, str) else None
-    except (ValueError, OverflowError, OSError):
-        return None

@@ -95,6 +95,16 @@ class Gateway:
         return self.webhook.get("events") if self.webhook else None
 
     @cached_property
+    def kept_headers(self) -> tuple[str, ...]:
+        """The names, in lower case, of the headers that are kept with an event."""
+        return tuple(name.lower() for name in (self.webhook or {}).get("headers", ()))
+
+    @property
+    def webhook_headers(self) -> tuple[str, ...]:
+        """The names of all headers of a delivery that are looked at."""
+        return (*self.scheme.headers, *self.kept_headers) if self.scheme else ()
+
+    @cached_property
     def endpoint_secrets(self) -> Mapping[str, list[str]]:
         """By endpoint, the names of the secrets that its events are signed with; "" is the one without a name."""
         if self.webhook is None:

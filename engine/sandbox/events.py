@@ -53,11 +53,12 @@ class Events:
         self._webhook: Mapping[str, Any] = gateway.webhook or {}
         self._list, self._read = gateway.events, gateway.read_event
         self._shown: dict[str, Mapping[str, Any]] = {}
+        self._headers: dict[str, Mapping[str, str]] = {}
         for case in cases:
             if case.kind == "webhook_processors" and case.gateway == gateway.name and "event" in case.told:
                 name, event = case.subject.partition("/")[2], case.told["event"]
                 if len(json.dumps(event)) > len(json.dumps(self._shown.get(name, {}))):
-                    self._shown[name] = event
+                    self._shown[name], self._headers[name] = event, case.told.get("headers", {})
 
     @property
     def known(self) -> bool:
@@ -105,18 +106,21 @@ class Events:
     def _object_place(self, event: Mapping[str, Any]) -> list[str] | None:
         return self._place("object") or _thing_in(event)
 
-    def deliveries(self, found: Sequence[tuple[Mapping[str, Any], Target]], now: datetime) -> list[Delivery]:
-        """Events as they are posted: one by one, or all of a target together where its deliveries hold lists."""
+    def deliveries(self, found: Sequence[tuple[str, Mapping[str, Any], Target]], now: datetime) -> list[Delivery]:
+        """Events, each with its type, as they are posted: one by one, or a target's together where they hold lists."""
         if self._list is None:
-            return [self._delivery([event], target, now) for event, target in found]
-        targets = dict.fromkeys(target for _, target in found)
-        return [self._delivery([event for event, to in found if to == one], one, now) for one in targets]
+            return [self._delivery([event], target, now, self._headers.get(type, {})) for type, event, target in found]
+        targets = dict.fromkeys(target for *_, target in found)
+        return [self._delivery([event for _, event, to in found if to == one], one, now, {}) for one in targets]
 
-    def _delivery(self, events: Sequence[Mapping[str, Any]], target: Target, now: datetime) -> Delivery:
+    def _delivery(
+        self, events: Sequence[Mapping[str, Any]], target: Target, now: datetime, shown: Mapping[str, str]
+    ) -> Delivery:
         body = json.dumps(delivered(events, self._list)).encode()
         signed = sign(scheme_of(self._webhook["scheme"]), target.secret, body, now.timestamp(), f"msg_{new_id()}")
-        headers = {"Content-Type": "application/json", **signed}
-        types = ", ".join(str(self._read({"event": event}).get("type")) for event in events)
+        headers = {"Content-Type": "application/json", **shown, **signed}
+        kept = {name.lower(): value for name, value in shown.items()}
+        types = ", ".join(str(self._read({"event": event, "headers": kept}).get("type")) for event in events)
         return Delivery(target.url, headers, body, types)
 
 

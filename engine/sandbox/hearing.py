@@ -33,10 +33,10 @@ class Hearing:
 
     def deliveries(self, effects: Effects, objects: Objects, now: datetime) -> list[Delivery]:
         """What is to be posted of what an errand tells; `objects` as they are afterwards."""
-        found = list[tuple[Mapping[str, Any], Target]]()
+        found = list[tuple[str, Mapping[str, Any], Target]]()
         for told in effects.told if self.events.known else []:
             event = self.events.made(told.type, told.thing, told.account, effects.visit.key, told.further, now)
-            found += [(event, one) for one in self._targets(objects) if one.takes(told.type, told.endpoint)]
+            found += [(told.type, event, one) for one in self._targets(objects) if one.takes(told.type, told.endpoint)]
         return self.events.deliveries(found, now)
 
     def send(self, deliveries: list[Delivery], scenarios: frozenset[str]) -> None:

@@ -47,8 +47,8 @@ def take(engine: Engine, environ: WSGIEnvironment, gateway: str, name: str) -> N
     """Keep the event that a request brings. Raises what keeps it from that."""
     if REFUSED in environ:
         raise environ.pop(REFUSED)
-    body, scheme = read_body(environ, LIMIT), engine.catalog.gateway(gateway).scheme
-    headers = read_headers(environ, scheme.headers if scheme else ())
+    body = read_body(environ, LIMIT)
+    headers = read_headers(environ, engine.catalog.gateway(gateway).webhook_headers)
     engine.accept(gateway, headers, body, endpoint=name)
     environ[TAKEN] = gateway, name
 
