@@ -77,6 +77,7 @@ def test_typed_values_follow_the_schema(typed: str, meant: dict[str, Any]) -> No
         ("shipping=1 shipping.name=2", "is a value already"),
         ("tags[1]=b", "numbered from 0 without gaps"),
         ("name=@no/such/file", "no/such/file cannot be read: No such file"),
+        (f"metadata{'[a]' * 2000}=1", "… is nested deeper than 64 levels; flatten it"),
     ],
 )
 def test_typed_values_that_make_no_sense(typed: str, said: str) -> None:

@@ -64,7 +64,13 @@ def data_from_cells(cells: Iterable[tuple[str, str]], schema: JsonSchema) -> dic
 
 
 def _steps(path: str) -> list[str]:
-    return [dotted or bracketed for dotted, bracketed in _STEP.findall(path)]
+    """The names on the way to a value. Raises UsageError."""
+    from engine.json_texts import MAX_DEPTH
+
+    steps = [dotted or bracketed for dotted, bracketed in _STEP.findall(path)]
+    if len(steps) > MAX_DEPTH:
+        raise click.UsageError(f"{path[:40]}… is nested deeper than {MAX_DEPTH} levels; flatten it")
+    return steps
 
 
 def data_file(path: str) -> dict[str, Any]:
