@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -74,7 +74,7 @@ def _after_unknown(type: RequestType, verdict: Verdict) -> Verdict:
 def _read(type: RequestType, answer: Answer) -> Verdict:
     status = answer.status
     try:
-        response = read_json(answer, type.bodiless)
+        response = read_body(type, answer)
         said = type.reading({"response": response, "status": status, "headers": answer.headers, "links": {}})
     except ValueError as error:
         return _unreadable(type, answer, str(error))
@@ -124,14 +124,16 @@ def _busy(status: int, error: str | None, response: Any) -> Verdict:
     return Verdict("not_done" if status == 429 else "unknown", f"http_{status}", message, response, repeat=True)
 
 
-def read_json(answer: Answer, bodiless: Collection[int] = ()) -> Any:
-    """The parsed body; None where there is none, and the status or the file (`bodiless`) says that there is none.
+def read_body(type: RequestType, answer: Answer) -> Any:
+    """The parsed body; None where there is none, and the status or the file says that there is none.
 
-    Raises ValueError saying why it is no JSON.
+    Raises ValueError saying why it is no JSON, nor a text where the file takes one.
     """
-    if not answer.body and (answer.status in {204, 205} or (answer.status in bodiless and _is_whole(answer))):
+    if not answer.body and (answer.status in {204, 205} or (answer.status in type.bodiless and _is_whole(answer))):
         return None
     kind = bodies.media_type(answer.headers.get("content-type", ""))
+    if kind == "text/plain" and type.takes_text and _is_whole(answer):
+        return answer.body.decode("utf-8")
     if not bodies.is_json(kind):
         raise ValueError(f"the answer is {kind or 'of no type'}, not JSON")
     return parse_json(answer.body)
@@ -139,7 +141,7 @@ def read_json(answer: Answer, bodiless: Collection[int] = ()) -> Any:
 
 def _is_whole(answer: Answer) -> bool:
     """Whether the answer itself says where it ends; one that ends with its connection may have been cut off."""
-    return "transfer-encoding" in answer.headers or answer.headers.get("content-length") == "0"
+    return not answer.headers.keys().isdisjoint({"transfer-encoding", "content-length"})
 
 
 def reader(pairs: Callable[[list[tuple[str, Any]]], Any]) -> json.JSONDecoder:

@@ -290,6 +290,9 @@ class _Reader:
         if self._journaled and not keyed:
             message = "say how a repeat is kept harmless: idempotency:, idempotent: true or at_most_once: true"
             yield self.file.fault("/method", message)
+        expect = value.get("expect", {})
+        if expect.get("text") and "body" not in expect:
+            yield self.file.fault("/expect/text", "say what the text is: body, with a const, an enum or a pattern")
         if not self._journaled and "/body" in self.own:
             yield self.file.fault("/body", f"a {value['method']} is sent without a body; give query parameters")
         if value.get("pages") and value["method"] != "GET":
@@ -341,6 +344,7 @@ class _Reader:
             retry_header=(value.get("retry") or {}).get("header"),
             request_id=value.get("request_id"),
             bodiless=tuple(expect.get("bodiless", ())),
+            takes_text=bool(expect.get("text")),
             bodiless_refusals=tuple(value.get("bodiless_refusals", ())),
             refusals=tuple(value.get("refusals", ())),
             lookup=value.get("lookup"),

@@ -163,6 +163,7 @@ class RequestType:
     retry_header: str | None
     request_id: str | None
     bodiless: tuple[int, ...]
+    takes_text: bool
     bodiless_refusals: tuple[int, ...]
     refusals: tuple[int, ...]
     lookup: str | None

@@ -205,6 +205,8 @@ def _misfit(error: ValidationError, *, hidden: bool) -> str:
     if error.validator == "enum":
         guess = "" if hidden else did_you_mean(str(error.instance), map(str, rule))
         return f"{value} is not one of {', '.join(map(str, rule))}{guess}"
+    if error.validator in {"oneOf", "anyOf"} and isinstance(error.schema, Mapping) and "description" in error.schema:
+        return f"{value} is nothing that can stand here; {_wanted(error.schema)}"
     if error.validator == "pattern":
         return f"{value} does not fit the pattern {rule}; {_wanted(error.schema)}"
     if hidden:

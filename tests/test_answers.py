@@ -17,6 +17,7 @@ from engine.dispatcher import Answer, Failure
 from engine.dispatcher.outcomes import Kind
 from engine.json_texts import MAX_DEPTH
 from engine.request_types import RequestType
+from engine.schemas import Schema
 
 GOOD = {"id": "p1", "amount": 5}
 ERROR = {"error": {"message": "no funds"}}
@@ -158,6 +159,26 @@ def test_a_success_without_a_body(pay: RequestType) -> None:
     ):
         verdict = judge(accepted, answer, first=True)
         assert (verdict.outcome, verdict.response) == (outcome, None if outcome == "succeeded" else verdict.response)
+
+
+def test_a_success_in_text(pay: RequestType) -> None:
+    """A file may take a text for an answer, and says which; what a proxy writes is none."""
+    plain = replace(pay, takes_text=True, expected_body=Schema({"const": "ok"}), reading=lambda _: {})
+
+    def text(body: bytes, kind: str = "text/plain; charset=utf-8", **headers: str) -> Answer:
+        return Answer(200, {"content-type": kind, **(headers or {"content-length": str(len(body))})}, body, 0.01)
+
+    for answer, outcome in (
+        (text(b"ok"), "succeeded"),
+        (text(b"ok", **{"transfer-encoding": "chunked"}), "succeeded"),
+        (text(b"ok", x="y"), "unknown"),
+        (text(b"o"), "unknown"),
+        (text(b"\xff"), "unknown"),
+        (text(b"ok", "text/html"), "unknown"),
+        (ok("ok"), "succeeded"),
+    ):
+        assert judge(plain, answer, first=True).outcome == outcome
+    assert judge(replace(plain, takes_text=False), text(b"ok"), first=True).outcome == "unknown"
 
 
 def test_a_conflict_that_refuses(pay: RequestType) -> None:

@@ -182,6 +182,16 @@ FAULTS: dict[str, tuple[str, str, list[str]]] = {
     ),
     "a secret that is no name": (NEW, READ + "auth: {bearer: sk_live_abc}\n", [f"{NEW}:4:"]),
     "two ways to authenticate": (NEW, READ + "auth: {bearer: A, basic: [B]}\n", [f"{NEW}:4:"]),
+    "a text that could be anything": (
+        NEW,
+        READ + "expect: {text: true}\n",
+        [f"{NEW}:4:10: say what the text is: body, with a const, an enum or a pattern"],
+    ),
+    "an unknown way to authenticate": (
+        NEW,
+        READ + "auth: {oauth: A}\n",
+        [f"{NEW}:4:1: {{'oauth': 'A'}} is nothing that can stand here; what is wanted is: {{bearer: NAME}}, {{basic:"],
+    ),
     "a gateway without a base_url": (GATEWAY, "summary: x\n", [f"{GATEWAY}:1:1: 'base_url' is required"]),
     "a version that the gateway's file does not name": (
         NEW,

@@ -184,7 +184,7 @@ def _plant(tree: dict[str, Any], path: str, steps: list[str], value: Any) -> Non
             raise click.UsageError(f"{path}: {step!r} is a value already, so nothing can stand inside it")
     last = last or f"+{len(node)}"
     if last in node:
-        raise click.UsageError(f"{path} is given twice")
+        raise click.UsageError(f"{path} is given twice; the items of a list are written {path}[]=VALUE")
     node[last] = value
 
 

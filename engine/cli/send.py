@@ -106,9 +106,8 @@ def _carry_out(engine: Engine, name: str, data: dict[str, Any], operation: str |
         if as_json:
             call = result.call.as_dict() if result.call else None
             records = [{"type": record.type, **record.as_dict()} for record in result.records]
-            print_json(
-                {"call": call, "response": hide(result.response), "records": records, "redirect": result.redirect}
-            )
+            told = {"call": call, "response": hide(result.response), "records": records, "redirect": result.redirect}
+            print_json({**told, "cut_off": result.cut_off})
         else:
             click.echo(_told(engine, name, data, result))
     return 0
@@ -134,6 +133,7 @@ def _told(engine: Engine, name: str, data: dict[str, Any], result: Result) -> st
         ("sent", sent),
         ("answered", answered),
         ("kept", stories.records(engine, result.records) or "no record"),
+        ("cut off", "the list has more items; `limit` of its pages: says how many are read" if result.cut_off else ""),
         ("go to", tables.text(result.redirect)),
         ("call", f"{call.id}  {tables.state(call['state'])}" if call else ""),
     ]
