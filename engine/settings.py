@@ -150,7 +150,7 @@ def _kept(file: Path) -> Mapping[str, str | None]:
     from dotenv import dotenv_values
 
     _lines(text)
-    return dotenv_values(stream=StringIO(text))
+    return dotenv_values(stream=StringIO(text), interpolate=False)  # a secret may hold ${…}, and means just that
 
 
 def _text(file: Path) -> str:

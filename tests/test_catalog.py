@@ -22,6 +22,7 @@ from engine.errors import DefinitionError, SettingError, UnknownNameError
 from engine.reloading import Files
 from engine.request_types import RequestType
 from engine.sandbox.material import Following
+from engine.settings import Settings
 from engine.store.memory import MemoryStore
 from engine.templates import Templates
 
@@ -467,6 +468,13 @@ def test_base_urls_that_are_refused(tmp_path: Path, url: str) -> None:
     """A base_url from outside is https, or this machine."""
     with pytest.raises(SettingError, match="CALLSHEET_STRIPE_BASE_URL"):
         Files(tmp_path, {"stripe": url}, reload=False)
+
+
+def test_a_setting_means_what_it_looks_like(tmp_path: Path) -> None:
+    """A secret of which a part was replaced would be another one, and nobody could see it."""
+    write(tmp_path, {".env": "ONE='a${HOME}b'\nOTHER=a${OTHER}b$c\n"})
+    settings = Settings(tmp_path, {})
+    assert (settings.get("ONE"), settings.get("OTHER")) == ("a${HOME}b", "a${OTHER}b$c")
 
 
 def test_base_url_from_the_environment(tmp_path: Path) -> None:
