@@ -368,4 +368,5 @@ def _said(given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-_strict_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_strict_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
+"""Writes JSON; what holds itself is nested too deep for it."""

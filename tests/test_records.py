@@ -206,7 +206,9 @@ class TestRecord:
         assert json.loads(text)["tags"] == odd
 
     def test_what_is_not_json(self) -> None:
-        for value in (float("nan"), float("inf"), b"x", {1, 2}, object(), 10**5000):
+        endless = dict[str, Any]()
+        endless["again"] = [endless]
+        for value in (float("nan"), float("inf"), b"x", {1, 2}, object(), 10**5000, endless):
             with pytest.raises(DataError, match="is not JSON"):
                 record(tags=value).to_json()
 
