@@ -528,6 +528,22 @@ class TestGroupCommit:
         assert [kept[key] for key, *ids in told if ids] == [id for _, *ids in told for id in ids]
 
     @pytest.mark.parametrize("files", [files for files, _ in _IN_A_LOG])
+    def test_what_is_new_of_one_type_may_lack_other_columns(self, files: str, request: pytest.FixtureRequest) -> None:
+        url, inserts = request.getfixturevalue(files), list[str]()
+
+        def work(store: SqlStore, number: int) -> list[Record]:
+            due = {"due": "9"} if number % 2 else {}
+            scope = Scope("stripe", live=number == 4)
+            return store.apply([Change("insert", CALL, scope, {}, {"key": str(number), "state": "prepared", **due})])
+
+        outcomes, _ = self.while_busy(url, work, inserts)
+        assert len(inserts) == 5
+        kept = {call["key"]: call for call in everything(SqlStore(url), "call")}
+        assert [kept[str(number)] for number in range(5)] == [record for (record,) in outcomes]
+        assert {call["key"] for call in SqlStore(url).find("call", where={"due": "9"})} == {"1", "3"}
+        assert {call["key"] for call in SqlStore(url).find("call", where={"live": True})} == {"4"}
+
+    @pytest.mark.parametrize("files", [files for files, _ in _IN_A_LOG])
     def test_more_than_a_statement_takes_are_a_transaction(
         self, files: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -11,13 +11,35 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Insert, Select, Table, Text, bindparam, cast, func, insert, literal_column, select, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Insert,
+    Select,
+    Table,
+    Text,
+    cast,
+    func,
+    insert,
+    literal_column,
+    select,
+    union_all,
+)
 
 from engine.errors import DataError
 from engine.records import Change, Record, RecordType, resulting
 from engine.store.indexes import entries_beside, keys_beside
 from engine.store.searches import by_id
-from engine.store.statements import Build, New, Question, Session, Shape, Values
+from engine.store.statements import (
+    Build,
+    Literals,
+    New,
+    Question,
+    Session,
+    Shape,
+    Values,
+    literal_or_parameter,
+    literals,
+)
 from engine.store.tables import INDEX, KEY, RECORD, shelf
 
 TOGETHER = 16  # records of one statement: SQLAlchemy takes 0.2 ms for each to make the text of a longer one
@@ -36,8 +58,13 @@ class Birth:
 
     @property
     def is_statement(self) -> bool:
-        """Whether one statement writes it, whichever the database; then one writes several records of its type, too."""
+        """Whether one statement writes it, whichever the database; then one writes several of its shape, too."""
         return len(self._new.steps) == 1
+
+    @property
+    def shape(self) -> Shape:
+        """What is the same of all that one statement can write: the type, the nulls and the truths."""
+        return self._new.at_once[1]
 
     def write(self, session: Session) -> bool:
         """Write it; False where a record is in its place already, and then nothing is written."""
@@ -49,11 +76,11 @@ class Birth:
 
 
 def write_together(births: Sequence[Birth], session: Session) -> list[bool]:
-    """Write several of a kind by one statement; says of each whether it was new."""
+    """Write several of one shape by one statement; says of each whether it was new."""
     if len(births) == 1:
         return [births[0].write(session)]
-    values = {f"{name}_{n}": value for n, one in enumerate(births) for name, value in one.values.items()}
-    if session.count(_several, (births[0].record.type, len(births)), values) == len(births):
+    values = {f"n{n}_{name}": value for n, one in enumerate(births) for name, value in one.values.items()}
+    if session.count(_several, (*births[0].shape, len(births)), values) == len(births):
         return [True] * len(births)
     return [one.is_there(session) for one in births]
 
@@ -78,13 +105,14 @@ def birth_of(changes: Sequence[Change]) -> Birth | None:
         return None  # perhaps it is there, and lacks nothing
     for text, name in by_key.items():
         values["key_text"], values["key_name"] = text, name
-    return Birth(record, change.verb == "insert" and not change.must, _new(type.name, len(by_key), entries), values)
+    new = _new(type.name, literals(values), len(by_key), entries)
+    return Birth(record, change.verb == "insert" and not change.must, new, values)
 
 
 def rows_of(type: RecordType, record: Record) -> list[Question]:
     """What writes the rows of a new record, but not those of its unique keys. Raises DataError."""
     values, entries = _values(type, record)
-    return [(build, shape, values) for build, shape in _plain(type.name, 0, entries)]
+    return [(build, shape, values) for build, shape in _plain(type.name, literals(values), 0, entries)]
 
 
 def _values(type: RecordType, record: Record) -> tuple[dict[str, Any], int]:
@@ -111,15 +139,14 @@ def _entry_names(number: int) -> list[tuple[str, str]]:
 
 
 @cache
-def _new(type: str, keys: int, entries: int) -> New:
-    shape = (type, keys, entries)
+def _new(type: str, known: Literals, keys: int, entries: int) -> New:
+    shape = (type, known, keys, entries)
     return New([(_first, shape), *_plain(*shape)[1:]], (_at_once, shape))
 
 
 @cache
-def _plain(type: str, keys: int, entries: int) -> list[tuple[Build, Shape]]:
-    shape = (type, keys, entries)
-    return [(_part, (*shape, number)) for number in range(len(_parts(*shape)))]
+def _plain(type: str, known: Literals, keys: int, entries: int) -> list[tuple[Build, Shape]]:
+    return [(_part, (type, known, keys, entries, number)) for number in range(len(_parts(type, keys, entries)))]
 
 
 def _parts(type: str, keys: int, entries: int) -> list[tuple[Table, list[_Row]]]:
@@ -135,43 +162,44 @@ def _parts(type: str, keys: int, entries: int) -> list[tuple[Table, list[_Row]]]
     return [(table, rows) for table, rows in parts if rows]
 
 
-def _parameters(row: _Row, mark: str = "") -> dict[str, Any]:
-    return {column: bindparam(mark + name) for column, name in row}
+def _given(row: _Row, known: Literals, mark: str = "") -> dict[str, ColumnElement[Any]]:
+    return {column: literal_or_parameter(name, known, mark) for column, name in row}
 
 
-def _first(type: str, keys: int, entries: int) -> Insert:
+def _first(type: str, known: Literals, keys: int, entries: int) -> Insert:
     """A statement of SQLite's that writes nothing where its row is not new."""
     table, (row,) = _parts(type, keys, entries)[0]
-    return _or_not(table, [row])
+    return _or_not(table, [_given(row, known)])
 
 
-def _several(type: str, number: int) -> Insert:
+def _several(type: str, known: Literals, keys: int, entries: int, number: int) -> Insert:
     """The same of several records, each of which is one row."""
-    table, (row,) = _parts(type, 0, 0)[0]
-    return _or_not(table, [tuple((column, f"{name}_{place}") for column, name in row) for place in range(number)])
+    table, (row,) = _parts(type, keys, entries)[0]
+    return _or_not(table, [_given(row, known, f"n{place}_") for place in range(number)])
 
 
-def _or_not(table: Table, rows: Sequence[_Row]) -> Insert:
+def _or_not(table: Table, rows: Sequence[dict[str, ColumnElement[Any]]]) -> Insert:
     from sqlalchemy.dialects.sqlite import insert as insert_or_not
 
-    return insert_or_not(table).values([_parameters(row) for row in rows]).on_conflict_do_nothing()
+    return insert_or_not(table).values(rows).on_conflict_do_nothing()
 
 
-def _part(type: str, keys: int, entries: int, number: int, mark: str = "") -> Insert:
+def _part(type: str, known: Literals, keys: int, entries: int, number: int, mark: str = "") -> Insert:
     table, rows = _parts(type, keys, entries)[number]
-    return insert(table).values([_parameters(row, mark) for row in rows])
+    return insert(table).values([_given(row, known, mark) for row in rows])
 
 
-def _at_once(type: str, keys: int, entries: int) -> Select[Any]:
+def _at_once(type: str, known: Literals, keys: int, entries: int) -> Select[Any]:
     """A statement of PostgreSQL's for all of them: how many were new, and the number of its transaction."""
     from sqlalchemy.dialects.postgresql import insert as insert_or_not
 
     (table, (row,)), *others = _parts(type, keys, entries)
-    decides = insert_or_not(table).values(_parameters(row)).on_conflict_do_nothing()
+    decides = insert_or_not(table).values(_given(row, known)).on_conflict_do_nothing()
     first = decides.returning(literal_column("1").label("new")).cte("first")
     rest = []
     for number, (table, rows) in enumerate(others):
-        asked = [select(*(cast(bindparam(name), table.c[column].type) for column, name in row)) for row in rows]
+        given = [_given(row, known) for row in rows]
+        asked = [select(*(cast(value, table.c[column].type) for column, value in row.items())) for row in given]
         found = union_all(*(one.select_from(first) for one in asked))
         rest.append(insert(table).from_select([column for column, _ in rows[0]], found).cte(f"rest_{number}"))
     count = select(func.count()).select_from(first).scalar_subquery()

@@ -38,7 +38,7 @@ class Job(Generic[T]):
 
 
 class Newborn(Job[bool]):
-    """A job that writes something new by one statement, as several of its type can be written, too."""
+    """A job that writes something new by one statement, as several of its shape can be written, too."""
 
     __slots__ = ("birth",)
 

@@ -18,7 +18,7 @@ from engine.store.births import rows_of
 from engine.store.drafts import Draft, Place, Write
 from engine.store.indexes import Indexes, SideRow, Taken, entries, exchange, exchanging, rows_of_keys
 from engine.store.searches import by_id, by_id_or_key, by_key, claim, through_index
-from engine.store.statements import Question, Session
+from engine.store.statements import Literals, Question, Session, literal_or_parameter, literals
 from engine.store.tables import INDEX, KEY, UNIQUE, Shelf, shelf
 
 
@@ -177,14 +177,14 @@ def _row(write: Write) -> Question:
     if old is None or new is None:
         return _delete, (place.type,), {"this_id": old.id if old else None}
     row = place.changed(old, new)
-    return _set, (place.type, tuple(row)), {**row, "this_id": new.id}
+    return _set, (place.type, tuple(row), literals(row)), {**row, "this_id": new.id}
 
 
 def _as_seen(seen: Record, question: Question) -> Question:
     """What sets columns of a record, only while it is what was seen."""
     _, shape, values = question
     as_seen = {f"seen_{name}": value for name, value in Shelf.kept_of(seen).items()}
-    return _set_as_seen, shape, {**values, **as_seen}
+    return _set_as_seen, (literals(as_seen), *shape), {**values, **as_seen}
 
 
 def _delete(type: str, mark: str = "") -> Delete:
@@ -192,15 +192,14 @@ def _delete(type: str, mark: str = "") -> Delete:
     return delete(place.table).where(place.mine, place.table.c.id == bindparam(f"{mark}this_id"))
 
 
-def _set(type: str, names: tuple[str, ...], mark: str = "") -> Update:
+def _set(type: str, names: tuple[str, ...], known: Literals, mark: str = "") -> Update:
     """Sets the columns `names` alone, for the index of every other one would be written again."""
     place = shelf(type)
     this = update(place.table).where(place.mine, place.table.c.id == bindparam(f"{mark}this_id"))
-    return this.values({name: bindparam(mark + name) for name in names})
+    return this.values({name: literal_or_parameter(name, known, mark) for name in names})
 
 
-def _set_as_seen(type: str, names: tuple[str, ...], mark: str = "") -> Update:
+def _set_as_seen(seen: Literals, type: str, names: tuple[str, ...], known: Literals, mark: str = "") -> Update:
     """The same, where nothing of the record was changed since."""
-    place = shelf(type)
-    seen = (column.is_not_distinct_from(bindparam(f"{mark}seen_{column.name}")) for column in place.kept[1:])
-    return _set(type, names, mark).where(*seen)
+    kept = {column: literal_or_parameter(f"seen_{column.name}", seen, mark) for column in shelf(type).kept[1:]}
+    return _set(type, names, known, mark).where(*(column == value for column, value in kept.items()))

@@ -171,7 +171,7 @@ class SqliteDatabase:
         session = self._sessions.take()
         try:
             try:
-                if newborn := _of_one_type(jobs):
+                if newborn := _of_one_shape(jobs):
                     self._enter(session, partial(_bear, newborn))
                     return
                 self._begin(session)
@@ -228,12 +228,12 @@ def _ran(job: Job[Any], session: Session) -> bool:
     return True
 
 
-def _of_one_type(jobs: Sequence[Job[Any]]) -> list[Newborn]:
+def _of_one_shape(jobs: Sequence[Job[Any]]) -> list[Newborn]:
     """`jobs` where one statement can write all of them, else none."""
     newborn = [job for job in jobs if isinstance(job, Newborn)]
     if not newborn or len(newborn) < len(jobs) or len(jobs) > TOGETHER:
         return []
-    return newborn if len({job.birth.record.type for job in newborn}) == 1 else []
+    return newborn if len({job.birth.shape for job in newborn}) == 1 else []
 
 
 def _bear(jobs: Sequence[Newborn], session: Session) -> None:
