@@ -84,7 +84,6 @@ class SqliteDatabase:
             connect_args={"check_same_thread": False, "timeout": self._patience, "isolation_level": None},
             hide_parameters=True,
             poolclass=NullPool,
-            paramstyle="named",
         )
         event.listen(self.engine, "connect", _prepare)
         self._sessions = Sessions(Session, self.engine, kept=5)

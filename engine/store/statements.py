@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
+from operator import itemgetter
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
@@ -53,10 +54,10 @@ class New(NamedTuple):
 
 
 class _Made(NamedTuple):
-    """A statement's text, and the parameters whose values stand in the statement itself."""
+    """A statement's text, and what its driver is given of the values."""
 
     text: str
-    constants: dict[str, Any]
+    given: Callable[[Values], Any]
     is_query: bool
 
 
@@ -64,7 +65,16 @@ def _made(dialect: Dialect, build: Build, shape: Shape) -> _Made:
     statement = build(*shape)
     compiled = statement.compile(dialect=dialect)  # type: ignore[attr-defined]
     constants = {name: value for name, value in compiled.params.items() if value is not None}
-    return _Made(str(compiled), constants, isinstance(statement, Select))
+    return _Made(str(compiled), _giving(compiled.positiontup, constants), isinstance(statement, Select))
+
+
+def _giving(order: Sequence[str] | None, constants: Values) -> Callable[[Values], Any]:
+    """What makes of values, and the `constants` of a statement, what a driver takes: in `order`, or else by name."""
+    if order is None:
+        return lambda values: {**constants, **values}
+    if constants or len(order) < 2:
+        return lambda values: [values[name] if name in values else constants[name] for name in order]
+    return itemgetter(*order)
 
 
 class Session:
@@ -107,11 +117,9 @@ class Session:
 
     def run(self, build: Build, shape: Shape, values: Values) -> Fetched:
         """The rows that the statement brings; none where it is no query. Raises SQLAlchemy's DBAPIError."""
-        text, constants, is_query = self._made(build, shape)
-        if constants:
-            values = {**constants, **values}
+        text, given, is_query = self._made(build, shape)
         try:
-            cursor = self._execute(text, values)
+            cursor = self._execute(text, given(values))
             if not is_query:
                 self.wrote = True
                 return ()
@@ -131,9 +139,9 @@ class Session:
 
     def count(self, build: Build, shape: Shape, values: Values) -> int:
         """How many rows the statement wrote. Raises as `run` does."""
-        text, constants, _ = self._made(build, shape)
+        text, given, _ = self._made(build, shape)
         try:
-            written: int = self._execute(text, {**constants, **values} if constants else values).rowcount
+            written: int = self._execute(text, given(values)).rowcount
         except self._error as error:
             raise self._as_sqlalchemy(text, error) from error
         return written
