@@ -87,7 +87,7 @@ def read_cases(folder: Path) -> list[Case]:
 def read_case(path: Path) -> Case:
     """The case in `path`, whose folders name its kind and subject. Raises DefinitionError."""
     kind, gateway, name = path.parts[-4:-1]
-    shown = "/".join(path.parts[-5:])
+    shown = "/".join(path.parts[-6:])
     try:
         file = parse(path.read_text("utf-8-sig"), shown)
     except (OSError, UnicodeDecodeError) as error:

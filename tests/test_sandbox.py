@@ -126,6 +126,36 @@ def test_an_object_is_remembered(acme: Acme) -> None:
     assert acme.ask("GET", f"/orders/{other['id']}").body == other
 
 
+NUMBERED = {
+    "request_types/acme/rate_order.yml": """\
+summary: Say how an order was.
+method: PATCH
+url: /ratings/{{ data.number }}
+idempotent: true
+headers: {Content-Type: application/x-www-form-urlencoded}
+lists: repeated
+body: {stars: "{{ data.stars }}", tags: "{{ data.tags }}"}
+data:
+  required: [number]
+  properties: {number: {type: integer}, stars: {type: integer}, tags: {type: array, items: {type: integer}}}
+""",
+    "tests/cases/request_types/acme/rate_order/rated.yml": """\
+claim: an order is rated
+data: {number: 7, stars: 5, tags: [1, 2]}
+sends: {method: PATCH, url: "https://api.acme.test/v2/ratings/7", body: "stars=5&tags=1&tags=2"}
+receives: {status: 200, body: {id: r_1, stars: 5, tags: [1, 2]}}
+""",
+}
+
+
+@pytest.mark.parametrize("tags", [[3], [3, 4, 5]])
+def test_a_number_in_a_path_and_a_list_of_one_name(tmp_path: Path, tags: list[int]) -> None:
+    """What is text on its way is checked as what its schema says that it is."""
+    acme = acme_at(tmp_path, files=NUMBERED)
+    answered = acme.engine().send("acme/rate_order", {"number": 12, "stars": 4, "tags": tags}).response
+    assert (answered["stars"], answered["tags"]) == (4, tags)
+
+
 def test_an_action_changes_its_object(acme: Acme) -> None:
     """What was sent of it stays; the rest is as the case shows, with the object's own values in it."""
     order = acme.made(700)

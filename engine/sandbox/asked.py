@@ -82,7 +82,7 @@ class Answered:
 
 
 def decode_form(text: str) -> dict[str, Any]:
-    """The values of a form: `a[b]=` nests, `a[]=` and `a[0]=` make a list."""
+    """The values of a form: `a[b]=` nests; `a[]=`, `a[0]=` and a name that is repeated make a list."""
     return nested(parse_qsl(text, keep_blank_values=True))
 
 
@@ -98,7 +98,12 @@ def nested(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
             if not isinstance(inner, dict):
                 raise Malformed(f"{name} is a value, and has parts")
             place = inner
-        place[keys[-1] or str(len(place))] = value
+        last = keys[-1] or str(len(place))
+        if last in place and not isinstance(place[last], dict):  # a name that is repeated is a list
+            before = place[last] if isinstance(place[last], list) else [place[last]]
+            place[last] = [*before, value]
+        else:
+            place[last] = value
     return {name: _listed(value) for name, value in top.items()}
 
 

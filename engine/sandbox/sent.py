@@ -39,7 +39,7 @@ def read_sent(type: RequestType, body: Any, path: Mapping[str, str], account: st
     known = dict(_leaves(written)) if isinstance(written, Mapping) else {}
     unknown = [name for name in body if isinstance(written, Mapping) and name not in written]
     problems = [Problem(f"/{name}", "is not known here") for name in unknown]
-    data: dict[str, Any] = {name: value for name, value in path.items() if name in type.properties}
+    data = {name: as_meant(value, type.properties[name]) for name, value in path.items() if name in type.properties}
     if account and (found := _WHOLE.fullmatch(str(type.written.get("account", "")))):
         data[found[1][1:]] = account
     values = dict(body)
@@ -78,6 +78,8 @@ def _schema(schema: JsonSchema, place: Place) -> JsonSchema:
 
 def as_meant(value: Any, schema: JsonSchema) -> Any:
     """A value whose texts are read as the schema's types; a form carries texts only."""
+    if isinstance(value, str) and schema.get("type") == "array":
+        return as_meant([value], schema)  # a list whose name is repeated, and that has one item
     if isinstance(value, str):
         return from_text(schema, value) if schema.get("type", "string") != "string" else value
     if isinstance(value, Mapping):
