@@ -29,8 +29,8 @@ def plan(
     """The call of request type `name` with `data`.
 
     `operation` is the caller's key of what is to be done once; without it `idempotency_key` in the data is, and without
-    both every call is an operation of its own. What a `parent` hands on may be sealed. Raises UnknownNameError and
-    DataError.
+    both every call is an operation of its own. What a `parent` hands on may be sealed. Raises UnknownNameError,
+    DataError, StoreError where the store's part of a key cannot be had, and what `Sealer.open` does.
     """
     type = context.catalog().request_type(name)
     if isinstance(data, Mapping):
@@ -41,13 +41,7 @@ def plan(
         raise DataError(name, problems)
     checked = type.check(data if parent is None else _handed_on(context, type, data))
     given = checked.pop("idempotency_key", None) if type.journaled else None
-    if "" in (operation, given):
-        said = "is empty, so nothing would keep a repeat from being sent; name what is to be done, or leave it out"
-        raise DataError(name, [Problem("/idempotency_key", said)])
-    if operation is not None and not isinstance(operation, str):
-        raise DataError(
-            name, [Problem("/idempotency_key", f"{operation!r} is no text, and an operation is named by one")]
-        )
+    _demand_operation(name, operation, given)
     call_id, now = context.clock.new_id(), instant(context.clock.now())
     names: dict[str, Any] = {
         "settings": {name: context.settings.get(source) for name, source in type.gateway.settings.items()},
@@ -67,6 +61,17 @@ def plan(
         return Plan(type, call_id, now, named, key, checked, request, request, scope, parent, depth, text=written)
     request, shown = _rendered(type, checked, names, key, unseen)
     return Plan(type, call_id, now, named, key, checked, request, shown, scope, parent, depth, context.sealer)
+
+
+def _demand_operation(name: str, operation: object, given: str | None) -> None:
+    """Raise DataError where one of both names of what is to be done is none."""
+    if "" in (operation, given):
+        said = "is empty, so nothing would keep a repeat from being sent; name what is to be done, or leave it out"
+    elif operation is not None and not isinstance(operation, str):
+        said = f"{operation!r} is no text, and an operation is named by one"
+    else:
+        return
+    raise DataError(name, [Problem("/idempotency_key", said)])
 
 
 def _written(name: str, data: Any) -> str:
