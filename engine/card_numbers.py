@@ -3,7 +3,8 @@
 Where one comes from a gateway and cannot be refused, it is masked.
 
 Hides: how issuers number cards (ISO/IEC 7812). Prefix, length and check digit together take fewer than one in a hundred
-random numbers of that length for a card's; and that a UUID holds none: one in fifty thousand ids of calls looks so.
+random numbers of that length for a card's; and that a UUID holds none, nor does a long hexadecimal number: one in some
+ten thousand ids looks so.
 """
 
 from __future__ import annotations
@@ -18,7 +19,15 @@ from engine.redaction import MASK
 
 _RUN = re.compile("[0-9][0-9 .-]{12,}[0-9]")
 _GROUP = re.compile("[0-9]+")
-_UUID = re.compile("[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}")  # RFC 9562, 4
+_ID = re.compile(
+    r"""
+    (?<![0-9A-Za-z\\])  # a letter after a backslash is an escape's
+    (?: [0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}  # RFC 9562, 4
+      | (?=[0-9]*[A-Fa-f])[0-9A-Fa-f]{24,} )
+    (?![0-9A-Za-z])
+    """,
+    re.VERBOSE,
+)
 _ISSUED = re.compile(
     r"""
       4[0-9]{15}(?:[0-9]{3})?  # those of 13 digits are long gone, and telephone numbers look like them
@@ -91,7 +100,12 @@ def _masked(text: str) -> str:
 
 def _found(text: str) -> Iterator[tuple[int, int]]:
     """Where the card numbers in `text` begin and end, from left to right."""
-    for run in _RUN.finditer(_UUID.sub(_crossed_out, text)):
+    if any(True for _ in _looking_so(text)):
+        yield from _looking_so(_ID.sub(_crossed_out, text))
+
+
+def _looking_so(text: str) -> Iterator[tuple[int, int]]:
+    for run in _RUN.finditer(text):
         groups = [group.span() for group in _GROUP.finditer(text, *run.span())]
         if _is_number_of_card(run[0]):
             yield run.span()
@@ -104,8 +118,8 @@ def _found(text: str) -> Iterator[tuple[int, int]]:
                 end = stop
 
 
-def _crossed_out(uuid: re.Match[str]) -> str:
-    return "x" * len(uuid[0])
+def _crossed_out(id: re.Match[str]) -> str:
+    return "x" * len(id[0])
 
 
 def _printed_from(text: str, groups: Sequence[tuple[int, int]]) -> int | None:

@@ -46,13 +46,32 @@ def test_other_numbers_pass(text: str) -> None:
     assert list(card_numbers({"note": text})) == []
 
 
-def test_a_uuid_holds_no_card_number() -> None:
-    """Ids of calls come back from gateways: one that is masked, or refused as data, names nothing any more."""
-    uuid = "01a22d19-f223-7572-8971-26214d4a4f3a"
-    holding = {"call_id": uuid, "note": f"{uuid.upper()} 4242424242424242"}
+@pytest.mark.parametrize(
+    "id", ["01a22d19-f223-7572-8971-26214d4a4f3a", "5f4242424242424242c1a09b", "a4000000000000341E0d8b2c60aa7c1f1"]
+)
+def test_an_id_holds_no_card_number(id: str) -> None:
+    """Those of calls come back from gateways, which have their own: one that is masked names nothing any more."""
+    holding = {"id": id, "url": f"https://api.shop.test/{id.upper()}?a", "note": f"{id} 4242424242424242"}
     assert [problem.pointer for problem in card_numbers(holding)] == ["/note"]
-    assert without_card_numbers(holding) == {"call_id": uuid, "note": f"{uuid.upper()} ***"}
-    assert [may_hold_card_number(json.dumps(text)) for text in holding.values()] == [False, True]
+    assert without_card_numbers(holding) == {**holding, "note": f"{id} ***"}
+    assert [may_hold_card_number(json.dumps(text)) for text in holding.values()] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "4242424242424242",
+        "card4242424242424242",
+        "4242424242424242a",
+        "5f4242424242424242c1a09g",
+        "4242424242424242abcdefa",
+    ],
+)
+def test_what_is_no_id_is_looked_at(text: str) -> None:
+    """A short word, or one with other letters, may be a card number with something glued to it."""
+    assert [problem.pointer for problem in card_numbers({"note": text})] == ["/note"]
+    for before in ("", "\b", "\f", "\\"):
+        assert may_hold_card_number(json.dumps(f"{before}{text}")), before
 
 
 @pytest.mark.parametrize(
