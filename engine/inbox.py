@@ -344,7 +344,7 @@ class Inbox:
 
 def purged(event: Record, now: datetime) -> Change:
     """The change that removes an event's body, and keeps what tells of it."""
-    properties = {"body": "", "sha256": calls.sha256(event["body"]), "purged": instant(now)}
+    properties = {"body": "", "headers": None, "sha256": calls.sha256(event["body"]), "purged": instant(now)}
     return Change("update", EVENT, event.scope, {"id": event.id}, properties, {"state": [event["state"]]})
 
 

@@ -50,10 +50,15 @@ def _leads_to(type: RequestType, exchange: Exchange) -> tuple[dict[str, Any] | s
     """Where a page leads on to, parameters or an address, and whether the gateway says that there is more."""
     headers = exchange.result.headers if isinstance(exchange.result, Answer) else {}
     names = {"response": exchange.verdict.response, "status": 200, "headers": headers, "links": _links(headers)}
-    said = type.reading(names)
-    following: dict[str, Any] | str | None = said.get("next")
+    try:
+        said = type.reading(names)
+    except ValueError as error:
+        raise UnknownOutcome(f"{type.name} brought a page that cannot be read on from: {error}") from None
+    following = said.get("next")
+    if following and isinstance(following, dict) != isinstance(type.written["pages"]["next"], dict):
+        raise UnknownOutcome(f"{type.name} brought a page that leads to no address: {str(following)[:80]}")
     parts = [*following.values()] if isinstance(following, dict) else [following]
-    leads = bool(following) and all(part not in {None, ""} for part in parts)
+    leads = bool(following) and all(part is not None and part != "" for part in parts)
     more = bool(said.get("more")) if type.pages and type.pages.says_more else leads
     return following if more and leads else None, more
 
@@ -82,8 +87,12 @@ def _led_to(type: RequestType, request: Request, following: dict[str, Any] | str
     """The request for a further page. Raises UnknownOutcome where its address is not the gateway's."""
     if isinstance(following, dict):
         return _with_query(request, type, following)
-    url = urljoin(request.url, following)
-    base, there = urlsplit(type.base_url), urlsplit(url)
+    base = urlsplit(type.base_url)
+    try:
+        url = urljoin(request.url, following)
+        there = urlsplit(url)
+    except (ValueError, TypeError):
+        raise UnknownOutcome(f"{type.name} brought a page that leads to no address: {str(following)[:80]}") from None
     inside = there.path == base.path or there.path.startswith(f"{base.path}/")
     if (base.scheme, base.netloc) != (there.scheme, there.netloc) or not inside or not url.isascii():
         said = f"{type.name} brought a page that leads to {url}, which is not below {type.base_url}; it was not read"

@@ -1140,6 +1140,29 @@ def test_a_page_does_not_lead_away(tmp_path: Path, address: str) -> None:
         linked(tmp_path, ok([1], link=f'<{address}>; rel="next"'))
 
 
+@pytest.mark.parametrize("following", ["http://[", 5, ["?page=2"], {"page": 2}])
+def test_a_page_that_leads_to_no_address(tmp_path: Path, following: Any) -> None:
+    """Whatever a gateway writes in its place, the list is an error and never a part of it, nor a traceback."""
+    file = LINKED.replace('items: ""', "items: /data")
+    with pytest.raises(UnknownOutcome, match="brought a page that leads to no address"):
+        linked(tmp_path, ok({"data": [1], "next": following}), file=file)
+
+
+def test_a_page_that_cannot_be_read_on_from(tmp_path: Path) -> None:
+    """A file that computes with what is not there makes the list an error."""
+    file = LINKED.replace("{{ links.next or response.next }}", "{{ links.next | epoch }}")
+    with pytest.raises(UnknownOutcome, match="cannot be read on from"):
+        linked(tmp_path, ok([1], link='<?page=2>; rel="next"'), file=file)
+
+
+def test_parameters_that_lead_on_may_be_lists(tmp_path: Path) -> None:
+    """They are written as any other query is."""
+    file = LIST.replace("{{ response.data[-1].id }}", "{{ response.data | map(attribute='id') | list }}")
+    shop = host(tmp_path, page("a", "b"), page("c", more=False), files={"request_types/shop/list.yml": file})
+    assert len(shop.engine.send("shop/list").response["data"]) == 3
+    assert shop.gateway.requests[1].url.endswith("?after[0]=a&after[1]=b")
+
+
 @pytest.mark.parametrize("more", ["{{ response.next }}", "{{ response.next is string }}"])
 def test_more_is_whatever_an_if_takes_for_true(tmp_path: Path, more: str) -> None:
     """A cursor says that there is more as true does; null, absent, empty or false say that there is not."""
