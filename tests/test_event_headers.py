@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from commands import run
 from flask import Flask
 from hosts import OnlyHere, write
 
@@ -53,7 +54,7 @@ HUB_HEADERS = {"X-GitHub-Event": "issues", "X-GitHub-Delivery": "72d3162e"}
 
 def hub(root: Path, files: Mapping[str, str] = HUB, store: Store | None = None) -> Engine:
     """A host of that gateway."""
-    folder, environment = write(root, files), {"HUB_HOOK": HUB_SECRET}
+    folder, environment = write(root, files), {"HUB_HOOK": HUB_SECRET, "CALLSHEET_SECRET_KEY": "k" * 32}
     return Engine(folder, store=store or MemoryStore(), environment=environment, files=OnlyHere(folder, None))
 
 
@@ -99,6 +100,20 @@ def test_a_delivery_without_a_header_that_is_needed(tmp_path: Path, store: Store
     gateway = HUB[GATEWAY].replace("headers['x-github-event']", "'issues'")
     again = hub(tmp_path, {GATEWAY: gateway}, store).replay(row, "ann", "the file was mended")
     assert (again["event_type"], again["message"]) == ("issues.closed", None)
+
+
+def test_people_see_them(tmp_path: Path) -> None:
+    """On the command line and in the console: they may be all that tells why an event is what it is."""
+    store = SqlStore(f"sqlite:///{tmp_path / 'callsheet.sqlite3'}")
+    app, row = Flask("hub"), hub(tmp_path, store=store).receive("hub", signed(CLOSED), CLOSED)
+    store.close()
+    told = run(tmp_path, "events", row.id, HUB_HOOK=HUB_SECRET).stdout
+    assert "x-github-event: issues" in told
+    engine = hub(tmp_path)
+    Callsheet(app, engine=engine, worker=False, login=lambda: ("ann", "read"))
+    row = engine.receive("hub", signed(CLOSED, **{"X-GitHub-Delivery": "<b>"}), CLOSED)
+    page = app.test_client().get(f"/callsheet/console/events/{row.id}").text
+    assert "<dt>x-github-delivery</dt> <dd><code>&lt;b&gt;</code></dd>" in page
 
 
 def test_the_route_hands_them_on(tmp_path: Path) -> None:

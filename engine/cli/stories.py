@@ -134,6 +134,7 @@ def event(engine: Engine, row: Record) -> str:
         ("happened", tables.text(row["happened_at"])),
         ("received", tables.text(row["received_at"])),
         ("failed", tries),
+        ("headers", "\n".join(tables.text(f"{name}: {value}") for name, value in (row["headers"] or {}).items())),
         ("body", _purged(row) if row["purged"] else requests.body(as_bytes(row["body"]), "application/json")),
         ("kept", records(engine, changed(engine, row))),
         ("then", "\n".join(f"{one.id}  {one['request_type']}  {tables.state(one['state'])}" for one in followed)),
