@@ -100,6 +100,9 @@ def test_an_operation_is_carried_out_once(shop: Path, gateway: Gateway) -> None:
     first = run(shop, "send", "shop/pay", "amount=5", "--operation", "order-17", "--json", gateway=gateway)
     second = run(shop, "send", "shop/pay", "amount=5", "--operation", "order-17", "--json", gateway=gateway)
     assert json.loads(first.stdout)["call"]["id"] == json.loads(second.stdout)["call"]["id"]
+    sent = json.loads(first.stdout)["call"]["attempts"][0]["at"]
+    third = run(shop, "send", "shop/pay", "amount=5", "--operation", "order-17", gateway=gateway)
+    assert f"it was carried out before, at {sent}; nothing was sent now" in third.stderr
     other = run(shop, "send", "shop/pay", "amount=6", "--operation", "order-17", gateway=gateway)
     assert (other.exit_code, "begun with other data" in other.stderr, len(gateway.requests)) == (2, True, 1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -78,9 +79,10 @@ def send(  # noqa: PLR0913, PLR0917 - click gives every option as an argument
 
 def _carry_out(engine: Engine, name: str, data: dict[str, Any], operation: str | None, *, as_json: bool) -> int:
     """Send; print; return the exit code."""
+    from engine.calls import instant
     from engine.errors import CallError, Conflict, EngineError, StoreError
 
-    hide = _hiding(engine.catalog.request_type(name), data)
+    hide, begun = _hiding(engine.catalog.request_type(name), data), instant(datetime.now(UTC))
     try:
         result = engine.send(name, data, operation=operation)
     except CallError as error:
@@ -110,7 +112,15 @@ def _carry_out(engine: Engine, name: str, data: dict[str, Any], operation: str |
             print_json({**told, "cut_off": result.cut_off})
         else:
             click.echo(_told(engine, name, data, result))
+            if result.call and (before := _ended_before(result.call, begun)):
+                click.echo(f"it was carried out before, at {before}; nothing was sent now", err=True)
     return 0
+
+
+def _ended_before(call: Record, begun: str) -> str | None:
+    """When a call was sent for the last time, where that was before the command had `begun`."""
+    sent: list[str] = [attempt["at"] for attempt in call["attempts"] or []]
+    return sent[-1] if sent and sent[-1] < begun else None
 
 
 def _hiding(type: RequestType, data: dict[str, Any]) -> Callable[[Any], Any]:
