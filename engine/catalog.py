@@ -149,7 +149,7 @@ class _Loading:
         suffix, found = KINDS[kind], dict[str, Source]()
         for gateway, file in (pair for folder in folders for pair in below(folder / kind)):
             name = f"{gateway}/{file.name}"
-            if file.name.startswith(".") or name in found:
+            if name in found:
                 continue
             shown = f"{kind}/{name}"
             right = ".yml" if (kind, gateway) in _IN_YAML else suffix

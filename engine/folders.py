@@ -12,10 +12,14 @@ Seen = frozenset[tuple[str, int, int]]
 
 
 def below(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Everything in the folders of `folder`, each with the name of its own, in the order of names."""
+    """Everything in the folders of `folder`, each with the name of its own, in the order of names.
+
+    But for what is hidden, and what editors leave beside a file: `#pay.yml#`, not saved yet, and the older `pay.yml~`.
+    """
     for inner in _entries(folder):
         for file in _entries(inner.path) if inner.is_dir() else ():
-            yield inner.name, file
+            if not file.name.startswith((".", "#")) and not file.name.endswith("~"):
+                yield inner.name, file
 
 
 def _entries(folder: Path | str) -> list[os.DirEntry[str]]:

@@ -540,6 +540,17 @@ def test_a_dropped_file_works_on_the_next_call(tmp_path: Path) -> None:
     assert "shop/new" not in files.catalog().request_types
 
 
+def test_what_an_editor_leaves_beside_a_file_is_none(tmp_path: Path) -> None:
+    """An edited file counts at once, whatever stands beside it then."""
+    write(tmp_path, SHOP)
+    files = Files(tmp_path, {}, reload=True)
+    left = {f"request_types/shop/{name}": "half of a file" for name in (".pay.yml.swp", "#pay.yml#", "pay.yml~")}
+    write(tmp_path, left)
+    _touch(tmp_path / PAY, SHOP[PAY].replace("minimum: 1", "minimum: 10"))
+    assert files.catalog().request_types["shop/pay"].properties["amount"]["minimum"] == 10
+    assert files.faults == ()
+
+
 def test_a_link_to_nowhere_is_no_file(tmp_path: Path) -> None:
     """Emacs puts one beside every file that it edits: neither a host nor a sandbox that follows its files stumbles."""
     write(tmp_path, SHOP)
