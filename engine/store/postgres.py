@@ -80,7 +80,6 @@ class PostgresSession(Session):
 
     def __init__(self, connection: Connection, made: Any) -> None:
         super().__init__(connection, made)
-        self._execute = self.driver.cursor().execute  # psycopg makes a new cursor otherwise, for every statement
         self._number: str | None = None
         self._ears = poll()
         self._ears.register(self.driver.fileno(), POLLIN)

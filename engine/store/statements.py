@@ -85,7 +85,8 @@ class Session:
     def __init__(self, connection: Connection, made: Callable[[Build, Shape], _Made]) -> None:
         self._connection, self._lent = connection, False
         self.driver: Any = connection.connection.driver_connection
-        self._execute: Callable[..., Any] = cast(Any, self.driver).execute
+        # Of a connection itself, a driver makes another cursor for every statement.
+        self._execute: Callable[..., Any] = cast(Any, self.driver).cursor().execute
         self._made, self._error = made, connection.dialect.loaded_dbapi.Error
         self.wrote = False
 
