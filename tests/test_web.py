@@ -24,7 +24,7 @@ from werkzeug.serving import make_server
 from werkzeug.test import EnvironBuilder, TestResponse
 
 from engine.dispatcher import Answer, Failure
-from engine.errors import StoreError
+from engine.errors import Conflict, StoreError
 from engine.queues.embedded import Worker
 from engine.sandbox.serving import Served
 from engine.signatures import scheme_of, sign
@@ -223,6 +223,19 @@ def test_a_hosted_page_is_gone_to(tmp_path: Path) -> None:
 def test_what_is_no_form_is_answered_400(site: Site, body: bytes, kind: str) -> None:
     site.form()
     assert site.client.post("/callsheet/forms", data=body, content_type=kind).status_code == 400
+
+
+def test_a_form_that_meets_another_process_may_be_posted_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever became of its call, the second post tells; it is no page of our own mistakes."""
+
+    def raced(*_: object, **__: object) -> None:
+        raise Conflict("the call was changed by another process")
+
+    token = site.form().token
+    with monkeypatch.context() as patched:
+        patched.setattr(site.host.engine, "submit", raced)
+        assert site.post(token).status_code == 503
+    assert site.post(token).status_code == 303
 
 
 def test_what_is_nested_too_deep_is_no_form(site: Site) -> None:

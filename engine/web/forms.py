@@ -20,7 +20,7 @@ from flask import Response, flash, jsonify, make_response, redirect, render_temp
 from werkzeug.exceptions import HTTPException
 
 from engine.answers import parse_json
-from engine.errors import SettingError, SignatureError, StoreError, UnknownNameError
+from engine.errors import Conflict, SettingError, SignatureError, StoreError, UnknownNameError
 from engine.forms.submitting import State, Submission
 from engine.web.current import console, engine_of
 from engine.web.headers import comes_from_here
@@ -63,15 +63,8 @@ def post() -> Response:
         return _refused(as_json, getattr(error, "code", None) or 400, MALFORMED)
     try:
         submission = engine_of().submit(token, fields, session=returning_visitor())
-    except SignatureError as error:
-        log.warning("a form was refused: %s", error.reason)
-        return _refused(as_json, 400, STALE)
-    except UnknownNameError as error:
-        log.warning("a form was refused: %s", error)
-        return _refused(as_json, 404, GONE)
-    except (SettingError, StoreError) as error:
-        log.error("a form could not be taken: %s", error)
-        return _refused(as_json, 503, UNAVAILABLE)
+    except _UNABLE as error:
+        return _unable(error, STALE, as_json=as_json)
     return _as_json(submission) if as_json else _as_page(submission, token)
 
 
@@ -79,15 +72,8 @@ def result(token: str) -> Response:
     """The view of what came of a form that has more to show than its success."""
     try:
         shown = engine_of().form_result(token, session=returning_visitor())
-    except SignatureError as error:
-        log.warning("a result was not shown: %s", error.reason)
-        return _refused(False, 400, NOT_HERE)
-    except UnknownNameError as error:
-        log.warning("a result was not shown: %s", error)
-        return _refused(False, 404, GONE)
-    except (SettingError, StoreError) as error:
-        log.error("a result could not be shown: %s", error)
-        return _refused(False, 503, UNAVAILABLE)
+    except _UNABLE as error:
+        return _unable(error, NOT_HERE, as_json=False)
     if shown.redirect is None:
         text = _texts(shown.language)
         return make_response(render_template("callsheet/result.html", shown=shown, text=text, **dress(shown.page)))
@@ -148,6 +134,22 @@ def _as_page(submission: Submission, token: str) -> Response:
     known = {"submission": submission, "token": shown, "text": text, **dress(submission.page)}
     look = console("call", submission.call) if submission.call else None
     return make_response(render_template("callsheet/submission.html", look=look, **known), status)
+
+
+_UNABLE = (SignatureError, UnknownNameError, SettingError, StoreError, Conflict)
+
+
+def _unable(error: Exception, unfit: str, *, as_json: bool) -> Response:
+    """The answer where a form cannot be taken, or what came of one not be shown; `unfit` is said of a bad token.
+
+    It may be asked again at any time: whoever posts a form twice is told what came of the first.
+    """
+    if isinstance(error, SignatureError | UnknownNameError):
+        log.warning("a form was refused: %s", error)
+        status, message = (400, unfit) if isinstance(error, SignatureError) else (404, GONE)
+        return _refused(as_json, status, message)
+    log.error("a form could not be taken: %s", error)
+    return _refused(as_json, 503, UNAVAILABLE)
 
 
 def _refused(as_json: bool, status: int, message: str) -> Response:
