@@ -81,6 +81,10 @@ def _read(type: RequestType, answer: Answer) -> Verdict:
     refusal = said.get("error") if isinstance(said.get("error"), str) else None
     if _is_busy(type, status):
         return _busy(status, refusal, response)
+    if said.get("limited") is True and not 300 <= status < 400:
+        return Verdict(
+            "not_done", f"http_{status}", f"answered {status}: {refusal or 'too many calls'}", response, True
+        )
     if said.get("mismatch") is True:
         return Verdict(
             "unknown",

@@ -185,6 +185,7 @@ class _Moved(Mapping[str, Mark]):
 _READING = {
     "error": "/error",
     "mismatch": "/idempotency/mismatch",
+    "limited": "/limited",
     "redirect": "/redirect",
     "more": "/pages/more",
     "next": "/pages/next",

@@ -133,8 +133,8 @@ class RequestType:
     """One request type. `written` is its file as it stands, laid over the gateway's.
 
     `parts` renders url, headers, query and body, `account` the account it acts in, `reading` what an answer says:
-    error, mismatch, redirect, more and next. `key_lasts` is in seconds, the limits in bytes. `redirected`: base_url
-    is not the file's own.
+    error, mismatch, limited, redirect, more and next. `key_lasts` is in seconds, the limits in bytes. `redirected`:
+    base_url is not the file's own.
     """
 
     name: str

@@ -161,6 +161,27 @@ def test_a_success_without_a_body(pay: RequestType) -> None:
         assert (verdict.outcome, verdict.response) == (outcome, None if outcome == "succeeded" else verdict.response)
 
 
+def test_too_many_calls_by_another_status(pay: RequestType) -> None:
+    """What the file calls so was not done, and is sent again after as long as the gateway asks for."""
+
+    def reading(names: Any) -> dict[str, Any]:
+        return {"error": "slow down", "limited": names["headers"].get("x-left") == "0"}
+
+    hub = replace(pay, reading=reading)
+    for status in (200, 403):
+        verdict = judge(hub, ok(ERROR, status, x_left="0", retry_after="7"), first=True)
+        assert (verdict.outcome, verdict.kind, verdict.repeat, verdict.wait) == (
+            "not_done",
+            f"http_{status}",
+            True,
+            7.0,
+        )
+        assert judge(hub, ok(ERROR, status, x_left="0"), first=False).outcome == "unknown"
+    assert judge(hub, ok(ERROR, 403, x_left="1"), first=True).outcome == "declined"
+    assert judge(hub, ok(ERROR, 503, x_left="0"), first=True).outcome == "unknown"
+    assert judge(hub, ok(ERROR, 409, x_left="0"), first=True).outcome == "unknown"
+
+
 def test_a_success_in_text(pay: RequestType) -> None:
     """A file may take a text for an answer, and says which; what a proxy writes is none."""
     plain = replace(pay, takes_text=True, expected_body=Schema({"const": "ok"}), reading=lambda _: {})

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from hosts import write
 
 from engine.cases import Case, CaseRunner, is_refusal, read_case, read_cases
 from engine.catalog import Catalog, shipped
@@ -255,6 +256,14 @@ sends: {method: GET, url: "https://api.shop.test/payments/p1"}
 receives: {body: {id: %s}}
 returns: {id: p1}
 """
+
+
+def test_a_faulty_case_is_named_by_its_whole_path(tmp_path: Path) -> None:
+    """An editor and a terminal can follow it from the host's folder."""
+    write(tmp_path, {"tests/cases/request_types/shop/pay/x.yml": "claim: it is good\nmethod: GET\n"})
+    with pytest.raises(DefinitionError) as raised:
+        read_cases(tmp_path / "tests/cases")
+    assert {fault.file for fault in raised.value.faults} == {"tests/cases/request_types/shop/pay/x.yml"}
 
 
 @pytest.mark.parametrize(("id", "outcomes"), [("p1", {"passed": 2}), ("p2", {"failed": 2})])
