@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from engine.answers import parse_json
 from engine.card_numbers import may_hold_card_number
@@ -30,7 +31,7 @@ from engine.settings import Settings
 from engine.store.sql import SqlStore
 from engine.store.sqlite import driver
 
-from .by_hand import opened, transaction
+from .by_hand import opened, over_line, transaction
 from .payment import DATA, NAME, SECRET, changes_by_hand, hold, request_by_hand
 
 Row = dict[str, Any]
@@ -64,6 +65,8 @@ _INSERT_ENTRY = "INSERT INTO callsheet_record_index (type, name, value, record_i
 _DELETE_ENTRY = """
     DELETE FROM callsheet_record_index WHERE type = 'payment' AND name = ? AND value = ? AND record_id = ?
 """
+
+_LATER = ("attempts", "message", "answer", "changed")  # of a call: what is known at its end
 
 log = logging.getLogger(__name__)
 
@@ -172,6 +175,39 @@ def demanded_sending(origin: str, file: Path, dispatcher: Dispatcher) -> Callabl
         return payment
 
     return send
+
+
+def rows_alone(origin: str, file: Path, dispatcher: Dispatcher) -> Callable[[], object]:
+    """The exchange of such a send, and its rows: texts that were made before, in the same statements, and no more."""
+    demanded_sending(origin, file, dispatcher)()
+    connection, post = opened(file, driver("pysqlite3")), over_line()
+    connection.execute("PRAGMA secure_delete = ON")
+    ended, payment = (
+        connection.execute(f"SELECT properties FROM callsheet_{table}").fetchone()[0] for table in ("call", "record")
+    )
+    call, charge = json.loads(ended), json.loads(payment)["gateway_id"]
+    begun = _json({name: value for name, value in call.items() if name not in _LATER})
+    indexed = connection.execute("SELECT name, value FROM callsheet_record_index").fetchall()
+    request = request_by_hand(DATA, f"{origin}/v1/charges", "2026-10-28")
+    row = {name: call[name] for name in ("id", "operation", "key", "request_type")}
+
+    def keep() -> None:
+        id, record, other = new_id(), new_id(), f"ch_{uuid4().hex[:24]}"
+        key = hashlib.sha256(id.encode()).hexdigest()[:52]
+        lease = {"id": id, "lease": call["first_sent_at"]}
+        new = {**row, **lease, "operation": id, "key": key, "properties": begun, "state": "sending"}
+        connection.execute(_INSERT_CALL, new)
+        post(request)
+        with transaction(connection) as execute:
+            text = f'["payment","gateway_id","stripe","",false,"{other}"]'
+            assert execute(_FIND_PAYMENT, (text,)).fetchone() is None
+            execute(_INSERT_KEY, (text, record))
+            execute(_INSERT_PAYMENT, (record, payment))
+            for name, value in indexed:
+                execute(_INSERT_ENTRY, (name, other if value == charge else value, record))
+            execute(_MOVE_CALL, {**lease, "properties": ended, "state": "succeeded", "due": None})
+
+    return keep
 
 
 def _demand_keepable(settings: Settings, data: Mapping[str, Any]) -> None:

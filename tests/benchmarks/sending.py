@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
@@ -27,7 +28,7 @@ from .airbyte import airbyte_sending
 from .apart import apart
 from .by_hand import Dicts, Sqlite, by_hand_sending, opened, over_httpx, over_line
 from .contests import UNCHANGED, Contest, Contestant, Row
-from .demanded import demanded_sending
+from .demanded import demanded_sending, rows_alone
 from .gateway import gateway
 from .payment import CALL_ID, DATA, KEY, NAME, SECRET, flat, parameters, request_by_hand
 
@@ -38,12 +39,14 @@ HAND, HAND_DURABLE, HAND_FAST = "by hand, memory", "by hand, SQLite", "by hand, 
 LEAST, LEAST_FAST = "by hand, our connection, memory", "by hand, our connection, pysqlite3"
 DEMANDED = "by hand, as demanded, pysqlite3"
 COMMITS, FAST_COMMITS = "waits alone, sqlite3", "waits alone, pysqlite3"
+EXCHANGE, FAST_ROWS = "exchange alone", "rows alone, pysqlite3"
 
 IN_MEMORY, IN_SQLITE = "send, kept in memory", "send, durable in SQLite (two commits)"
 WITH_FAST = "send, durable, with the extra `fast`"
 BY_HAND, BY_HAND_LEAST = "the same written by hand", "the same written by hand, over our own connection"
 AS_DEMANDED = "that with all that is demanded"
 WAITS = "its exchange and its two commits alone"
+ITS_EXCHANGE, ITS_ROWS = "its exchange alone", "its exchange and its rows alone, by the bare driver"
 
 ROWS = [
     Row(IN_MEMORY, MEMORY, HTTPX, 1.7),
@@ -53,6 +56,7 @@ ROWS = [
     Row(UNCHANGED, MEMORY, STRIPE, 0.45),
     Row(BY_HAND, HAND, STRIPE),
     Row(BY_HAND_LEAST, LEAST, STRIPE),
+    Row(ITS_EXCHANGE, EXCHANGE, STRIPE),
     Row(IN_SQLITE, DURABLE, STRIPE, 1.0),
     Row(BY_HAND, HAND_DURABLE, STRIPE),
     Row(WAITS, COMMITS, STRIPE),
@@ -60,6 +64,7 @@ ROWS = [
     Row(BY_HAND, HAND_FAST, STRIPE),
     Row(BY_HAND_LEAST, LEAST_FAST, STRIPE),
     Row(AS_DEMANDED, DEMANDED, STRIPE),
+    Row(ITS_ROWS, FAST_ROWS, STRIPE),
     Row(WAITS, FAST_COMMITS, STRIPE),
     Row(WITH_FAST, FAST, AIRBYTE, 0.65),
     Row(BY_HAND, HAND_FAST, AIRBYTE),
@@ -91,6 +96,8 @@ def sending() -> Iterator[Contest]:
             STRIPE: _stripe(origin),
             AIRBYTE: declared,
             COMMITS: _waits(origin, Path(folder) / "bare.sqlite3", driver("")),
+            EXCHANGE: _exchange(origin),
+            FAST_ROWS: rows_alone(origin, Path(folder) / "rows", Dispatcher()),
             FAST_COMMITS: _waits(origin, Path(folder) / "bare-fast.sqlite3", driver("pysqlite3")),
         }
         yield Contest("sending", {name: Contestant(run, 40) for name, run in contestants.items()}, ROWS)
@@ -138,6 +145,11 @@ def _stripe(origin: str) -> Callable[[], object]:
         return charge
 
     return send
+
+
+def _exchange(origin: str) -> Callable[[], object]:
+    """One request and its answer over our own connection, the one made before and the other not read."""
+    return partial(over_line(), request_by_hand(DATA, f"{origin}/v1/charges", stripe.api_version))
 
 
 def _waits(origin: str, path: Path, module: ModuleType) -> Callable[[], object]:
