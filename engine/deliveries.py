@@ -13,6 +13,7 @@ from typing import Any
 
 from engine.answers import parse_json, reader
 from engine.calls import instant
+from engine.pointers import steps_of
 
 
 def events_in(body: bytes, pointer: str | None) -> list[bytes]:
@@ -26,7 +27,7 @@ def events_in(body: bytes, pointer: str | None) -> list[bytes]:
         part = parse_json(body, _READER)
     except ValueError:
         return []
-    for name in _names(pointer):
+    for name in steps_of(pointer):
         part = part.get(name) if type(part) is dict else None
     return [json.dumps(event).encode() for event in part] if isinstance(part, list) else []
 
@@ -37,7 +38,7 @@ def delivered(events: Sequence[Any], pointer: str | None) -> Any:
         (body,) = events
         return body
     body = list(events)
-    for name in reversed(_names(pointer)):
+    for name in reversed(steps_of(pointer)):
         body = {name: body}
     return body
 
@@ -64,10 +65,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 _READER = reader(_object)
-
-
-def _names(pointer: str) -> list[str]:
-    return [name.replace("~1", "/").replace("~0", "~") for name in pointer.split("/")[1:]]
 
 
 def told(said: Mapping[str, Any]) -> dict[str, Any]:

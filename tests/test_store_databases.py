@@ -759,6 +759,31 @@ class TestSqliteFile:
             other.execute("ROLLBACK")
         assert store.apply([upsert("ch_2")])
 
+    @pytest.mark.parametrize(
+        ("name", "in_doubt"),
+        [("SQLITE_IOERR_FSYNC", True), ("SQLITE_IOERR", True), ("SQLITE_IOERR_WRITE", False), ("SQLITE_FULL", False)],
+    )
+    def test_a_commit_that_was_not_flushed_is_in_doubt(
+        self, sqlite_store_url: str, monkeypatch: pytest.MonkeyPatch, name: str, in_doubt: bool
+    ) -> None:
+        """It is undone in this process; whoever reads the file after a power cut may find it."""
+        store, here, commit = SqlStore(sqlite_store_url), threading.get_ident(), Session.commit
+        store.apply([upsert("ch_1")])
+        failure = sqlite3.OperationalError("disk I/O error")
+        failure.sqlite_errorname = name
+
+        def fail(session: Session) -> Any:
+            if threading.get_ident() == here:
+                raise DBAPIError("COMMIT", {}, failure)
+            return commit(session)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Session, "commit", fail)
+            with pytest.raises(StoreError, match="disk I/O error") as caught:
+                store.apply([upsert("ch_2")])
+        assert caught.value.in_doubt is in_doubt
+        assert {one["gateway_id"] for one in everything(store, "payment")} == {"ch_1"}
+
     def test_processes_take_turns(self, sqlite_store_url: str) -> None:
         """Left to itself, SQLite looks ten times a second: some write a hundred times as often as others."""
         written = in_processes(6, write_for, sqlite_store_url, 4.0)

@@ -39,12 +39,15 @@ Concerns = Callable[[Sequence[Record]], bool]
 class SqlStore:
     """Keeps the `Store` protocol in a database.
 
-    `url` is the path of an SQLite file, `sqlite:///PATH`, `sqlite+pysqlite3:///PATH`, or `postgresql://…`. `inside` is
-    called before each commit with the connection, the changes, and the records that they leave created or changed, to
-    write to other tables of the same database; where it raises, nothing is stored. It may be called again for the same
-    changes, after a try that was undone, and on another thread than the one that waits in `apply`, though in a copy of
-    its context. It is left out where `concerns` says that those records are nothing to it, which saves a commit some
-    steps.
+    `url` is the path of an SQLite file, `sqlite:///PATH`, `sqlite+pysqlite3:///PATH`, or `postgresql://…`.
+
+    `inside` is called before each commit with the connection, the changes, and the records that they leave created or
+    changed, to write to other tables of the same database. Where it raises, nothing is stored. It may be called again
+    for the same changes, after a try that was undone. It may run on another thread than the one that waits in `apply`;
+    it then runs in a copy of that thread's context.
+
+    `concerns` says whether such records are anything to `inside`. Where they are not, it is not called, which saves a
+    commit some steps.
 
     Nothing is opened before the first use, which also brings the tables up to date.
     """
@@ -219,8 +222,15 @@ class _Told:
 
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
         if isinstance(error, SQLAlchemyError):
-            reason = str(getattr(error, "orig", None) or error).partition("\n")[0]
-            raise StoreError(f"the store {_safe(self._url)} did not work: {reason}") from None
+            origin = getattr(error, "orig", None)
+            reason = str(origin or error).partition("\n")[0]
+            in_doubt = getattr(origin, "sqlite_errorname", None) in _UNFLUSHED
+            raise StoreError(f"the store {_safe(self._url)} did not work: {reason}", in_doubt=in_doubt) from None
+
+
+# A flush failed: what was to be committed is undone here, and may be found whole after a power cut. pysqlite3 tells it
+# from no other failure of the disk.
+_UNFLUSHED = {"SQLITE_IOERR_FSYNC", "SQLITE_IOERR_DIR_FSYNC", "SQLITE_IOERR"}
 
 
 def _parsed(url: str | Path) -> URL:
