@@ -257,6 +257,8 @@ class RequestType:
     ) -> bytes:
         content_type = next((name for name in headers if name.lower() == "content-type"), None)
         value = next(iter_documents(self.body(names)), None) if self.body else parts.get("body")
+        if value is None and bodies.media_type(self.content_type) == bodies.FORM:
+            value = {}  # an empty form is a form
         if value is None or not self.journaled:
             if content_type:
                 del headers[content_type]
