@@ -706,6 +706,14 @@ def test_due_work_goes_on_after_an_error_and_stops_when_told() -> None:
             break
     assert ready.is_set()
     worker.stop()
+    worker.wake()  # as a request does that comes late
+    assert "callsheet due work" not in {thread.name for thread in set(threading.enumerate()) - before}
+
+
+def test_due_work_that_was_stopped_before_it_began_does_not_begin() -> None:
+    worker, before = Worker(lambda: 0), set(threading.enumerate())
+    worker.stop()
+    worker.start()
     assert "callsheet due work" not in {thread.name for thread in set(threading.enumerate()) - before}
 
 

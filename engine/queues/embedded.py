@@ -44,12 +44,13 @@ class Worker:
         self._woken.set()
 
     def stop(self) -> None:
-        """End the thread, after what it is at."""
-        if self._thread and self._process == os.getpid():
+        """End the thread, after what it is at. In this process none starts again, whatever request still comes."""
+        with self._lock:
+            is_ours, self._process = self._process == os.getpid(), os.getpid()
             self._ended.set()
             self._woken.set()
+        if self._thread and is_ours:
             self._thread.join()
-            self._process = 0
 
     def _loop(self) -> None:
         woken, ended = self._woken, self._ended

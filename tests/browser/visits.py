@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Route
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Route, expect
 
 AXE = (files("axe_playwright_python") / "axe.min.js").read_text("utf-8")
 PICTURES = "CALLSHEET_SCREENSHOTS"  # the folder they are written to
@@ -47,9 +47,10 @@ class Visit:
         self.context.on("console", self._listen)
 
     def open(self, url: str) -> Page:
-        """A new page, at `url`."""
+        """A new page, at `url`, with its test cards: where they come in the midst of a click, the button moves away."""
         page = self.context.new_page()
         page.goto(url)
+        expect(page.locator("[data-test-cards] [data-callsheet-frame]:empty")).to_have_count(0)
         return page
 
     def _guard(self, route: Route) -> None:
