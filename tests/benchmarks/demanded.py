@@ -13,21 +13,23 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from engine.answers import parse_json
+from engine.calls import CALL
 from engine.card_numbers import may_hold_card_number
 from engine.catalog import load, shipped
 from engine.dispatcher import Answer, Dispatcher
 from engine.ids import new_id
-from engine.records import RecordType
+from engine.records import Change, Record, RecordType
 from engine.request_types import Request
 from engine.seals import new_key
 from engine.settings import Settings
+from engine.store.memory import MemoryStore
 from engine.store.sql import SqlStore
 from engine.store.sqlite import driver
 
@@ -177,37 +179,66 @@ def demanded_sending(origin: str, file: Path, dispatcher: Dispatcher) -> Callabl
     return send
 
 
-def rows_alone(origin: str, file: Path, dispatcher: Dispatcher) -> Callable[[], object]:
-    """The exchange of such a send, and its rows: texts that were made before, in the same statements, and no more."""
-    demanded_sending(origin, file, dispatcher)()
-    connection, post = opened(file, driver("pysqlite3")), over_line()
-    connection.execute("PRAGMA secure_delete = ON")
-    ended, payment = (
-        connection.execute(f"SELECT properties FROM callsheet_{table}").fetchone()[0] for table in ("call", "record")
-    )
-    call, charge = json.loads(ended), json.loads(payment)["gateway_id"]
-    begun = _json({name: value for name, value in call.items() if name not in _LATER})
-    indexed = connection.execute("SELECT name, value FROM callsheet_record_index").fetchall()
-    request = request_by_hand(DATA, f"{origin}/v1/charges", "2026-10-28")
-    row = {name: call[name] for name in ("id", "operation", "key", "request_type")}
+class Rows:
+    """The rows of such a send by the bare driver: texts that were made before, in the same statements, and no more."""
 
-    def keep() -> None:
-        id, record, other = new_id(), new_id(), f"ch_{uuid4().hex[:24]}"
+    def __init__(self, origin: str, file: Path, dispatcher: Dispatcher) -> None:
+        demanded_sending(origin, file, dispatcher)()
+        self._connection = connection = opened(file, driver("pysqlite3"))
+        connection.execute("PRAGMA secure_delete = ON")
+        texts = (connection.execute(f"SELECT properties FROM callsheet_{table}") for table in ("call", "record"))
+        self._ended, self._payment = (text.fetchone()[0] for text in texts)
+        call, self._charge = json.loads(self._ended), json.loads(self._payment)["gateway_id"]
+        begun = _json({name: value for name, value in call.items() if name not in _LATER})
+        self._indexed = connection.execute("SELECT name, value FROM callsheet_record_index").fetchall()
+        self._new = {"properties": begun, "state": "sending", "request_type": NAME}
+        self._held = {"id": "", "lease": call["first_sent_at"]}
+
+    def begin(self) -> None:
+        """Commit the row of a call that is about to be sent."""
+        id = new_id()
         key = hashlib.sha256(id.encode()).hexdigest()[:52]
-        lease = {"id": id, "lease": call["first_sent_at"]}
-        new = {**row, **lease, "operation": id, "key": key, "properties": begun, "state": "sending"}
-        connection.execute(_INSERT_CALL, new)
-        post(request)
-        with transaction(connection) as execute:
+        self._held = {**self._held, "id": id}
+        self._connection.execute(_INSERT_CALL, {**self._new, **self._held, "operation": id, "key": key})
+
+    def end(self) -> None:
+        """Commit the end of the call that was begun last, with its payment."""
+        record, other = new_id(), f"ch_{uuid4().hex[:24]}"
+        with transaction(self._connection) as execute:
             text = f'["payment","gateway_id","stripe","",false,"{other}"]'
             assert execute(_FIND_PAYMENT, (text,)).fetchone() is None
             execute(_INSERT_KEY, (text, record))
-            execute(_INSERT_PAYMENT, (record, payment))
-            for name, value in indexed:
-                execute(_INSERT_ENTRY, (name, other if value == charge else value, record))
-            execute(_MOVE_CALL, {**lease, "properties": ended, "state": "succeeded", "due": None})
+            execute(_INSERT_PAYMENT, (record, self._payment))
+            for name, value in self._indexed:
+                execute(_INSERT_ENTRY, (name, other if value == self._charge else value, record))
+            execute(_MOVE_CALL, {**self._held, "properties": self._ended, "state": "succeeded", "due": None})
+
+
+def rows_alone(origin: str, rows: Rows) -> Callable[[], object]:
+    """The exchange of such a send between its two commits."""
+    post, request = over_line(), request_by_hand(DATA, f"{origin}/v1/charges", "2026-10-28")
+
+    def keep() -> None:
+        rows.begin()
+        post(request)
+        rows.end()
 
     return keep
+
+
+class OverRows(MemoryStore):
+    """A store in memory that has the `rows` of each send written, too: what any store takes that uses this driver."""
+
+    def __init__(self, rows: Rows) -> None:
+        super().__init__()
+        self._rows = rows
+
+    def apply(self, changes: Sequence[Change]) -> list[Record]:
+        """As in memory, and durable rows of one call: its birth is one commit, its end with the payment another."""
+        kept = super().apply(changes)
+        if changes[-1].type is CALL:
+            (self._rows.begin if changes[-1].verb == "insert" else self._rows.end)()
+        return kept
 
 
 def _demand_keepable(settings: Settings, data: Mapping[str, Any]) -> None:

@@ -28,7 +28,7 @@ from .airbyte import airbyte_sending
 from .apart import apart
 from .by_hand import Dicts, Sqlite, by_hand_sending, opened, over_httpx, over_line
 from .contests import UNCHANGED, Contest, Contestant, Row
-from .demanded import demanded_sending, rows_alone
+from .demanded import OverRows, Rows, demanded_sending, rows_alone
 from .gateway import gateway
 from .payment import CALL_ID, DATA, KEY, NAME, SECRET, flat, parameters, request_by_hand
 
@@ -40,6 +40,7 @@ LEAST, LEAST_FAST = "by hand, our connection, memory", "by hand, our connection,
 DEMANDED = "by hand, as demanded, pysqlite3"
 COMMITS, FAST_COMMITS = "waits alone, sqlite3", "waits alone, pysqlite3"
 EXCHANGE, FAST_ROWS = "exchange alone", "rows alone, pysqlite3"
+OVER_ROWS = "engine, memory over rows alone, pysqlite3"
 
 IN_MEMORY, IN_SQLITE = "send, kept in memory", "send, durable in SQLite (two commits)"
 WITH_FAST = "send, durable, with the extra `fast`"
@@ -47,6 +48,7 @@ BY_HAND, BY_HAND_LEAST = "the same written by hand", "the same written by hand, 
 AS_DEMANDED = "that with all that is demanded"
 WAITS = "its exchange and its two commits alone"
 ITS_EXCHANGE, ITS_ROWS = "its exchange alone", "its exchange and its rows alone, by the bare driver"
+KEPT_BESIDE = "the send in memory, and its rows alone, by the bare driver"
 
 ROWS = [
     Row(IN_MEMORY, MEMORY, HTTPX, 1.7),
@@ -64,12 +66,14 @@ ROWS = [
     Row(BY_HAND, HAND_FAST, STRIPE),
     Row(BY_HAND_LEAST, LEAST_FAST, STRIPE),
     Row(AS_DEMANDED, DEMANDED, STRIPE),
+    Row(KEPT_BESIDE, OVER_ROWS, STRIPE),
     Row(ITS_ROWS, FAST_ROWS, STRIPE),
     Row(WAITS, FAST_COMMITS, STRIPE),
     Row(WITH_FAST, FAST, AIRBYTE, 0.65),
     Row(BY_HAND, HAND_FAST, AIRBYTE),
     Row(BY_HAND_LEAST, LEAST_FAST, AIRBYTE),
     Row(AS_DEMANDED, DEMANDED, AIRBYTE),
+    Row(KEPT_BESIDE, OVER_ROWS, AIRBYTE),
 ]
 
 
@@ -97,7 +101,8 @@ def sending() -> Iterator[Contest]:
             AIRBYTE: declared,
             COMMITS: _waits(origin, Path(folder) / "bare.sqlite3", driver("")),
             EXCHANGE: _exchange(origin),
-            FAST_ROWS: rows_alone(origin, Path(folder) / "rows", Dispatcher()),
+            FAST_ROWS: rows_alone(origin, Rows(origin, Path(folder) / "rows", Dispatcher())),
+            OVER_ROWS: engine_sending(origin, folder, OverRows(Rows(origin, Path(folder) / "over", Dispatcher()))),
             FAST_COMMITS: _waits(origin, Path(folder) / "bare-fast.sqlite3", driver("pysqlite3")),
         }
         yield Contest("sending", {name: Contestant(run, 40) for name, run in contestants.items()}, ROWS)
