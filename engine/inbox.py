@@ -193,7 +193,7 @@ class Inbox:
             step.outcome = ended["state"]
         return ended
 
-    def replay(self, record: Record, who: str, reason: str) -> Record:
+    def replay(self, record: Record, who: str, why: str) -> Record:
         """Have an event processed again, from its stored bytes: its signature was checked when it came.
 
         What is not for this host to process, as its files and settings are now, is put aside again. Raises Conflict
@@ -203,7 +203,7 @@ class Inbox:
             raise Conflict(f"the body of the event {record.id} was purged at {record['purged']}; it is not read again")
         now = self._with.clock.now()
         gateway = self._with.catalog().gateways.get(record.scope.gateway)
-        audit = calls.audited(record, now, who, "replayed", self._with.settings.clean(reason))
+        audit = calls.audited(record, now, who, "replayed", self._with.settings.clean(why))
         body, born = as_bytes(record["body"]), list[Change]()
         again: dict[str, Any] = _ahead(None, instant(now))
         if gateway:

@@ -186,11 +186,11 @@ class Recovery:
     def _audited(self, call: Record, who: str, what: str, why: str) -> list[Any]:
         return calls.audited(call, self._with.clock.now(), who, what, self._with.settings.clean(why))
 
-    def remap(self, call: Record, who: str = "a program", reason: str = "its mapper was mended") -> Result:
+    def remap(self, call: Record, who: str = "a program", why: str = "its mapper was mended") -> Result:
         """Map the kept answer of an unmapped call again; nothing is sent. Raises MappingError where it still fails."""
         _demand(call, {"unmapped"}, "map again")
         type = self._with.catalog().request_type(call["request_type"])
-        audit = self._audited(call, who, "mapped again", reason)
+        audit = self._audited(call, who, "mapped again", why)
         call = self._with.commit([calls.moved(call, audit=audit)])[0]
         exchange = self._kept(type, call, call["answer"])
         if exchange.verdict.outcome not in calls.NEXT["unmapped"]:
@@ -209,22 +209,22 @@ class Recovery:
         answer = calls.given_answer(kept, self._with.sealer)
         return Exchange(answer, judge(type, answer, first=True), call["attempts"], call["sent_at"])
 
-    def resolve(self, call: Record, resolution: str, who: str, reason: str) -> Record:
+    def resolve(self, call: Record, resolution: str, who: str, why: str) -> Record:
         """A person's last word on an open call: succeeded, declined or not_done."""
         _demand(call, {"unknown", "unmapped"}, "resolve")
-        audit = self._audited(call, who, f"resolved as {resolution}", reason)
-        message = self._with.settings.clean(f"resolved as {resolution} by {who}: {reason}")
+        audit = self._audited(call, who, f"resolved as {resolution}", why)
+        message = self._with.settings.clean(f"resolved as {resolution} by {who}: {why}")
         moved = calls.moved(call, state="resolved", resolution=resolution, message=message, audit=audit)
         return self._with.commit([moved])[0]
 
-    def come_back(self, call: Record, who: str, reason: str) -> Record:
+    def come_back(self, call: Record, who: str, why: str) -> Record:
         """Have a worker take an unknown call up now: resend inside the key's window, look up after it."""
         _demand(call, {"unknown"}, "take up")
         now = self._with.clock.now()
-        audit = self._audited(call, who, "taken up", reason)
+        audit = self._audited(call, who, "taken up", why)
         return self._with.commit([calls.moved(call, due=instant(now), audit=audit)])[0]
 
-    def look_up(self, call: Record, who: str, reason: str) -> Record:
+    def look_up(self, call: Record, who: str, why: str) -> Record:
         """Ask the gateway now whether an unknown call was carried out; nothing is sent again.
 
         Raises Conflict where its type names no look-up, and RejectedError and MappingError where that is what it was.
@@ -233,16 +233,16 @@ class Recovery:
         now, type = self._with.clock.now(), self._with.catalog().request_type(call["request_type"])
         if not type.lookup:
             raise Conflict(f"{type.name} names no look-up; resolve the call {call.id} when you know what became of it")
-        audit = self._audited(call, who, "looked up", reason)
+        audit = self._audited(call, who, "looked up", why)
         taken = calls.taken(call, now)
         held = self._with.commit([replace(taken, set={**taken.set, "audit": audit})])[0]
         self._look_up(held, type)
         return self._settling.as_it_is(held)
 
-    def cancel(self, call: Record, who: str, reason: str) -> Record:
+    def cancel(self, call: Record, who: str, why: str) -> Record:
         """Keep a prepared call from ever being sent."""
         _demand(call, {"prepared"}, "cancel")
-        audit = self._audited(call, who, "cancelled", reason)
+        audit = self._audited(call, who, "cancelled", why)
         return self._with.commit([calls.moved(call, state="cancelled", audit=audit)])[0]
 
 

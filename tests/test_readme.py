@@ -8,6 +8,8 @@ import re
 import textwrap
 from collections.abc import Iterator
 from functools import partial
+from inspect import signature
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from engine.cli import group
 from engine.core import Engine
 from engine.forms import options
 from engine.sandbox import Material, Sandbox
+from engine.seals import new_key
 from engine.store import Store
 from engine.store.memory import MemoryStore
 
@@ -105,6 +108,26 @@ def test_every_setting_is_explained(catalog: Catalog) -> None:
         found |= {*gateway.settings.values(), *webhook.get("secrets", [])}
         found |= {name for one in webhook.get("endpoints", {}).values() for name in one["secrets"]}
     assert named(*found) == []
+
+
+def signatures() -> Iterator[tuple[str, set[str]]]:
+    """The calls of an engine that the README's table shows, each with its parameters: `replay`, {event, who, why}."""
+    table = README.partition("\n## From Python\n")[2].partition("\n\n`find` takes")[0]
+    for cell in re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE):
+        part = ""  # what `.resolve` belongs to, beside `recovery.remap`
+        for name, given in re.findall(r"`([\w.]+)\((.*?)\)`", cell):
+            part = name.rpartition(".")[0] or part
+            names = [one.partition("=")[0] for one in given.split(", ")]
+            yield (part + name if name.startswith(".") else name), {one for one in names if "*" not in one}
+
+
+@pytest.mark.parametrize(("name", "said"), [pytest.param(*one, id=one[0]) for one in signatures()])
+def test_the_calls_of_an_engine_are_as_the_readme_says(name: str, said: set[str], endpoint: Path) -> None:
+    """Every parameter that the README names is one, and none that has to be given is left out."""
+    engine = Engine(endpoint, store=MemoryStore(), environment={"CALLSHEET_SECRET_KEY": new_key()})
+    known = signature(Engine if name == "Engine" else attrgetter(name)(engine)).parameters.values()
+    needed = {one.name for one in known if one.default is one.empty and one.kind is not one.VAR_KEYWORD}
+    assert needed <= said <= {one.name for one in known}
 
 
 def test_python_is_python() -> None:
