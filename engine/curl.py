@@ -35,9 +35,11 @@ def curl(request: Request, auth: Mapping[str, Any]) -> str:
 
 
 def secret_headers(auth: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The headers that authenticate a call, each secret as $NAME."""
+    """The headers that authenticate a call, each secret as $NAME; a token that is fetched first as $ACCESS_TOKEN."""
     if "bearer" in auth:
         return [("Authorization", f"Bearer ${auth['bearer']}")]
+    if "oauth2" in auth:
+        return [("Authorization", "Bearer $ACCESS_TOKEN")]
     if "basic" in auth:
         return [("Authorization", f"Basic base64({_pair(auth['basic'])})")]
     return [(name, f"${secret}") for name, secret in auth.get("header", {}).items()]

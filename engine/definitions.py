@@ -15,7 +15,7 @@ from typing import Any
 
 from engine import bodies
 from engine.errors import Fault, did_you_mean
-from engine.file_kinds import check_file, unfit_base_url
+from engine.file_kinds import check_file, unfit_base_url, unfit_endpoint
 from engine.pointers import part_at
 from engine.records import SCOPE, RecordType
 from engine.request_types import READS, REQUEST_LIMIT, Gateway, Pages, Rate, RequestType
@@ -265,10 +265,16 @@ class _Reader:
         if self._is_document:
             source = Source.at(self.file.value["body"], self.file.marks["/body"])
             yield from self.templates.check_document(source, names)
-        if unfit := unfit_base_url(self.file.value["base_url"]):
-            yield self.file.fault("/base_url", f"'base_url' {unfit}")
+        yield from self._address_faults()
         yield from self._promise_faults()
         yield from self._write_only_faults()
+
+    def _address_faults(self) -> Iterator[Fault]:
+        if unfit := unfit_base_url(self.file.value["base_url"]):
+            yield self.file.fault("/base_url", f"'base_url' {unfit}")
+        oauth2 = (self.file.value.get("auth") or {}).get("oauth2")
+        if oauth2 and (unfit := unfit_endpoint(oauth2["token_endpoint"])):
+            yield self.file.fault("/auth/oauth2/token_endpoint", f"'token_endpoint' {unfit}")
 
     def _write_only_faults(self) -> Iterator[Fault]:
         """What is writeOnly may stand in a body only: all else of a call is kept in the clear."""

@@ -6,6 +6,7 @@ Hides: that editors and the engine check by the same JSON Schemas, and how what 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -50,3 +51,18 @@ def unfit_base_url(url: str) -> str | None:
     if parts.scheme == "http" and parts.hostname not in {"localhost", "127.0.0.1", "::1"}:
         return "must be https; plain http is for this machine only"
     return None
+
+
+_PATH = re.compile(r"(/[A-Za-z0-9._~%!$&'()*+,;=:@-]+)+/?")
+
+
+def unfit_endpoint(url: str) -> str | None:
+    """What keeps `url` from being a path below a base_url or a whole URL, as the tail of a sentence."""
+    parts, is_path = urlsplit(url), url.startswith("/")
+    if not is_path and parts.hostname and (unfit := unfit_base_url(url)):
+        return unfit
+    path = url if is_path else parts.path
+    is_clean = bool(_PATH.fullmatch(path)) and not {".", ".."} & set(path.split("/"))
+    if is_clean and (is_path or f"{parts.scheme}://{parts.netloc}{path}" == url):
+        return None
+    return "must be a path below base_url, such as /oauth2/token, or a URL of scheme, host and path"

@@ -79,7 +79,7 @@ class Gate:
         began = time.monotonic()
         until = began + WAITING * (deadline - began)
         if rests := self._circuit.rests:
-            return self._refused(began, "circuit_open", _resting(rests))
+            return self._refused(began, "circuit_open", resting(rests))
         if not self._places.acquire(timeout=max(0.0, until - began)):
             why = f"has {self._rate.in_flight} calls under way here, as many as its file allows; none ended in time"
             return self._refused(began, "busy", why)
@@ -87,7 +87,7 @@ class Gate:
             if late := self._no_turn(until):
                 return self._refused(began, "rate_limited", late)
             if not self._circuit.lets_through():
-                return self._refused(began, "circuit_open", _resting(self._circuit.rests))
+                return self._refused(began, "circuit_open", resting(self._circuit.rests))
             sent_at, result = once()
             self._circuit.learn(result)
             return sent_at, result
@@ -114,7 +114,8 @@ class Gate:
         return instant(self._clock.now()), Failure(kind, sent=False, message=message, seconds=time.monotonic() - began)
 
 
-def _resting(seconds: float) -> str:
+def resting(seconds: float) -> str:
+    """What is said of somebody whose circuit is open for so many seconds more."""
     return f"failed {FAILURES} times in a row and is left alone for {max(1, round(seconds))} s more"
 
 

@@ -15,11 +15,12 @@ from functools import partial
 from typing import Any
 
 from engine import calls
+from engine.access_tokens import AccessTokens
 from engine.answers import CONFLICT, Verdict, clean_body, judge
 from engine.calls import Plan, instant
 from engine.card_numbers import may_hold_card_number
 from engine.context import Context, Task
-from engine.credentials import credentials
+from engine.credentials import Client, credentials
 from engine.dispatcher import Answer, Failure
 from engine.errors import (
     Conflict,
@@ -28,6 +29,7 @@ from engine.errors import (
     SettingError,
     SignatureError,
     StoreError,
+    TransportError,
     UnknownNameError,
     reason,
 )
@@ -51,7 +53,8 @@ class Sending:
 
     def __init__(self, context: Context, gate: Callable[[RequestType], Gate | None]) -> None:
         self._with, self._gate = context, gate
-        self._proofs: dict[str, tuple[RequestType, Mapping[str, str]]] = {}
+        self._proofs: dict[str, tuple[RequestType, Mapping[str, str] | Client]] = {}
+        self._tokens = AccessTokens(context.dispatcher, context.settings, context.clock)
         self.settling = Settling(context)
 
     def send(self, name: str, data: Mapping[str, Any], operation: str | None = None) -> Result:
@@ -66,16 +69,25 @@ class Sending:
                 planned = plan(self._with, type.name, data, operation)
         except StoreError as error:  # the store's salt is a part of every key
             raise StoreError(f"{type.name} was not sent: {error}") from None
-        self._proof(planned.type)  # a missing secret is told before anything is kept
+        proof = self._proof(planned.type)  # a missing secret is told before anything is kept
+        deadline = self._deadline()
+        try:
+            self._headers(proof, deadline)
+        except (SettingError, TransportError) as error:
+            if planned.type.journaled and self._with.store.find("call", where={"key": planned.key}, limit=1):
+                return self._again(planned, deadline)  # perhaps it was carried out before
+            raise error if isinstance(error, SettingError) else _without_token(planned, error) from None
         if planned.type.sealed:
             self._with.sealer.demand_key()
         if not planned.type.journaled:
-            return self.read(planned)
+            return self.read(planned, deadline)
         try:
             born = self._with.store.apply([planned.born("sending")])
         except StoreError as error:
             raise _not_written_down(planned, error) from None
-        return self._carried_out(planned.request, born[0], planned.type) if born else self._again(planned)
+        if not born:
+            return self._again(planned, deadline)
+        return self._carried_out(planned.request, born[0], planned.type, deadline)
 
     def send_later(self, name: str, data: Mapping[str, Any], operation: str | None, due: datetime | None) -> Record:
         """Write the call down for a worker; nothing is sent now.
@@ -103,15 +115,16 @@ class Sending:
         return [partial(unattended, self._send_queued, call) for call in taken]
 
     def _send_queued(self, call: Record) -> None:
+        deadline = self._deadline()
         try:
             type = self._with.catalog().request_type(call["request_type"])
-            self._proof(type)
+            self._headers(self._proof(type), deadline)
             request = self._thawed(type, call)
-        except (UnknownNameError, SettingError, SignatureError) as error:
+        except (UnknownNameError, SettingError, SignatureError, TransportError) as error:
             self.settling.put_off(call, str(error))
         else:
             with self._with.watch.of("send", type):
-                self._carried_out(request, call, type)
+                self._carried_out(request, call, type, deadline)
 
     def _thawed(self, type: RequestType, call: Record) -> Request:
         """The frozen request. Raises SettingError and SignatureError where it, or its answer, needs a key not here."""
@@ -119,7 +132,7 @@ class Sending:
             self._with.sealer.demand_key()
         return calls.thawed(call["request"], self._with.sealer)
 
-    def _again(self, planned: Plan) -> Result:
+    def _again(self, planned: Plan, deadline: float) -> Result:
         """The operation is known: say what came of it, or take it up where it provably was not carried out."""
         call = self._with.store.find("call", where={"key": planned.key}, limit=1)[0]
         planned.demand_same(call)
@@ -131,7 +144,7 @@ class Sending:
             return self.settling.outcome(self.settling.as_it_is(call))  # somebody else took it up first
         except StoreError as error:
             raise _not_written_down(planned, error) from None
-        return self._carried_out(self._thawed(planned.type, taken), taken, planned.type)
+        return self._carried_out(self._thawed(planned.type, taken), taken, planned.type, deadline)
 
     def repeat(self, call: Record, type: RequestType) -> Exchange:
         """Send the frozen bytes of a call that this process holds, and that perhaps was carried out before.
@@ -140,15 +153,19 @@ class Sending:
         """
         return self._exchange(type, self._thawed(type, call), call, False, self._deadline())
 
-    def _carried_out(self, request: Request, call: Record, type: RequestType) -> Result:
-        return self.settling.settle(call, type, self._exchange(type, request, call, True, self._deadline()))
+    def _carried_out(self, request: Request, call: Record, type: RequestType, deadline: float) -> Result:
+        return self.settling.settle(call, type, self._exchange(type, request, call, True, deadline))
 
-    def _proof(self, type: RequestType) -> Mapping[str, str]:
+    def _proof(self, type: RequestType) -> Mapping[str, str] | Client:
         """The credentials of a type: made once while its file stays as it is, for settings never change."""
         known = self._proofs.get(type.name)
         if known is None or known[0] is not type:
             known = self._proofs[type.name] = type, credentials(type, self._with.settings)
         return known[1]
+
+    def _headers(self, proof: Mapping[str, str] | Client, deadline: float) -> Mapping[str, str]:
+        """The headers that prove who calls, now. Raises SettingError and TransportError where they need a token."""
+        return self._tokens.headers(proof, deadline) if isinstance(proof, Client) else proof
 
     def _deadline(self) -> float:
         """Until when somebody waits who begins to wait now."""
@@ -158,14 +175,13 @@ class Sending:
         self, type: RequestType, request: Request, call: Record | None, first: bool, deadline: float
     ) -> Exchange:
         """Send `request` until there is a verdict, the retries are used up, or the deadline is near."""
-        clock, gate = self._with.clock, self._gate(type)
-        proof = self._proof(type)
+        clock, proof = self._with.clock, self._proof(type)
+        tries, renewed = 0, False
         attempts: list[dict[str, Any]] = list(call.get("attempts") or []) if call else []
         hide = self.settling.hiding(type, call) if call else str
-        for tries in range(RETRIES + 1):
+        while True:
             with self._with.watch.of("attempt", type, len(attempts)) as step:
-                once = partial(self._send_once, type, request, call, proof, deadline, len(attempts))
-                sent_at, result = gate.send(deadline, once) if gate else once()
+                headers, sent_at, result = self._attempt(type, request, call, proof, deadline, len(attempts))
                 result = self._masked(result, hide)
                 verdict = judge(type, result, first=first)
                 if (message := hide(verdict.message)) != verdict.message:
@@ -173,23 +189,47 @@ class Sending:
                 step.outcome = verdict.kind
             attempts.append(calls.attempt(result, verdict.kind, type.request_id, sent_at))
             log.info("%s %s attempt %s", type.name, call.id if call else "-", attempts[-1])
-            first = first and verdict.outcome == "not_done"
-            if not _may_repeat(type, verdict) or tries == RETRIES:
-                break
-            wait = self._wait(verdict, tries)
+            if isinstance(proof, Client) and not renewed and _is_unauthorized(result):
+                self._tokens.refused(proof, headers)  # and this attempt did nothing, whatever earlier ones did
+                renewed, wait = True, 0.0
+            else:
+                first = first and verdict.outcome == "not_done"
+                if not _may_repeat(type, verdict) or tries == RETRIES:
+                    break
+                wait = self._wait(verdict, tries)
+                tries += 1
             if time.monotonic() + wait >= deadline:
                 break
-            clock.sleep(wait)
+            if wait:
+                clock.sleep(wait)
             if call and not first and not may_resend(type, call, clock.now()):
                 break  # however long the pause was meant to be: a machine may sleep for days in it
         return Exchange(result, verdict, attempts, sent_at)
+
+    def _attempt(
+        self,
+        type: RequestType,
+        request: Request,
+        call: Record | None,
+        proof: Mapping[str, str] | Client,
+        deadline: float,
+        tries: int,
+    ) -> tuple[Mapping[str, str], str, Answer | Failure]:
+        """Send once, when the gate lets it through: with which headers, when, and what came of it."""
+        try:
+            headers = self._headers(proof, deadline)
+        except (SettingError, TransportError) as error:
+            return {}, instant(self._with.clock.now()), Failure("no_token", False, str(error), 0.0)
+        once, gate = partial(self._send_once, type, request, call, headers, deadline, tries), self._gate(type)
+        sent_at, result = gate.send(deadline, once) if gate else once()
+        return headers, sent_at, result
 
     def _send_once(
         self,
         type: RequestType,
         request: Request,
         call: Record | None,
-        proof: Mapping[str, str],
+        headers: Mapping[str, str],
         deadline: float,
         tries: int,
     ) -> Sent:
@@ -198,7 +238,7 @@ class Sending:
             return now, unfit
         send = self._with.dispatcher.send
         with self._with.watch.of("exchange", type, tries) as step:
-            result = send(request, credentials=proof, deadline=deadline, answer_limit=type.answer_limit)
+            result = send(request, credentials=headers, deadline=deadline, answer_limit=type.answer_limit)
             if isinstance(result, Answer):
                 step.outcome, step.status = "answered", result.status
             else:
@@ -227,9 +267,9 @@ class Sending:
         headers = {name: hide(settings.clean(value)) for name, value in result.headers.items()}
         return replace(result, headers=headers, body=clean_body(result.body, settings.redact))
 
-    def read(self, planned: Plan) -> Result:
+    def read(self, planned: Plan, deadline: float) -> Result:
         """A GET is not journaled: every page of a list, then one commit where a mapper keeps records."""
-        type, deadline = planned.type, self._deadline()
+        type = planned.type
 
         def fetch(request: Request) -> Exchange:
             exchange = self._exchange(type, request, None, True, deadline)
@@ -274,12 +314,21 @@ def _unfit(type: RequestType, call: Record, now: str) -> Failure | None:
     return None
 
 
+def _without_token(planned: Plan, error: TransportError) -> TransportError:
+    return TransportError(f"{planned.type.name} was not carried out, because {error}")
+
+
 def _not_written_down(planned: Plan, error: StoreError) -> StoreError:
     """The store's error with what became of the call: it was not sent, though perhaps it will be."""
     said = f"{planned.type.name} was not sent, because it could not be written down: {error}"
     if error.in_doubt:
         said += f"; if it was, a worker sends it yet, so repeat it as the operation {planned.operation!r} only"
     return StoreError(said, in_doubt=error.in_doubt)
+
+
+def _is_unauthorized(result: Answer | Failure) -> bool:
+    """Whether the credentials were refused (RFC 9110, 15.5.2), which proves that nothing was done."""
+    return isinstance(result, Answer) and result.status == 401
 
 
 def _may_repeat(type: RequestType, verdict: Verdict) -> bool:

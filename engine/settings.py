@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Hashable, Iterable, Mapping
 from io import StringIO
 from pathlib import Path
 from weakref import WeakSet
@@ -18,6 +19,7 @@ from engine.errors import DefinitionError, Fault, SettingError, did_you_mean, ne
 from engine.redaction import redacted
 
 MODES = ("test", "live")
+LATEST = 4  # of the secrets of one owner that follow each other: an older one may still come back in an answer
 
 _OWN_SECRETS = re.compile("CALLSHEET_(.+_KEY|CONSOLE_USERS)")
 _BASE_URL = re.compile("CALLSHEET_([A-Z0-9_]+)_BASE_URL")
@@ -56,7 +58,9 @@ class Settings:
         if self.sandbox and (self.live or not re.fullmatch(_HERE, self.sandbox)):
             why = "is set, and CALLSHEET_MODE is live" if self.live else "must be http:// and a port of this machine"
             raise SettingError(SANDBOX, why)
-        self._hidden = frozenset[str]()
+        self._hidden = self._lasting = frozenset[str]()
+        self._passing = dict[Hashable, tuple[str, ...]]()
+        self._hiding = threading.Lock()
         self._secrets = dict[tuple[str, str | None, bool], str]()  # those that were found to be fit
         for name in filter(_OWN_SECRETS.fullmatch, self._values):
             self.keys(name)
@@ -98,8 +102,16 @@ class Settings:
 
     def hide(self, *secrets: str) -> None:
         """Have these values masked from now on."""
-        if new := frozenset(filter(None, secrets)) - self._hidden:
-            self._hidden |= new
+        if new := frozenset(filter(None, secrets)) - self._lasting:
+            with self._hiding:
+                self._lasting |= new
+                self._hidden = self._lasting.union(*self._passing.values())
+
+    def hide_latest(self, owner: Hashable, secret: str) -> None:
+        """Have a secret masked from now on that others will follow: of each `owner`'s the LATEST are."""
+        with self._hiding:
+            self._passing[owner] = (*self._passing.get(owner, ()), secret)[-LATEST:]
+            self._hidden = self._lasting.union(*self._passing.values())
 
     def redact(self, text: str) -> str:
         """`text` without any secret of this host, whichever way it is written in it."""

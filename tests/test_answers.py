@@ -35,7 +35,7 @@ def html(status: int, body: bytes = b"<h1>Bad Gateway</h1>", kind: str = "text/h
     return Answer(status, {"content-type": kind} if kind else {}, body, 0.01)
 
 
-OURS = {"invalid_request", "busy", "rate_limited", "circuit_open", "lease_lost"}  # the gateway was not even asked
+OURS = {"invalid_request", "busy", "rate_limited", "circuit_open", "lease_lost", "no_token"}  # it was not even asked
 
 # What is certain of a first attempt: result → outcome, kind, whether the same bytes may help again.
 TABLE: dict[str, tuple[Answer | Failure, str, str, bool]] = {

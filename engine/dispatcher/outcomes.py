@@ -34,6 +34,7 @@ Kind = Literal[
     "rate_limited",  # all turns before the deadline were others'
     "circuit_open",  # the gateway failed again and again, and is left alone for a while
     "lease_lost",  # the call was waited with for so long that it may be another process's by now
+    "no_token",  # the access token that it is sent with could not be had
 ]
 
 BEFORE_SENDING: frozenset[Kind] = frozenset(
@@ -41,7 +42,7 @@ BEFORE_SENDING: frozenset[Kind] = frozenset(
 )
 """The kinds that come while there is no connection yet: not a byte of the request has left."""
 
-HELD_BACK: frozenset[Kind] = frozenset({"busy", "rate_limited", "circuit_open", "lease_lost"})
+HELD_BACK: frozenset[Kind] = frozenset({"busy", "rate_limited", "circuit_open", "lease_lost", "no_token"})
 """The kinds in which the gateway was not even called: it is this side that waits."""
 
 

@@ -22,6 +22,7 @@
     delivering   and posted
     hearing      to whom
     hosted       the gateway's own pages
+    granting     tokens, for a client that proves itself
     standin      one gateway
     serving      a server on this machine
 
@@ -181,5 +182,6 @@ class Sandbox:
         return Answer(answered.status, {"content-type": "application/json", **named}, answered.raw(), 0.0)
 
     def _leads_to(self, name: str, url: str) -> bool:
-        bases = {type.base_url for type in self.standins[name].types}
-        return any(f"{url}/".startswith(f"{base}/") for base in bases)
+        standin = self.standins[name]
+        bases = {type.base_url for type in standin.types}
+        return url in standin.granting.endpoints or any(f"{url}/".startswith(f"{base}/") for base in bases)

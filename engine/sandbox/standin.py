@@ -17,7 +17,6 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from engine.cases import Case
-from engine.credentials import credentials
 from engine.errors import DefinitionError, did_you_mean
 from engine.request_types import Gateway, RequestType
 from engine.sandbox import hosted
@@ -27,6 +26,7 @@ from engine.sandbox.delivering import Deliverer
 from engine.sandbox.effects import Effects
 from engine.sandbox.events import Events
 from engine.sandbox.files import Part
+from engine.sandbox.granting import Granting
 from engine.sandbox.hearing import Hearing
 from engine.sandbox.lists import Pages
 from engine.sandbox.objects import Answers, Objects
@@ -67,8 +67,9 @@ class StandIn:
         settings: Settings,
         world: World,
     ) -> None:
-        self.types, self._gateway, self._rules, self._settings, self._world = types, gateway, rules, settings, world
+        self.types, self._gateway, self._rules, self._world = types, gateway, rules, world
         self.routes = routes_of(types, cases, rules)
+        self.granting = Granting(types, settings)
         self._answers = Answers(world.store, gateway.name)
         page, id = rules.get("page").value or {}, rules.get("id").value or "id"
         pages = Pages(page.get("size", "limit"), page.get("usual", 10), id)
@@ -94,6 +95,8 @@ class StandIn:
         return replace(answered, headers={**answered.headers, **({header: fresh_id("req_")} if header else {})})
 
     def _answer(self, asked: Asked) -> Answered:
+        if granted := self.granting.answer(asked):
+            return granted
         found = self._route(asked)
         type = found[0].types[0] if found and found[0].types else self.types[0]
         self._demand_credentials(type, asked)
@@ -147,7 +150,7 @@ class StandIn:
         return None
 
     def _demand_credentials(self, type: RequestType, asked: Asked) -> None:
-        for name, value in credentials(type, self._settings).items():
+        for name, value in self.granting.headers(type).items():
             given = asked.headers.get(name.lower(), "")
             if given != value:
                 raise Refused("unauthorized", {"value": "(another)" if given else "(none)"})
