@@ -89,7 +89,7 @@ class Bulk:
     ) -> None:
         self._engine, self._key, self._run = engine, key, run
         self._type = engine.catalog.request_type(name)
-        self._scope = self._type.scope("", live=engine.settings.live)
+        self._scope = self._type.scope("")
         rate = self._type.rate
         if concurrency is not None and concurrency < 1:
             raise ValueError(f"concurrency is {concurrency}; one call at least has to be under way at once")

@@ -153,7 +153,8 @@ class CaseRunner:
         """Test values for every secret and setting that the gateways' files name."""
         catalog = self._files.catalog()
         names = [name for gateway in gateways for name in secrets_of(catalog, gateway)]
-        return {"CALLSHEET_ENCRYPTION_KEY": _SEALS, **{name: f"{name.lower()}_{SECRET}" for name in names}}
+        own = {"CALLSHEET_MODE": "test", "CALLSHEET_ENCRYPTION_KEY": _SEALS}
+        return {**own, **{name: f"{name.lower()}_{SECRET}" for name in names}}
 
 
 def secrets_of(catalog: Catalog, gateway: str) -> list[str]:

@@ -92,17 +92,18 @@ def _known(kind: str, name: str, known: Mapping[str, _Definition]) -> _Definitio
 def load(
     folders: Sequence[Path],
     *,
+    mode: str = "test",
     base_urls: Mapping[str, str] | None = None,
     cache: jinja2.BytecodeCache | None = None,
     known: Path | None = None,
 ) -> Catalog:
     """Read and check every file of `folders`, the first of which wins. Raises DefinitionError with all faults.
 
-    `base_urls` replaces a gateway's base_url; below that of "*" every other gateway is found by its name. `cache` keeps
-    generated code from start to start, the file `known` what was found out about files.
+    `mode` is that of its calls. `base_urls` replaces a gateway's base_url; below that of "*" every other one is found
+    by its name. `cache` keeps generated code from start to start, the file `known` what was found out about files.
     """
     with _collector_at_rest():
-        return _Loading(folders, base_urls or {}, cache, KnownFiles(known)).catalog()
+        return _Loading(folders, mode, base_urls or {}, cache, KnownFiles(known)).catalog()
 
 
 @contextmanager
@@ -128,11 +129,12 @@ class _Loading:
     def __init__(
         self,
         folders: Sequence[Path],
+        mode: str,
         base_urls: Mapping[str, str],
         cache: jinja2.BytecodeCache | None,
         known: KnownFiles,
     ) -> None:
-        self._base_urls, self._known = base_urls, known
+        self._mode, self._base_urls, self._known = mode, base_urls, known
         self._faults: list[Fault] = []
         self._unread: dict[str, Fault] = {}
         self._digests: dict[Source, str] = {}
@@ -274,7 +276,7 @@ class _Loading:
                 continue
             if gateway := self._kept(read_gateway(name, file, self._templates, self._look(source))):
                 gateways[name] = gateway
-                shared[name] = Shared(gateway, file, self._templates, self._base_url(name))
+                shared[name] = Shared(gateway, file, self._templates, self._mode, self._base_url(name))
         return gateways, shared
 
     def _base_url(self, gateway: str) -> str | None:

@@ -112,7 +112,7 @@ class Engine:
         self.root = Path(root)
         self.is_self_contained = store is None and not observers
         self.settings = Settings(self.root, environment)
-        self._files = files or Files(self.root, {**self.settings.base_urls(), **(base_urls or {})}, reload=reload)
+        self._files = files or Files.of(self.root, self.settings, base_urls, reload=reload)
         self.clock = clock or Clock()
         self.store = store or open_store(self.settings.get("CALLSHEET_STORE"), self.root, DUE, live=self.settings.live)
         if self.settings.live and (demand := getattr(self.store, "demand_durable", None)):

@@ -128,11 +128,15 @@ def _gateway_faults(file: YamlFile, templates: Templates) -> list[Fault]:
 
 @dataclass(frozen=True)
 class Shared:
-    """What the request types of a folder share: their gateway and its file, the templates, a base_url in its place."""
+    """What the request types of a folder share: their gateway and its file, the templates, the mode they are read for.
+
+    `base_url` is what stands in the place of the files', in either mode.
+    """
 
     gateway: Gateway
     file: YamlFile
     templates: Templates
+    mode: str
     base_url: str | None
 
 
@@ -148,7 +152,7 @@ def read_request_type(name: str, file: YamlFile, shared: Shared, look: Look) -> 
         return _Reader(name, merged, shared.gateway, shared.templates, file.marks)
 
     faults = look(lambda: check_file(file, "request_type") or list(reader().faults()))
-    return faults or reader().request_type(shared.base_url)
+    return faults or reader().request_type(shared.mode, shared.base_url)
 
 
 _ONLY_GATEWAY = {"summary", "webhook", "browser", "settings", "renamed", "rate", "live_key", "version"}
@@ -311,8 +315,8 @@ class _Reader:
         for name in {name for name in lower if lower.count(name) > 1}:
             yield self.file.fault("/headers", f"the header {name} stands there twice; remove one")
 
-    def request_type(self, base_url: str | None) -> RequestType:
-        """The request type of a file without faults."""
+    def request_type(self, mode: str, base_url: str | None) -> RequestType:
+        """The request type of a file without faults, as it is in a mode."""
         value, file = self.file.value, self.file.name
         reading, reading_marks = self._reading()
         idempotency = value.get("idempotency") or {}
@@ -334,6 +338,7 @@ class _Reader:
             method=value["method"],
             base_url=(base_url or value["base_url"]).rstrip("/"),
             redirected=base_url is not None,
+            live=mode == "live",
             schema=Schema(self._data),
             parts=structure(self._sending(), self.file.marks, file),
             account=alone("account"),

@@ -50,7 +50,7 @@ def plan(
         "version": type.gateway.version,
     }
     account = type.account_of(checked, names)
-    scope = type.scope(account, live=context.settings.live)
+    scope = type.scope(account)
     named = operation or given or call_id
     key = context.key(scope, type.name, named)
     names["account"] = account or None

@@ -32,7 +32,7 @@ from engine.records import Record
 from engine.request_types import RequestType
 from engine.sending import Sending, unattended
 from engine.settling import Exchange, Result, changed_by
-from engine.windows import LOOK_UPS, has_settled, may_resend
+from engine.windows import LOOK_UPS, demand_mode, has_settled, may_resend
 
 log = logging.getLogger("engine")
 
@@ -55,8 +55,12 @@ class Recovery:
         """A call in the state sending, of which an earlier attempt may have been carried out."""
         try:
             type = self._with.catalog().request_type(call["request_type"])
+            demand_mode(type, call)
         except UnknownNameError as error:
             self._with.commit([calls.moved(call, state="unknown", message=str(error))])
+            return None
+        except SettingError as error:
+            self._settling.put_off(call, "unknown", str(error))
             return None
         with self._with.watch.of("recover", type) as step:
             try:
@@ -227,10 +231,12 @@ class Recovery:
     def look_up(self, call: Record, who: str, why: str) -> Record:
         """Ask the gateway now whether an unknown call was carried out; nothing is sent again.
 
-        Raises Conflict where its type names no look-up, and RejectedError and MappingError where that is what it was.
+        Raises Conflict where its type names no look-up, SettingError where the call is of the other mode, and
+        RejectedError and MappingError where that is what it was.
         """
         _demand(call, {"unknown"}, "be looked up")
         now, type = self._with.clock.now(), self._with.catalog().request_type(call["request_type"])
+        demand_mode(type, call)
         if not type.lookup:
             raise Conflict(f"{type.name} names no look-up; resolve the call {call.id} when you know what became of it")
         audit = self._audited(call, who, "looked up", why)

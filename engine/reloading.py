@@ -15,6 +15,7 @@ from engine.code_cache import code_cache
 from engine.errors import DefinitionError, Fault, SettingError
 from engine.file_kinds import unfit_base_url
 from engine.folders import Seen, seen
+from engine.settings import Settings
 
 log = logging.getLogger("engine")
 
@@ -25,18 +26,28 @@ def folders(root: Path | None) -> list[Path]:
 
 
 class Files:
-    """The folders of a host and of the package. Raises DefinitionError where the first reading finds faults."""
+    """The folders of a host and of the package, read for a mode: a host's own, or `test`, which cases are told for.
 
-    def __init__(self, root: Path | None, base_urls: Mapping[str, str], *, reload: bool) -> None:
+    Raises DefinitionError where the first reading finds faults.
+    """
+
+    def __init__(self, root: Path | None, base_urls: Mapping[str, str], *, mode: str = "test", reload: bool) -> None:
         for gateway, url in base_urls.items():
             if unfit := unfit_base_url(url):
                 raise SettingError(f"CALLSHEET_{gateway.upper()}_BASE_URL", unfit)
         self._folders = folders(root)
-        self._base_urls, self._cache, self._reload = base_urls, code_cache(root), reload
+        self._mode, self._base_urls, self._cache, self._reload = mode, base_urls, code_cache(root), reload
         self._lock = threading.Lock()
         self._seen = self._look() if reload else frozenset()
         self._catalog = self._read()
         self.faults: tuple[Fault, ...] = ()
+
+    @classmethod
+    def of(
+        cls, root: Path | None, settings: Settings, base_urls: Mapping[str, str] | None = None, *, reload: bool = False
+    ) -> Files:
+        """Those of a host: its settings say its mode and, where `base_urls` do not, what replaces a base_url."""
+        return cls(root, {**settings.base_urls(), **(base_urls or {})}, mode=settings.mode, reload=reload)
 
     def catalog(self) -> Catalog:
         """The definitions in force; with `reload`, those of the files as they are now."""
@@ -58,7 +69,7 @@ class Files:
 
     def _read(self) -> Catalog:
         known = Path(self._cache.directory) / "files" if self._cache else None
-        return load(self._folders, base_urls=self._base_urls, cache=self._cache, known=known)
+        return load(self._folders, mode=self._mode, base_urls=self._base_urls, cache=self._cache, known=known)
 
     def _look(self) -> Seen:
         return seen(path for folder in self._folders for kind in KINDS for path in (folder / kind).glob("**/*"))

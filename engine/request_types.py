@@ -134,7 +134,7 @@ class RequestType:
 
     `parts` renders url, headers, query and body, `account` the account it acts in, `reading` what an answer says:
     error, mismatch, limited, redirect, more and next. `key_lasts` is in seconds, the limits in bytes. `redirected`:
-    base_url is not the file's own.
+    base_url is not the file's own. `live`: it sends in live mode, and what it keeps is of live money.
     """
 
     name: str
@@ -146,6 +146,7 @@ class RequestType:
     method: str
     base_url: str
     redirected: bool
+    live: bool
     schema: Schema
     parts: Callable[[Mapping[str, Any]], Any]
     account: Callable[[Mapping[str, Any]], Any] | None
@@ -269,6 +270,6 @@ class RequestType:
         headers[content_type or "Content-Type"] = sent_type
         return body
 
-    def scope(self, account: str, *, live: bool) -> Scope:
+    def scope(self, account: str) -> Scope:
         """Where the records of a call belong."""
-        return Scope(self.gateway.name, account, live)
+        return Scope(self.gateway.name, account, self.live)

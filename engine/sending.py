@@ -39,7 +39,7 @@ from engine.planning import plan
 from engine.records import Record
 from engine.request_types import Request, RequestType
 from engine.settling import Exchange, Result, Settling, Subject, error_of
-from engine.windows import may_resend, same_origin
+from engine.windows import demand_mode, may_resend, same_origin
 
 RETRIES = 2
 FIRST_WAIT, LONGEST_WAIT = 0.5, 5.0  # seconds between attempts, with full jitter
@@ -118,16 +118,21 @@ class Sending:
         deadline = self._deadline()
         try:
             type = self._with.catalog().request_type(call["request_type"])
-            self._headers(self._proof(type), deadline)
             request = self._thawed(type, call)
+            self._headers(self._proof(type), deadline)
         except (UnknownNameError, SettingError, SignatureError, TransportError) as error:
-            self.settling.put_off(call, str(error))
+            self.settling.put_off(call, "prepared", str(error))
         else:
             with self._with.watch.of("send", type):
                 self._carried_out(request, call, type, deadline)
 
     def _thawed(self, type: RequestType, call: Record) -> Request:
-        """The frozen request. Raises SettingError and SignatureError where it, or its answer, needs a key not here."""
+        """The frozen request.
+
+        Raises SettingError where it is of the other mode, and with SignatureError where it, or its answer, needs a key
+        that is not here.
+        """
+        demand_mode(type, call)
         if type.sealed:
             self._with.sealer.demand_key()
         return calls.thawed(call["request"], self._with.sealer)

@@ -193,9 +193,11 @@ class Settling:
         operation = calls.follow_up_operation(parent.operation, follow_up.label)
         try:
             planned = plan(self._with, follow_up.request_type, follow_up.data, operation, parent=parent.id, depth=depth)
-            return planned.born("prepared")
+            if planned.scope.live == parent.scope.live:
+                return planned.born("prepared")
         except EngineError as error:
             raise ValueError(f"the call {follow_up.label!r} that follows cannot be made: {error}") from None
+        raise ValueError(f"the call {follow_up.label!r} that follows is left to a host in the other mode")
 
     def outcome(self, call: Record) -> Result:
         """What came of a call that was made before: its result, or the error it ended in."""
@@ -284,10 +286,10 @@ class Settling:
         end = calls.moved(call, **{**facts, "state": state, "tries": tries, "due": instant(due) if due else None})
         return self._with.commit([end])[0]
 
-    def put_off(self, call: Record, message: str) -> None:
-        """A call that cannot be sent as things are: a setting or a file is missing. Nothing left; try later."""
+    def put_off(self, call: Record, state: str, message: str) -> None:
+        """A call that cannot be taken up as things are: a file or a setting is missing, or not for it. Try later."""
         tries, due = (call.get("tries") or 0) + 1, self._with.clock.now() + pause_before(call)
-        self._with.commit([calls.moved(call, state="prepared", due=instant(due), tries=tries, message=message)])
+        self._with.commit([calls.moved(call, state=state, due=instant(due), tries=tries, message=message)])
 
     def _unmapped(
         self, call: Record, type: RequestType, verdict: Verdict, facts: dict[str, Any], error: Exception

@@ -102,5 +102,5 @@ def callsheet(request: pytest.FixtureRequest) -> Engine:
     if _MATERIAL not in stash:
         stash[_MATERIAL] = Material.read(root)
     sandbox = Sandbox(stash[_MATERIAL])
-    environment = {**sandbox.secrets, ENCRYPTION_KEY: new_key()}
+    environment = {**sandbox.secrets, "CALLSHEET_MODE": "test", ENCRYPTION_KEY: new_key()}
     return Engine(root, store=MemoryStore(), dispatcher=sandbox, environment=environment)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
+from engine.errors import SettingError
 from engine.records import Record
 from engine.request_types import RequestType
 
@@ -21,9 +22,20 @@ LOOK_UPS = 2  # that must agree
 TRUSTED_LAG = timedelta(seconds=60)
 
 
+def demand_mode(type: RequestType, call: Record) -> None:
+    """Raise SettingError where a call is of the other mode: nothing is sent for it here, and nobody is asked about it.
+
+    What the gateway says in one mode proves nothing of the other.
+    """
+    if call.scope.live != type.live:
+        here, there = ("live", "test") if type.live else ("test", "live")
+        said = f"is {here}, and the call {call.id} is of {there} mode; it is left to a host in that mode"
+        raise SettingError("CALLSHEET_MODE", said)
+
+
 def may_resend(type: RequestType, call: Record, now: datetime) -> bool:
     """Whether the call's own bytes may be sent again: harmless by nature, or inside the window of its key."""
-    if not same_origin(type, call) or now < _moment(call, "sent_at", now) - TRUSTED_LAG:
+    if call.scope.live != type.live or not same_origin(type, call) or now < _moment(call, "sent_at", now) - TRUSTED_LAG:
         return False
     if type.idempotent or not type.journaled:
         return True

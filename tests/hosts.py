@@ -139,8 +139,8 @@ def write(root: Path, files: Mapping[str, str]) -> Path:
 class OnlyHere(Files):
     """The files of one folder and no shipped ones, which most tests of the machine do not need."""
 
-    def __init__(self, root: Path, base_urls: Mapping[str, str] | None = None) -> None:
-        self._catalog, self.faults = load([root], base_urls=base_urls), ()
+    def __init__(self, root: Path, base_urls: Mapping[str, str] | None = None, *, mode: str = "test") -> None:
+        self._catalog, self.faults = load([root], mode=mode, base_urls=base_urls), ()
 
     def catalog(self) -> Any:
         return self._catalog
@@ -258,7 +258,7 @@ def host(
         environment={**SECRETS, **environment},
         dispatcher=gateway,
         clock=hours.clock(),
-        files=OnlyHere(folder, base_urls),
+        files=OnlyHere(folder, base_urls, mode=environment.get("CALLSHEET_MODE", "test")),
         observers=observers,
     )
     engine.key_of(

@@ -399,9 +399,10 @@ def test_what_was_settled_is_not_asked_for(here: Host, tmp_path: Path) -> None:
 def test_what_was_settled_settles_no_other_row(here: Host, tmp_path: Path, other: str) -> None:
     """Under the same key it is another operation there, which nobody carried out; the run does not begin."""
     (earlier,) = run(here, [{"order": "a", "amount": 1}], key="order")
-    live = {"CALLSHEET_MODE": "live", "SHOP_KEY": "live_1"} if other == "mode" else {}
+    mode = "live" if other == "mode" else "test"
+    settings = {**SECRETS, "CALLSHEET_MODE": mode, **({"SHOP_KEY": "live_1"} if mode == "live" else {})}
     store = MemoryStore() if other == "store" else here.store
-    engine = Engine(tmp_path, store=store, environment={**SECRETS, **live}, files=OnlyHere(tmp_path, {}))
+    engine = Engine(tmp_path, store=store, environment=settings, files=OnlyHere(tmp_path, mode=mode))
     one = Bulk(engine, "shop/pay_once" if other == "request type" else "shop/pay", key="order")
     one.settle("a", earlier.digest, "succeeded")
     (problem,) = one.take(1, {"order": "a", "amount": 2 if other == "data" else 1})

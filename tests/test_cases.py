@@ -268,8 +268,9 @@ def test_a_faulty_case_is_named_by_its_whole_path(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("id", "outcomes"), [("p1", {"passed": 2}), ("p2", {"failed": 2})])
 def test_a_host_runs_its_own_cases(pytester: pytest.Pytester, id: str, outcomes: dict[str, int]) -> None:
-    """The plugin runs a host's cases, and its tests against them, with the host's own files."""
+    """The plugin runs a host's cases, and its tests against them, with the host's own files: in test mode, always."""
     files = {
+        ".env": "CALLSHEET_MODE=live\n",
         "request_types/shop/_gateway.yml": "summary: A shop.\nbase_url: https://api.shop.test\n",
         "request_types/shop/read.yml": (
             "summary: Read.\nmethod: GET\nurl: '/payments/{{ data.id }}'\ndata: {properties: {id: {type: string}}}\n"

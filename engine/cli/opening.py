@@ -70,7 +70,7 @@ class Opening:
         from engine.settings import Settings
 
         root = self.root if self.is_host else None
-        return Files(root, Settings(self.root).base_urls(), reload=False).catalog()
+        return Files.of(root, Settings(self.root)).catalog()
 
     @cached_property
     def engine(self) -> Engine:
@@ -110,7 +110,7 @@ class Opening:
 
         if self.is_host or self.app is not None:
             return self.engine
-        shipped = Files(None, Settings(self.root).base_urls(), reload=False)
+        shipped = Files.of(None, Settings(self.root))
         return Engine(self.root, store=MemoryStore(), files=shipped)
 
     def origin(self, file: str) -> str:

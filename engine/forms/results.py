@@ -81,7 +81,7 @@ def account_of(engine: Engine, slip: Slip) -> str:
 
 def known_call(engine: Engine, request_type: str, operation: str, account: str) -> Record | None:
     """The call that a form has become, where it was posted."""
-    scope = engine.catalog.request_type(request_type).scope(account, live=engine.settings.live)
+    scope = engine.catalog.request_type(request_type).scope(account)
     where: dict[str, Any] = {"gateway": scope.gateway, "account": scope.account, "live": scope.live}
     found = engine.find("call", limit=1, operation=operation, request_type=request_type, **where)
     return found[0] if found else None
