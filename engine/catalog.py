@@ -274,7 +274,7 @@ class _Loading:
             name, _, file_name = path.partition("/")
             if file_name != "_gateway.yml" or not (file := self._parsed(source)):
                 continue
-            if gateway := self._kept(read_gateway(name, file, self._templates, self._look(source))):
+            if gateway := self._kept(read_gateway(name, file, self._templates, self._mode, self._look(source))):
                 gateways[name] = gateway
                 shared[name] = Shared(gateway, file, self._templates, self._mode, self._base_url(name))
         return gateways, shared

@@ -68,8 +68,8 @@ def _record_type_faults(file: YamlFile) -> list[Fault]:
     return faults
 
 
-def read_gateway(name: str, file: YamlFile, templates: Templates, look: Look) -> Gateway | list[Fault]:
-    """The gateway of a `_gateway.yml`, or its faults. What its request types share is checked with each of them."""
+def read_gateway(name: str, file: YamlFile, templates: Templates, mode: str, look: Look) -> Gateway | list[Fault]:
+    """The gateway of a `_gateway.yml` in a mode, or its faults. What its request types share is checked with each."""
     faults = look(partial(_gateway_faults, file, templates))
     if faults:
         return faults
@@ -77,7 +77,7 @@ def read_gateway(name: str, file: YamlFile, templates: Templates, look: Look) ->
     event, cause, release = _leaves(file, *_EVENT), _leaves(file, *_CAUSE), _leaves(file, "release")
     return Gateway(
         name=name,
-        base_url=value["base_url"],
+        base_url=_in_mode(value["base_url"], mode),
         settings=value.get("settings", {}),
         renamed=value.get("renamed", {}),
         live_key=value.get("live_key"),
@@ -116,14 +116,27 @@ def _gateway_faults(file: YamlFile, templates: Templates) -> list[Fault]:
         for part, leaf in leaves.items():
             names = {name: None, "headers": kept} if name == "event" else {name: None}
             faults += templates.check_leaf(Source.at(leaf, marks[f"/{part}"]), names)
-    if unfit := unfit_base_url(value["base_url"]):
-        faults.append(file.fault("/base_url", f"'base_url' {unfit}"))
+    faults += _base_url_faults(file)
     if webhook:
         try:
             scheme_of(webhook["scheme"])
         except ValueError as error:
             faults.append(file.fault("/webhook/scheme", str(error)))
     return faults
+
+
+def _base_url_faults(file: YamlFile) -> Iterator[Fault]:
+    """What is wrong with a base_url, whichever mode it is for."""
+    told = file.value["base_url"]
+    places = {"/base_url": told} if isinstance(told, str) else {f"/base_url/{mode}": told[mode] for mode in MODES}
+    for pointer, url in places.items():
+        if unfit := unfit_base_url(url):
+            yield file.fault(pointer, f"'base_url' {unfit}")
+
+
+def _in_mode(told: str | Mapping[str, str], mode: str) -> str:
+    """The base_url that holds in a mode: a file gives one for both, or one for each."""
+    return told if isinstance(told, str) else told[mode]
 
 
 @dataclass(frozen=True)
@@ -274,8 +287,7 @@ class _Reader:
         yield from self._write_only_faults()
 
     def _address_faults(self) -> Iterator[Fault]:
-        if unfit := unfit_base_url(self.file.value["base_url"]):
-            yield self.file.fault("/base_url", f"'base_url' {unfit}")
+        yield from _base_url_faults(self.file)
         oauth2 = (self.file.value.get("auth") or {}).get("oauth2")
         if oauth2 and (unfit := unfit_endpoint(oauth2["token_endpoint"])):
             yield self.file.fault("/auth/oauth2/token_endpoint", f"'token_endpoint' {unfit}")
@@ -317,7 +329,8 @@ class _Reader:
 
     def request_type(self, mode: str, base_url: str | None) -> RequestType:
         """The request type of a file without faults, as it is in a mode."""
-        value, file = self.file.value, self.file.name
+        file, told = self.file.name, self.file.value["base_url"]
+        value = self.file.value | {"base_url": _in_mode(told, mode)}
         reading, reading_marks = self._reading()
         idempotency = value.get("idempotency") or {}
         keyed = bool(idempotency) and not value.get("at_most_once")

@@ -68,7 +68,8 @@ class Rate:
 class Gateway:
     """What a gateway's `_gateway.yml` says beside what its request types share.
 
-    `read_event` reads what an event says of itself, `read_cause` the call that it may be about and the object.
+    `base_url` is that of the mode that the files were read for. `read_event` reads what an event says of itself,
+    `read_cause` the call that it may be about and the object.
     """
 
     name: str
@@ -130,7 +131,7 @@ class Gateway:
 
 @dataclass(frozen=True)
 class RequestType:
-    """One request type. `written` is its file as it stands, laid over the gateway's.
+    """One request type. `written` is its file as it stands, laid over the gateway's, with the base_url of its mode.
 
     `parts` renders url, headers, query and body, `account` the account it acts in, `reading` what an answer says:
     error, mismatch, limited, redirect, more and next. `key_lasts` is in seconds, the limits in bytes. `redirected`:

@@ -271,7 +271,7 @@ def test_a_host_runs_its_own_cases(pytester: pytest.Pytester, id: str, outcomes:
     """The plugin runs a host's cases, and its tests against them, with the host's own files: in test mode, always."""
     files = {
         ".env": "CALLSHEET_MODE=live\n",
-        "request_types/shop/_gateway.yml": "summary: A shop.\nbase_url: https://api.shop.test\n",
+        "request_types/shop/_gateway.yml": "base_url: {test: https://api.shop.test, live: https://live.shop.test}\n",
         "request_types/shop/read.yml": (
             "summary: Read.\nmethod: GET\nurl: '/payments/{{ data.id }}'\ndata: {properties: {id: {type: string}}}\n"
         ),

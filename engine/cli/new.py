@@ -118,11 +118,11 @@ def _path(url: str) -> str:
 
 
 def _base_url(here: Opening, gateway: str, given: str | None) -> str:
-    known = here.catalog.gateways.get(gateway)
-    if known:
-        if given and given != known.base_url:
-            raise click.UsageError(f"the gateway {gateway} is at {known.base_url} already; leave --base-url out")
-        return known.base_url
+    if known := _said(here, gateway).get("base_url"):
+        url: str = known if isinstance(known, str) else known["test"]  # the case that is written is one of test mode
+        if given and given != url:
+            raise click.UsageError(f"the gateway {gateway} is at {url} already; leave --base-url out")
+        return url
     if not given:
         raise click.UsageError(f"the gateway {gateway} is new; say where it is: --base-url https://api.example.com")
     if not re.fullmatch(r"https?://[^?#@\s{}]+[^/?#@\s{}]", given):
@@ -132,13 +132,19 @@ def _base_url(here: Opening, gateway: str, given: str | None) -> str:
 
 def _keyed(here: Opening, gateway: str) -> bool:
     """Whether the gateway's file already says how a repeated call is recognised."""
+    said = _said(here, gateway)
+    return any(said.get(key) for key in ("idempotency", "idempotent", "at_most_once"))
+
+
+def _said(here: Opening, gateway: str) -> Mapping[str, Any]:
+    """What the gateway's file says, for either mode; nothing where there is none yet."""
     from engine.yaml_files import parse
 
     if gateway not in here.catalog.gateways:
-        return False
+        return {}
     file = f"request_types/{gateway}/_gateway.yml"
-    shared = parse(here.text(file), file).value
-    return any(shared.get(key) for key in ("idempotency", "idempotent", "at_most_once"))
+    said: Mapping[str, Any] = parse(here.text(file), file).value
+    return said
 
 
 def _webhook(catalog: Catalog, gateway: str, event: str | None) -> Mapping[str, Any] | None:

@@ -22,7 +22,7 @@ log = logging.getLogger("engine")
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """Definitions, cases, and sandbox files by gateway."""
+    """Definitions as they are in test mode, cases, and sandbox files by gateway."""
 
     catalog: Catalog
     cases: Sequence[Case]
