@@ -15,7 +15,7 @@ from typing import Any
 
 from engine import bodies
 from engine.errors import Fault, did_you_mean
-from engine.file_kinds import check_file, unfit_base_url, unfit_endpoint
+from engine.file_kinds import address_faults, check_file, in_mode
 from engine.pointers import part_at
 from engine.records import SCOPE, RecordType
 from engine.request_types import READS, REQUEST_LIMIT, Gateway, Pages, Rate, RequestType
@@ -73,11 +73,11 @@ def read_gateway(name: str, file: YamlFile, templates: Templates, mode: str, loo
     faults = look(partial(_gateway_faults, file, templates))
     if faults:
         return faults
-    value = file.value
+    value = in_mode(file.value, mode)
     event, cause, release = _leaves(file, *_EVENT), _leaves(file, *_CAUSE), _leaves(file, "release")
     return Gateway(
         name=name,
-        base_url=_in_mode(value["base_url"], mode),
+        base_url=value["base_url"],
         settings=value.get("settings", {}),
         renamed=value.get("renamed", {}),
         live_key=value.get("live_key"),
@@ -116,27 +116,13 @@ def _gateway_faults(file: YamlFile, templates: Templates) -> list[Fault]:
         for part, leaf in leaves.items():
             names = {name: None, "headers": kept} if name == "event" else {name: None}
             faults += templates.check_leaf(Source.at(leaf, marks[f"/{part}"]), names)
-    faults += _base_url_faults(file)
+    faults += address_faults(file)
     if webhook:
         try:
             scheme_of(webhook["scheme"])
         except ValueError as error:
             faults.append(file.fault("/webhook/scheme", str(error)))
     return faults
-
-
-def _base_url_faults(file: YamlFile) -> Iterator[Fault]:
-    """What is wrong with a base_url, whichever mode it is for."""
-    told = file.value["base_url"]
-    places = {"/base_url": told} if isinstance(told, str) else {f"/base_url/{mode}": told[mode] for mode in MODES}
-    for pointer, url in places.items():
-        if unfit := unfit_base_url(url):
-            yield file.fault(pointer, f"'base_url' {unfit}")
-
-
-def _in_mode(told: str | Mapping[str, str], mode: str) -> str:
-    """The base_url that holds in a mode: a file gives one for both, or one for each."""
-    return told if isinstance(told, str) else told[mode]
 
 
 @dataclass(frozen=True)
@@ -282,15 +268,9 @@ class _Reader:
         if self._is_document:
             source = Source.at(self.file.value["body"], self.file.marks["/body"])
             yield from self.templates.check_document(source, names)
-        yield from self._address_faults()
+        yield from address_faults(self.file)
         yield from self._promise_faults()
         yield from self._write_only_faults()
-
-    def _address_faults(self) -> Iterator[Fault]:
-        yield from _base_url_faults(self.file)
-        oauth2 = (self.file.value.get("auth") or {}).get("oauth2")
-        if oauth2 and (unfit := unfit_endpoint(oauth2["token_endpoint"])):
-            yield self.file.fault("/auth/oauth2/token_endpoint", f"'token_endpoint' {unfit}")
 
     def _write_only_faults(self) -> Iterator[Fault]:
         """What is writeOnly may stand in a body only: all else of a call is kept in the clear."""
@@ -329,8 +309,7 @@ class _Reader:
 
     def request_type(self, mode: str, base_url: str | None) -> RequestType:
         """The request type of a file without faults, as it is in a mode."""
-        file, told = self.file.name, self.file.value["base_url"]
-        value = self.file.value | {"base_url": _in_mode(told, mode)}
+        value, file = in_mode(self.file.value, mode), self.file.name
         reading, reading_marks = self._reading()
         idempotency = value.get("idempotency") or {}
         keyed = bool(idempotency) and not value.get("at_most_once")

@@ -1,4 +1,4 @@
-"""What a file of a kind must look like, before it is known what it says.
+"""What a file of a kind must look like, and what it says in a mode, before it is known what that means.
 
 Hides: that editors and the engine check by the same JSON Schemas, and how what is wrong is worded.
 """
@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from engine.errors import Fault
+from engine.pointers import part_at, replaced_at
 from engine.schemas import Schema
+from engine.settings import MODES
 from engine.yaml_files import YamlFile
 
 KINDS = ("gateway", "request_type", "record_type", "case", "sandbox")
@@ -66,3 +69,26 @@ def unfit_endpoint(url: str) -> str | None:
     if is_clean and (is_path or f"{parts.scheme}://{parts.netloc}{path}" == url):
         return None
     return "must be a path below base_url, such as /oauth2/token, or a URL of scheme, host and path"
+
+
+_ADDRESSES: Mapping[str, Callable[[str], str | None]] = {
+    "/base_url": unfit_base_url,
+    "/auth/oauth2/token_endpoint": unfit_endpoint,
+}
+"""Where a file may say where a gateway is: by one text, or by one for each mode."""
+
+
+def address_faults(file: YamlFile) -> Iterator[Fault]:
+    """What is wrong with the addresses in a file, whichever mode they are for."""
+    for pointer, unfit in _ADDRESSES.items():
+        for place in (pointer, *(f"{pointer}/{mode}" for mode in MODES)):
+            url = part_at(file.value, place)
+            if isinstance(url, str) and (said := unfit(url)):
+                yield file.fault(place, f"{pointer.rpartition('/')[2]!r} {said}")
+
+
+def in_mode(value: Any, mode: str) -> Any:
+    """What a file says, with the addresses of a mode in the place of those for each."""
+    for pointer in _ADDRESSES:
+        value = replaced_at(value, pointer, lambda told: told if isinstance(told, str) else told[mode])
+    return value

@@ -31,6 +31,7 @@ GATEWAY, TELL = "request_types/pal/_gateway.yml", "request_types/mint/tell.yml"
 OTHER = {"test": "live", "live": "test"}
 SECRET = "whsec_0123456789abcdef0123456789abcdef"
 BOTH = "{test: https://sandbox.pal.test/try/v1, live: https://api.pal.test/v1}"
+OAUTH2 = "{oauth2: {token_endpoint: ENDPOINT, client_id: PAL_ID, client_secret: PAL_KEY}}"
 PAL = """\
 summary: A bank with a system for tests at a host of its own.
 base_url: BASE_URL
@@ -135,12 +136,17 @@ def test_a_call_goes_to_the_place_of_its_mode(tmp_path: Path, servers: dict[str,
     assert (result.call.scope.live, result.records[0]["live"]) == (mode == "live", mode == "live")
 
 
+@pytest.mark.parametrize("endpoint", ["/token", "{test: TEST/try/v1/token, live: LIVE/v1/token}"])
 @pytest.mark.parametrize("mode", MODES)
-def test_a_token_is_fetched_at_the_place_of_its_mode(tmp_path: Path, servers: dict[str, Gateway], mode: str) -> None:
+def test_a_token_is_fetched_at_the_place_of_its_mode(
+    tmp_path: Path, servers: dict[str, Gateway], mode: str, endpoint: str
+) -> None:
     """A host in the other mode asks nobody for one, whatever calls it finds that need it."""
-    texts = files_at(f"{{test: {servers['test'].url}/try/v1, live: {servers['live'].url}/v1}}")
-    oauth2 = "{oauth2: {token_endpoint: /token, client_id: PAL_ID, client_secret: PAL_KEY}}"
-    folder = write(tmp_path, {**texts, GATEWAY: texts[GATEWAY].replace("{bearer: PAL_KEY}", oauth2)})
+    texts = files_at("{test: TEST/try/v1, live: LIVE/v1}")
+    texts[GATEWAY] = texts[GATEWAY].replace("{bearer: PAL_KEY}", OAUTH2.replace("ENDPOINT", endpoint))
+    for place, one in servers.items():
+        texts = {name: text.replace(place.upper(), one.url) for name, text in texts.items()}
+    folder = write(tmp_path, texts)
     for one in servers.values():
         one.answer = lambda *_: (200, {"id": "p1", "access_token": "token_0123456789", "token_type": "Bearer"})
     store, dispatcher = MemoryStore(), Dispatcher()
@@ -191,6 +197,23 @@ def test_a_base_url_that_is_none(tmp_path: Path, mode: str, written: str, column
         (fault,) = raised.value.faults
         assert (fault.file, fault.line, fault.column) == (file, line, column)
         assert fault.message.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("written", "column", "said"),
+    [
+        ("{test: https://a.test/token}", 17, "'live' is required"),
+        ("{test: https://a.test/token, live: token}", 62, "'token_endpoint' must be a path below base_url"),
+        ("{test: 'http://a.test/token', live: /token}", 34, "'token_endpoint' must be https; plain http is for this"),
+    ],
+)
+def test_a_token_endpoint_that_is_none(tmp_path: Path, written: str, column: int, said: str) -> None:
+    """Of either mode."""
+    text = PAL.replace("BASE_URL", BOTH).replace("{bearer: PAL_KEY}", OAUTH2.replace("ENDPOINT", written))
+    with pytest.raises(DefinitionError) as raised:
+        load([write(tmp_path, {GATEWAY: text})])
+    (fault,) = raised.value.faults
+    assert (fault.file, fault.line, fault.column, fault.message[: len(said)]) == (GATEWAY, 3, column, said)
 
 
 @pytest.mark.parametrize("mode", MODES)
