@@ -19,7 +19,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from engine.calls import Plan, short_digest
+from engine.calls import Plan
 from engine.errors import (
     CallError,
     Conflict,
@@ -31,6 +31,7 @@ from engine.errors import (
     TransportError,
     UnknownOutcome,
 )
+from engine.ids import short_digest
 from engine.records import Record
 from engine.redaction import MASK
 from engine.settling import Result

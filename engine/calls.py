@@ -31,6 +31,7 @@ from typing import Any
 from engine.changes import FollowUp
 from engine.dispatcher import Answer, Failure
 from engine.errors import Conflict, DataError, Problem
+from engine.ids import short_digest
 from engine.records import Change, Record, RecordType, Scope
 from engine.redaction import MASK
 from engine.request_types import Request, RequestType
@@ -277,18 +278,6 @@ def operation_key(salt: str, scope: Scope, request_type: str, operation: str) ->
     mode = "live" if scope.live else "test"
     text = f"{salt}|{scope.gateway}|{scope.account}|{mode}|{request_type}|{operation}"
     return short_digest(text)
-
-
-_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"  # RFC 4648, 6
-_PAIRS = [one + other for one in _LETTERS for other in _LETTERS]
-_FILL = b"\0"  # 52 letters are 260 bits
-_SHIFTS = tuple(range(254, -1, -10))
-
-
-def short_digest(text: str) -> str:
-    """What tells `text` from any other: 52 letters and few digits (base32), so it never looks like a card number."""
-    number = int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() + _FILL, "big")
-    return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
 
 
 def follow_up_operation(parent: str, label: str) -> str:

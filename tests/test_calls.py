@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from engine import calls
 from engine.calls import CALL, NEXT, OPEN, moved
 from engine.errors import Conflict
+from engine.ids import short_digest
 from engine.records import Record, Scope
 
 DRAWN = re.findall(r"^    (\w+) .*?(?: ▶ (.+))?$", calls.__doc__ or "", re.MULTILINE)
@@ -36,3 +39,10 @@ def test_a_call_moves_only_along_the_drawing(before: str, after: str) -> None:
     else:
         with pytest.raises(Conflict, match=f"call-1 is {before}, which does not lead to {after}"):
             moved(call, state=after)
+
+
+def test_a_digest_is_base32() -> None:
+    """RFC 4648, in small letters and without its padding."""
+    for text in ("", "a", "é\ud800", "x" * 1000, *map(str, range(500))):
+        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+        assert short_digest(text) == base64.b32encode(digest).decode().rstrip("=").lower()
