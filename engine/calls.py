@@ -25,7 +25,8 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from engine.changes import FollowUp
@@ -114,7 +115,13 @@ _any_json = json.JSONEncoder(default=str).encode
 def instant(moment: datetime) -> str:
     """ISO 8601 in UTC with milliseconds: such texts sort as the instants do."""
     here = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
-    return here.isoformat("T", "milliseconds")[:-6] + "Z"
+    minute = _minute(here.date(), here.hour, here.minute)
+    return "%s:%02d.%03dZ" % (minute, here.second, here.microsecond // 1000)  # noqa: UP031 - f"" takes twice as long
+
+
+@lru_cache(maxsize=64)  # the instants of a call lie in one minute, and its lease ends in the next
+def _minute(day: date, hour: int, minute: int) -> str:
+    return f"{day}T{hour:02d}:{minute:02d}"
 
 
 def sorted_json(data: Any) -> str:

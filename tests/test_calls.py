@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import random
 import re
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
 from engine import calls
-from engine.calls import CALL, NEXT, OPEN, moved
+from engine.calls import CALL, NEXT, OPEN, instant, moved
 from engine.errors import Conflict
 from engine.ids import short_digest
 from engine.records import Record, Scope
@@ -39,6 +41,16 @@ def test_a_call_moves_only_along_the_drawing(before: str, after: str) -> None:
     else:
         with pytest.raises(Conflict, match=f"call-1 is {before}, which does not lead to {after}"):
             moved(call, state=after)
+
+
+def test_an_instant_is_iso_8601_in_utc_wherever_it_was_read() -> None:
+    """To the millisecond, for any year, second and zone."""
+    chance = random.Random(7)
+    for _ in range(500):
+        zone = chance.choice([UTC, timezone(timedelta(minutes=chance.randint(-700, 700)))])
+        moment = datetime.fromtimestamp(chance.uniform(-6e10, 2e11), zone)
+        expected = moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        assert instant(moment) == expected
 
 
 def test_a_digest_is_base32() -> None:
