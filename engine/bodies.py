@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Literal
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 _stands_as_it_is = re.compile("[A-Za-z0-9_.~-]*").fullmatch  # RFC 3986, 2.3
 _ESCAPES = [quote(chr(code), safe="") for code in range(128)]
@@ -58,14 +58,7 @@ def encode_form(value: Any, lists: Lists = "indexed") -> str:
     if not isinstance(value, dict):
         raise ValueError("a form must be a mapping")
     pairs = _pairs("", value, lists)
-    return "&".join(
-        [f"{_quoted_name(name)}={text if _stands_as_it_is(text) else _escaped(text)}" for name, text in pairs]
-    )
-
-
-@lru_cache(maxsize=4096)
-def _quoted_name(name: str) -> str:
-    return quote(name, safe="[]")
+    return "&".join([f"{name}={text if _stands_as_it_is(text) else _escaped(text)}" for name, text in pairs])
 
 
 def _escaped(text: str) -> str:
@@ -73,7 +66,7 @@ def _escaped(text: str) -> str:
 
 
 def _pairs(name: str, value: Any, lists: Lists) -> list[tuple[str, str]]:
-    """The pairs that a receiver is to find, before any encoding."""
+    """The pairs that a receiver is to find: names as they stand in a query, values before any encoding."""
     found: list[tuple[str, str]] = []
     _add(found, name, value, lists)
     return found
@@ -101,14 +94,16 @@ def _item(name: str, index: int, part: Any, lists: Lists) -> str:
     if lists == "indexed":
         return f"{name}[{index}]"
     if isinstance(part, dict | list):
-        raise ValueError(f"{name} is a list of {lists} names: these write single values only, and it holds a structure")
+        said = "names: these write single values only, and it holds a structure"
+        raise ValueError(f"{unquote(name)} is a list of {lists} {said}")
     return f"{name}[]" if lists == "bracketed" else name
 
 
 @lru_cache(maxsize=4096)
 def _member(name: str, key: str) -> str:
     """What the member `key` is called of a mapping that is called `name`, or that is the whole form."""
-    return f"{name}[{_key(key)}]" if name else _key(key)
+    own = quote(_key(key), safe="")
+    return f"{name}[{own}]" if name else own
 
 
 def _key(key: str) -> str:
@@ -142,8 +137,8 @@ def _parts(key: str, value: Any, lists: Lists) -> Iterator[bytes]:
         named = f'; filename="{_quoted(str(value.get("filename", key)))}"\r\nContent-Type: {kind}'
         yield _part(_key(key), named, base64.b64decode(value["base64"], validate=True))
         return
-    for name, text in _pairs(_key(key), value, lists):
-        yield _part(name, "", text.encode("utf-8"))
+    for name, text in _pairs(_member("", key), value, lists):
+        yield _part(unquote(name), "", text.encode("utf-8"))
 
 
 def _part(name: str, more: str, content: bytes) -> bytes:
