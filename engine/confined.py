@@ -204,12 +204,18 @@ _NO_BLOCKS: dict[str, list[Callable[[Context], Iterator[str]]]] = {}
 class _Scene(Context):
     """The names in reach of one rendering; no template has blocks to be replaced, and none asks which are global."""
 
-    def __init__(
-        self, environment: Environment, parent: dict[str, Any], name: str | None, *_: object, **__: object
+    globals_keys, blocks = _NO_NAMES, _NO_BLOCKS
+
+    def __init__(  # the rest is Jinja's, which makes one for every file that is included
+        self,
+        environment: Environment,
+        parent: dict[str, Any],
+        name: str | None,
+        _: object,
+        globals: object = None,  # noqa: A002, ARG002
     ) -> None:
         self.environment, self.parent, self.name = environment, parent, name
         self.vars, self.exported_vars, self.eval_ctx = {}, set(), environment.evaluation
-        self.globals_keys, self.blocks = _NO_NAMES, _NO_BLOCKS
 
 
 class Generator(CodeGenerator):

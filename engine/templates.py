@@ -275,7 +275,7 @@ def _once(template: Callable[[], jinja2.Template], environment: Environment) -> 
 
 def _context(compiled: jinja2.Template, names: Names) -> Context:
     environment = compiled.environment
-    return environment.context_class(environment, {**environment.globals, **names}, compiled.name, {})
+    return environment.context_class(environment, {**names, **environment.globals}, compiled.name, {})
 
 
 def _includes(tree: list[nodes.Node]) -> Iterator[nodes.Include]:
@@ -319,9 +319,10 @@ def pruned(value: Any) -> Any:
     if isinstance(value, dict):
         kept = {}
         for key, whole in value.items():
-            if type(whole) in _PLAIN:
-                kept[key] = whole
-            elif whole is not ABSENT and (part := pruned(whole)) is not ABSENT:
+            if whole is ABSENT:
+                continue
+            part = whole if type(whole) in _PLAIN else pruned(whole)
+            if part is not ABSENT:
                 kept[key] = part
         return kept if kept or not value else ABSENT
     if isinstance(value, (list, tuple)):
