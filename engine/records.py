@@ -169,8 +169,12 @@ class RecordType:
 
     def complete(self, record: Record) -> Record:
         """`record` with every declared property, None where it was never set."""
-        properties = {**dict.fromkeys(self.properties), **record.properties}
+        properties = {**self._blank, **record.properties}
         return Record(record.type, record.id, record.scope, properties, record.as_of)
+
+    @cached_property
+    def _blank(self) -> dict[str, None]:
+        return dict.fromkeys(self.properties)
 
     def check_searchable(self, names: Iterable[str]) -> None:
         """Raise UnknownNameError for the first name that has no index."""
@@ -228,7 +232,11 @@ class Change:
     _lookup: Lookup | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        self.given = {**_named(self), **self.set} if self.verb in {"insert", "upsert"} else self.set
+        self.given = self.set
+        if self.verb in {"insert", "upsert"}:
+            known = self.type.properties
+            named = {name: value for name, value in self.where.items() if name in known and value is not None}
+            self.given = {**named, **self.set}
 
     def __str__(self) -> str:
         return f"{self.verb} {self.type.name} where {json.dumps(dict(self.where), default=str)}"
@@ -355,12 +363,6 @@ def matches(where: Mapping[str, Any], record: Record) -> bool:
 
 def _value(record: Record, name: str) -> Any:
     return record[name] if name in _COLUMNS else record.properties.get(name)
-
-
-def _named(change: Change) -> dict[str, Any]:
-    """The properties by which `where` names its record."""
-    known = change.type.properties
-    return {name: value for name, value in change.where.items() if name in known and value is not None}
 
 
 def _said(given: Mapping[str, Any]) -> dict[str, Any]:
