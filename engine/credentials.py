@@ -1,4 +1,4 @@
-"""How a call proves who it comes from: by headers made of secrets, added last and kept nowhere.
+"""How a call proves who it comes from: by headers, or a query, made of secrets, added last and kept nowhere.
 
 Hides: the ways there are of it. Of each it is known which settings it names, and which of them only name somebody. Some
 gateways take no secret but a token that has to be fetched with it: then a `Client` is what all begins with.
@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote_plus, urlencode, urlsplit
 
 from engine.catalog import KINDS, Catalog
+from engine.dispatcher import IN_QUERY
 from engine.errors import SettingError
 from engine.request_types import Gateway, Request, RequestType
 from engine.settings import Settings
@@ -41,7 +42,7 @@ def secret_names(auth: Mapping[str, Any]) -> list[str]:
         return [auth["bearer"]]
     if "oauth2" in auth:
         return [auth["oauth2"]["client_id"], auth["oauth2"]["client_secret"]]
-    return list(auth["basic"]) if "basic" in auth else list(auth.get("header", {}).values())
+    return list(auth["basic"]) if "basic" in auth else list((auth.get("header") or auth.get("query") or {}).values())
 
 
 def _user_names(auth: Mapping[str, Any]) -> list[str]:
@@ -82,7 +83,7 @@ def in_use(catalog: Catalog, settings: Settings, root: Path) -> list[str]:
 
 
 def credentials(type: RequestType, settings: Settings) -> Mapping[str, str] | Client:
-    """The headers that authenticate a call of `type`, or the client that a token for it is fetched by.
+    """What authenticates a call of `type`, as the dispatcher takes it, or the client that a token is fetched by.
 
     Raises SettingError where a secret is missing or refused.
     """
@@ -106,6 +107,8 @@ def credentials(type: RequestType, settings: Settings) -> Mapping[str, str] | Cl
         return _basic(user(first), secret(second[0]), settings) if second else _basic(secret(first), "", settings)
     if "oauth2" in auth:
         return _client(type, user(auth["oauth2"]["client_id"]), secret(auth["oauth2"]["client_secret"]), settings)
+    if "query" in auth:
+        return {IN_QUERY + name: secret(value) for name, value in auth["query"].items()}
     return {name: secret(value) for name, value in auth.get("header", {}).items()}
 
 

@@ -25,6 +25,7 @@ def curl(request: Request, auth: Mapping[str, Any]) -> str:
         parts.append(["--user", f'"{_pair(auth["basic"])}"'])
     else:
         parts += [["--header", f'"{name}: {value}"'] for name, value in secret_headers(auth)]
+    parts += [["--url-query", f'"{name}=${secret}"'] for name, secret in auth.get("query", {}).items()]
     before = ""
     if request.body:
         written = _plain(request.body)
@@ -43,6 +44,12 @@ def secret_headers(auth: Mapping[str, Any]) -> list[tuple[str, str]]:
     if "basic" in auth:
         return [("Authorization", f"Basic base64({_pair(auth['basic'])})")]
     return [(name, f"${secret}") for name, secret in auth.get("header", {}).items()]
+
+
+def secret_url(url: str, auth: Mapping[str, Any]) -> str:
+    """`url` with what authenticates a call by its query, each secret as $NAME."""
+    added = "&".join(f"{name}=${secret}" for name, secret in auth.get("query", {}).items())
+    return f"{url}{'&' if '?' in url else '?'}{added}" if added else url
 
 
 def _pair(names: list[str]) -> str:

@@ -269,8 +269,15 @@ class _Reader:
             source = Source.at(self.file.value["body"], self.file.marks["/body"])
             yield from self.templates.check_document(source, names)
         yield from address_faults(self.file)
+        yield from self._twice_faults()
         yield from self._promise_faults()
         yield from self._write_only_faults()
+
+    def _twice_faults(self) -> Iterator[Fault]:
+        """What is a secret's to say in the query is said by it alone."""
+        auth, query = self.file.value.get("auth") or {}, self.file.value.get("query") or {}
+        for name in auth.get("query", {}).keys() & query.keys():
+            yield self.file.fault(f"/query/{name}", f"{name!r} is a secret of `auth`, which is added last; remove one")
 
     def _write_only_faults(self) -> Iterator[Fault]:
         """What is writeOnly may stand in a body only: all else of a call is kept in the clear."""

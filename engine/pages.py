@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote_plus, urlencode, urljoin, urlsplit, urlunsplit
 
 from engine import bodies
 from engine.dispatcher import Answer
@@ -97,7 +97,10 @@ def _led_to(type: RequestType, request: Request, following: dict[str, Any] | str
     if (base.scheme, base.netloc) != (there.scheme, there.netloc) or not inside or not url.isascii():
         said = f"{type.name} brought a page that leads to {url}, which is not below {type.base_url}; it was not read"
         raise UnknownOutcome(said)
-    return replace(request, url=urlunsplit(there._replace(fragment="")))
+    # What the gateway repeats of our credentials was masked; they are added to every request anew.
+    ours = type.auth.get("query", {})
+    query = "&".join(one for one in there.query.split("&") if unquote_plus(one.partition("=")[0]) not in ours)
+    return replace(request, url=urlunsplit(there._replace(query=query, fragment="")))
 
 
 def _with_query(request: Request, type: RequestType, parameters: dict[str, Any]) -> Request:

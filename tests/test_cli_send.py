@@ -153,6 +153,8 @@ AUTH = {
     "{basic: [SHOP_KEY]}": ["--user", f"{KEYS['SHOP_KEY']}:"],
     "{basic: [SHOP_KEY, SHOP_HOOK]}": ["--user", f"{KEYS['SHOP_KEY']}:{KEYS['SHOP_HOOK']}"],
     "{header: {X-Api-Key: SHOP_KEY}}": ["--header", f"X-Api-Key: {KEYS['SHOP_KEY']}"],
+    "{query: {api_key: SHOP_KEY}}": ["--url-query", f"api_key={KEYS['SHOP_KEY']}"],
+    "{oauth2: {token_endpoint: /t, client_id: A, client_secret: B}}": ["--header", "Authorization: Bearer abc"],
 }
 
 
@@ -167,7 +169,9 @@ def test_curl_sends_the_same_bytes(auth: str, note: str, shop: Path) -> None:
     write(shop, {"request_types/shop/pay.yml": SHOP["request_types/shop/pay.yml"] + f"auth: {auth}\n"})
     printed = run(shop, "send", "shop/pay", "amount=5", f"note={note.replace('@', '@@')}", "--curl").output
     shell = f'curl() {{ printf "%s\\0" "$@"; }}\n{printed}'
-    raw = subprocess.run(["sh", "-c", shell], env={**os.environ, **KEYS}, capture_output=True, check=True).stdout
+    raw = subprocess.run(
+        ["sh", "-c", shell], env={**os.environ, **KEYS, "ACCESS_TOKEN": "abc"}, capture_output=True, check=True
+    ).stdout
     arguments = raw.decode().split("\0")[:-1]
     assert arguments[:4] == ["--globoff", "--request", "POST", "https://api.shop.test/v1/payments"]
     assert AUTH[auth] == arguments[-4:-2]

@@ -107,6 +107,7 @@ base_url: {plan.base_url}
 # auth: {{bearer: {upper}_KEY}}
 # auth: {{basic: [{upper}_USER, {upper}_PASSWORD]}}
 # auth: {{header: {{X-Api-Key: {upper}_KEY}}}}
+# auth: {{query: {{api_key: {upper}_KEY}}}}
 # auth: {{oauth2: {{token_endpoint: /oauth2/token, client_id: {upper}_ID, client_secret: {upper}_SECRET}}}}
 headers:
   Content-Type: application/json

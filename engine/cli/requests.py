@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 import click
 
 from engine.cli import tables
-from engine.curl import secret_headers
+from engine.curl import secret_headers, secret_url
 
 if TYPE_CHECKING:
     from engine.request_types import Request
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def shown(request: Request, auth: Mapping[str, Any] | None = None) -> str:
     """Method, URL, headers and the body decoded; `auth` is what the sender adds last."""
     headers = [*request.headers, *secret_headers(auth or {})]
-    head = [f"{request.method} {tables.text(request.url)}"]
+    head = [f"{request.method} {tables.text(secret_url(request.url, auth or {}))}"]
     head += [f"{click.style(name, dim=True)}: {tables.text(value)}" for name, value in headers]
     inside = body(request.body, {name.lower(): value for name, value in request.headers}.get("content-type", ""))
     return "\n".join([*head, *(["", inside] if inside else [])])
@@ -51,7 +51,7 @@ def body(raw: bytes, content_type: str) -> str:
 def as_data(request: Request, auth: Mapping[str, Any]) -> dict[str, Any]:
     """The request for programs."""
     headers = [*request.headers, *secret_headers(auth)]
-    sent: dict[str, Any] = {"method": request.method, "url": request.url, "headers": dict(headers)}
+    sent: dict[str, Any] = {"method": request.method, "url": secret_url(request.url, auth), "headers": dict(headers)}
     try:
         return {**sent, "body": request.body.decode("utf-8")}
     except UnicodeDecodeError:

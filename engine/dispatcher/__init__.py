@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from engine.dispatcher.addresses import Addresses, LookUp, system_look_up
-from engine.dispatcher.outcomes import BEFORE_SENDING, HELD_BACK, Answer, Failure, Kind, Limits, Trouble
+from engine.dispatcher.outcomes import BEFORE_SENDING, HELD_BACK, IN_QUERY, Answer, Failure, Kind, Limits, Trouble
 from engine.dispatcher.pool import Pool
 from engine.request_types import Request
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from engine.dispatcher.outgoing import Place
     from engine.dispatcher.reading import Reading
 
-__all__ = ["BEFORE_SENDING", "HELD_BACK", "Answer", "Dispatcher", "Failure", "Kind", "Sender"]
+__all__ = ["BEFORE_SENDING", "HELD_BACK", "IN_QUERY", "Answer", "Dispatcher", "Failure", "Kind", "Sender"]
 
 _UNKEPT = frozenset({"set-cookie"})  # headers of an answer
 
@@ -42,7 +42,10 @@ class Sender(Protocol):
     def send(
         self, request: Request, *, credentials: Mapping[str, str], deadline: float, answer_limit: int | None = None
     ) -> Answer | Failure:
-        """Send once. `deadline` is an instant of `time.monotonic()`; `answer_limit` counts bytes of the body."""
+        """Send once. `deadline` is an instant of `time.monotonic()`; `answer_limit` counts bytes of the body.
+
+        `credentials` are headers, and parameters of the query, whose names begin with IN_QUERY.
+        """
         ...
 
 
@@ -83,7 +86,7 @@ class Dispatcher:
     def send(
         self, request: Request, *, credentials: Mapping[str, str], deadline: float, answer_limit: int | None = None
     ) -> Answer | Failure:
-        """As Sender says. `credentials` are headers; they go nowhere but onto the wire."""
+        """As Sender says. `credentials` go nowhere but onto the wire."""
         from engine.dispatcher.outgoing import host_and_port, outgoing
 
         started, line, pool = time.monotonic(), None, None

@@ -42,6 +42,9 @@ BEFORE_SENDING: frozenset[Kind] = frozenset(
 )
 """The kinds that come while there is no connection yet: not a byte of the request has left."""
 
+IN_QUERY = "?"
+"""What the name of a credential begins with that is a parameter of the query, and no header."""
+
 HELD_BACK: frozenset[Kind] = frozenset({"busy", "rate_limited", "circuit_open", "lease_lost", "no_token"})
 """The kinds in which the gateway was not even called: it is this side that waits."""
 

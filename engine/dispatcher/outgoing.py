@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from urllib.parse import quote
 
 import httpx
 
-from engine.dispatcher.outcomes import Trouble
+from engine.dispatcher.outcomes import IN_QUERY, Trouble
 from engine.request_types import Request
 from engine.values import unchanging
 
@@ -55,8 +56,10 @@ def outgoing(request: Request, credentials: Mapping[str, str]) -> Message:
     if request.method not in _METHODS:
         raise _invalid(f"does not know the method {request.method[:20]!r}")
     place, seen = _place(request.url), set(_OURS)
-    lines = [b"%b %b HTTP/1.1" % (request.method.encode("ascii"), place.target), b"Host: " + place.authority]
-    for name, value in (*request.headers, *credentials.items()):
+    in_query = [pair for pair in credentials.items() if pair[0].startswith(IN_QUERY)]
+    target = _with_query(place.target, in_query) if in_query else place.target
+    lines = [b"%b %b HTTP/1.1" % (request.method.encode("ascii"), target), b"Host: " + place.authority]
+    for name, value in (*request.headers, *(() if in_query else credentials.items())):
         known, begun = _known(name)
         if not (value.isascii() and value.isprintable() and value == value.strip()):
             raise _invalid(f"was given a header {name} with control or non-ASCII characters, or blanks at its ends")
@@ -70,6 +73,11 @@ def outgoing(request: Request, credentials: Mapping[str, str]) -> Message:
     if request.body or request.method in _WITH_BODY:
         lines.append(b"Content-Length: %d" % len(request.body))
     return Message(place, request.method, b"\r\n".join([*lines, b"", request.body]))
+
+
+def _with_query(target: bytes, parameters: Sequence[tuple[str, str]]) -> bytes:
+    pairs = (f"{quote(name.removeprefix(IN_QUERY), safe='')}={quote(value, safe='')}" for name, value in parameters)
+    return target + (b"&" if b"?" in target else b"?") + "&".join(pairs).encode("ascii")
 
 
 def host_and_port(url: str) -> str:

@@ -38,10 +38,10 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from http.client import responses
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from engine.cases import secrets_of
-from engine.dispatcher import Answer, Failure
+from engine.dispatcher import IN_QUERY, Answer, Failure
 from engine.request_types import Gateway, Request
 from engine.sandbox.asked import Answered, AnswerLost, Asked, Malformed, nested
 from engine.sandbox.delivering import Deliverer, Poster
@@ -172,8 +172,12 @@ class Sandbox:
         if name is None:
             return Failure("connect", sent=False, message=f"no sandbox stands in for {request.url}", seconds=0.0)
         parts = urlsplit(request.url)
-        headers = {key.lower(): value for key, value in (*request.headers, *credentials.items())}
-        target = f"/{name}{parts.path}" + (f"?{parts.query}" if parts.query else "")
+        in_query = {key: value for key, value in credentials.items() if key.startswith(IN_QUERY)}
+        in_headers = [pair for pair in credentials.items() if pair[0] not in in_query]
+        headers = {key.lower(): value for key, value in (*request.headers, *in_headers)}
+        proof = urlencode({key.removeprefix(IN_QUERY): value for key, value in in_query.items()})
+        query = "&".join(part for part in (parts.query, proof) if part)
+        target = f"/{name}{parts.path}" + (f"?{query}" if query else "")
         try:
             answered = self.answer(request.method, target, headers, request.body)
         except AnswerLost as error:

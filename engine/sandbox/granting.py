@@ -44,8 +44,8 @@ class Granting:
         scope = {"scope": form["scope"]} if "scope" in form else {}
         return Answered(200, {"access_token": _token(*client), "token_type": "Bearer", "expires_in": LASTS, **scope})
 
-    def headers(self, type: RequestType) -> Mapping[str, str]:
-        """The headers that a call of `type` must have, with the token that its client is granted."""
+    def credentials(self, type: RequestType) -> Mapping[str, str]:
+        """What a call of `type` must show, as it is added; the token that its client is granted, if it has one."""
         proof = credentials(type, self._settings)
         if not isinstance(proof, Client):
             return proof

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from engine.cases import Case
+from engine.dispatcher import IN_QUERY
 from engine.errors import DefinitionError, did_you_mean
 from engine.request_types import Gateway, RequestType
 from engine.sandbox import hosted
@@ -99,7 +100,7 @@ class StandIn:
             return granted
         found = self._route(asked)
         type = found[0].types[0] if found and found[0].types else self.types[0]
-        self._demand_credentials(type, asked)
+        asked = self._recognised(type, asked)
         if found is None:
             message = f"There is no {asked.method} {asked.path} here."
             raise Refused("missing", {"message": message, "value": asked.path})
@@ -149,11 +150,15 @@ class StandIn:
                     return Route(pattern, Part.nothing(), id=route.id), values
         return None
 
-    def _demand_credentials(self, type: RequestType, asked: Asked) -> None:
-        for name, value in self.granting.headers(type).items():
-            given = asked.headers.get(name.lower(), "")
+    def _recognised(self, type: RequestType, asked: Asked) -> Asked:
+        """What is asked, without the credentials in its query. Raises Refused where there are none, or others."""
+        query = dict(asked.query)
+        for name, value in self.granting.credentials(type).items():
+            in_query = name.startswith(IN_QUERY)
+            given = query.pop(name.removeprefix(IN_QUERY), "") if in_query else asked.headers.get(name.lower(), "")
             if given != value:
                 raise Refused("unauthorized", {"value": "(another)" if given else "(none)"})
+        return replace(asked, query=query)
 
     def _account(self, asked: Asked) -> str:
         """The account that a request acts in; what stands below an account's own path is the platform's."""

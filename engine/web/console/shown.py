@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from engine.core import Engine
-from engine.curl import secret_headers
+from engine.curl import secret_headers, secret_url
 from engine.errors import UnknownNameError
 from engine.records import Record
 from engine.seals import is_sealed
@@ -54,12 +54,13 @@ class Answered:
 def request_of(engine: Engine, call: Record) -> Sent:
     """The request of a call."""
     kept = call["request"]
-    headers = [(name, text) for name, text in kept["headers"]]
+    headers, url = [(name, text) for name, text in kept["headers"]], kept["url"]
     try:
-        headers += secret_headers(engine.catalog.request_type(call["request_type"]).auth)
+        auth = engine.catalog.request_type(call["request_type"]).auth
+        headers, url = [*headers, *secret_headers(auth)], secret_url(url, auth)
     except UnknownNameError:
         headers.append(("Authorization", "of a request type whose file is gone"))
-    line = engine.settings.redact(f"{kept['method']} {kept['url']}")
+    line = engine.settings.redact(f"{kept['method']} {url}")
     return Sent(line, _masked(engine, headers), _body(engine, call, kept, _content_type(headers)))
 
 
