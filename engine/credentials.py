@@ -118,9 +118,12 @@ def _basic(user: str, password: str, settings: Settings) -> dict[str, str]:
     return {"Authorization": f"Basic {pair}"}
 
 
+_ASKED_FOR = ("scope", "resource", "audience")  # RFC 6749, 3.3; RFC 8707, 2; RFC 8693, 2.1
+
+
 def _client(type: RequestType, id: str, secret: str, settings: Settings) -> Client:
     said = type.auth["oauth2"]
-    form = {"grant_type": "client_credentials", **({"scope": said["scope"]} if "scope" in said else {})}
+    form = {"grant_type": "client_credentials", **{name: said[name] for name in _ASKED_FOR if name in said}}
     headers: dict[str, str] = {}
     if said.get("token_endpoint_auth_method") == "client_secret_post":
         form |= {"client_id": id, "client_secret": secret}

@@ -80,6 +80,18 @@ def test_a_client_may_prove_itself_in_the_body(tmp_path: Path) -> None:
     }
 
 
+def test_what_a_token_is_for_may_be_said(tmp_path: Path) -> None:
+    """Some endpoints want to know whose token it is to be."""
+    with token_host(tmp_path, "audience: https://api.shop.test/", "resource: https://api.shop.test/v1") as host:
+        host.engine.send("shop/read", {"id": "p1"})
+        (asked,) = host.gateway.asked
+    assert form(asked) == {
+        "grant_type": ["client_credentials"],
+        "resource": ["https://api.shop.test/v1"],
+        "audience": ["https://api.shop.test/"],
+    }
+
+
 def test_each_scope_has_a_token_of_its_own(tmp_path: Path) -> None:
     """What one request type may do, another one's token need not be good for."""
     scoped = """\
