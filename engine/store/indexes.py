@@ -32,14 +32,17 @@ def keys_beside(type: RecordType, record: Record) -> dict[str, str]:
     return {} if type.name in UNIQUE else type.keys(record)
 
 
+def has_entries(type: RecordType) -> bool:
+    """Whether records of `type` have index entries that stand beside them: of no column."""
+    return not type.indexed <= shelf(type.name).direct
+
+
 def entries_beside(type: RecordType, record: Record) -> Collection[tuple[str, str]]:
-    """The index entries of `record` that stand beside it, as `RecordType.entries` has them: of no column."""
-    place = shelf(type.name)
-    if not place.columns:
+    """The index entries of `record` that stand beside it, as `RecordType.entries` has them."""
+    columns = shelf(type.name).columns
+    if not columns:
         return type.entries(record.properties)
-    if type.indexed <= place.direct:
-        return ()
-    return [entry for entry in type.entries(record.properties) if entry[0] not in place.columns]
+    return [entry for entry in type.entries(record.properties) if entry[0] not in columns] if has_entries(type) else ()
 
 
 def keys(type: RecordType, record: Record) -> set[SideRow]:

@@ -16,7 +16,7 @@ from engine.comparison import texts
 from engine.records import Change, Lookup, Record
 from engine.store.births import rows_of
 from engine.store.drafts import Draft, Place, Write
-from engine.store.indexes import Indexes, SideRow, Taken, entries, exchange, exchanging, rows_of_keys
+from engine.store.indexes import Indexes, SideRow, Taken, entries, exchange, exchanging, has_entries, rows_of_keys
 from engine.store.searches import by_id, by_id_or_key, by_key, claim, through_index
 from engine.store.statements import Literals, Question, Session, literal_or_parameter, literals
 from engine.store.tables import INDEX, KEY, UNIQUE, Shelf, shelf
@@ -157,7 +157,9 @@ def _keys(writes: Sequence[Write]) -> Exchange:
 def _entries(writes: Sequence[Write]) -> Exchange:
     """The index entries, but for new records, whose rows are written together."""
     return _exchanged(
-        (entries(write.type, write.old), entries(write.type, write.new)) for write in writes if write.old is not None
+        (entries(write.type, write.old), entries(write.type, write.new))
+        for write in writes
+        if write.old is not None and has_entries(write.type)
     )
 
 
