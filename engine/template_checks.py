@@ -60,6 +60,13 @@ _VALUE = "}}"
 _ALWAYS = ("dict", "loop")
 _GLUED = re.compile(r"[\w\"'.+-]")
 
+_NAMING = {
+    "map": ("filter", 0),
+    **dict.fromkeys(("select", "reject"), ("test", 0)),
+    **dict.fromkeys(("selectattr", "rejectattr"), ("test", 1)),
+}
+"""Filters that apply a filter or a test to every item: which, and the place of its name among their arguments."""
+
 _FORBIDDEN: tuple[type[nodes.Node], ...] = (
     *(nodes.Macro, nodes.CallBlock, nodes.FilterBlock, nodes.AssignBlock, nodes.With),
     *(nodes.Extends, nodes.Block, nodes.Import, nodes.FromImport, nodes.ScopedEvalContextModifier),
@@ -121,6 +128,24 @@ class Check:
             guess = did_you_mean(node.name, offered)
             yield self._source.fault(node.lineno, node.name, f"there is no {kind} {node.name!r}{guess}")
 
+    def _filter(self, node: nodes.Filter) -> Iterable[Fault]:
+        yield from self._word(node)
+        if node.name in _NAMING and not any(given.key == "attribute" for given in node.kwargs):
+            kind, place = _NAMING[node.name]
+            yield from self._applied(node, kind, [*node.args[place:], node.dyn_args][:1])
+
+    def _applied(self, node: nodes.Filter, kind: str, given: Sequence[nodes.Node | None]) -> Iterable[Fault]:
+        """Faults where `node` has every item go through a filter or test that is not to be known, or not offered."""
+        for one in given:
+            if not isinstance(one, nodes.Const):
+                if one is not None or node.name == "map":
+                    message = f"{node.name} applies a {kind} to every item; write its name in quotes"
+                    yield self._source.fault(node.lineno, node.name, message)
+            elif one.value not in _offered(kind):
+                hint = f"; an attribute is map(attribute={one.value!r})" if node.name == "map" else ""
+                guess = did_you_mean(str(one.value), _offered(kind)) or hint
+                yield self._source.fault(node.lineno, str(one.value), f"there is no {kind} {one.value!r}{guess}")
+
     def _call(self, node: nodes.Call) -> Iterable[Fault]:
         if not (isinstance(node.node, nodes.Name) and node.node.name == "dict"):
             yield self._source.fault(node.lineno, "", "only dict(...) can be called in a template")
@@ -143,7 +168,7 @@ class Check:
     LOOKS: ClassVar[Mapping[type[nodes.Node], Callable[[Check, Any], Iterable[Fault]]]] = {
         **dict.fromkeys(_FORBIDDEN, _forbidden),
         nodes.Name: _name,
-        nodes.Filter: _word,
+        nodes.Filter: _filter,
         nodes.Test: _word,
         nodes.Call: _call,
         nodes.Getattr: _path,

@@ -427,7 +427,8 @@ def test_filters_that_are_offered() -> None:
         "default first last length list map select reject selectattr rejectattr join lower upper trim replace split"
     )
     for name in f"{wanted} sort unique sum min max dictsort items instant epoch".split():
-        assert checks.check_leaf(Source(f"{{{{ data | {name} }}}}", "a"), {"data": None}) == [], name
+        applied = "map('upper')" if name == "map" else name
+        assert checks.check_leaf(Source(f"{{{{ data | {applied} }}}}", "a"), {"data": None}) == [], name
     for name in "defined none string number integer boolean mapping sequence in equalto true false".split():
         text = f"{{{{ data is {name}{'(data)' if name in {'in', 'equalto'} else ''} }}}}"
         assert checks.check_leaf(Source(text, "a"), {"data": None}) == [], name
@@ -450,6 +451,15 @@ LEAF_FAULTS: dict[str, str] = {
     "{{ data.address.cty }}": "a.yml:7:17: 'cty' is not declared here; did you mean 'city'?",
     "{{ data.amount | defalt(1) }}": "a.yml:7:18: there is no filter 'defalt'; did you mean 'default'?",
     "{{ data.amount is strng }}": "a.yml:7:19: there is no test 'strng'; did you mean 'string'?",
+    "{{ now | map('href') }}": "a.yml:7:15: there is no filter 'href'; an attribute is map(attribute='href')",
+    "{{ now | map('uper') }}": "a.yml:7:15: there is no filter 'uper'; did you mean 'upper'?",
+    "{{ now | map }}": "a.yml:7:10: map applies a filter to every item; write its name in quotes",
+    "{{ now | map(now) }}": "a.yml:7:10: map applies a filter to every item; write its name in quotes",
+    "{{ now | map(*now) }}": "a.yml:7:10: map applies a filter to every item; write its name in quotes",
+    "{{ now | select('evn') }}": "a.yml:7:18: there is no test 'evn'; did you mean 'even'?",
+    "{{ now | selectattr('rel', 'is', 'self') }}": "a.yml:7:29: there is no test 'is'",
+    "{{ now | reject(now) }}": "a.yml:7:10: reject applies a test to every item; write its name in quotes",
+    "{{ now | rejectattr('a', now) }}": "a.yml:7:10: rejectattr applies a test to every item; write its name in quotes",
     "{{ data.amount.real() }}": "a.yml:7:1: only dict(...) can be called in a template",
     "{% for a in data.metadata %}{{ a }}{% endfor %}": ("a.yml:7:4: for cannot stand in a leaf; only {{ }} and if can"),
     "a\n{{ data.amuont }}": "a.yml:8:9: 'amuont' is not declared here; did you mean 'amount'?",
@@ -463,6 +473,15 @@ def test_faults_of_leaves(text: str, said: str) -> None:
     """A mistake in a leaf is told with file, line and column, and the nearest right name."""
     names = {"data": SCHEMA, "now": None}
     assert [str(fault) for fault in templates().check_leaf(Source(text, "a.yml", 7), names)] == [said]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["map('upper')", "map(attribute='a')", "select", "select('even')", "selectattr('a')", "rejectattr('a', 'in', now)"],
+)
+def test_what_is_applied_to_every_item(text: str) -> None:
+    """Filters and tests that are offered, named in quotes."""
+    assert templates().check_leaf(Source(f"{{{{ now | {text} | list }}}}", "a.yml"), {"now": None}) == []
 
 
 @pytest.mark.parametrize(
