@@ -7,7 +7,6 @@ is new is for the database to say. Hides: which changes may be tried so, and wha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -41,13 +40,14 @@ from engine.store.statements import (
     literals,
 )
 from engine.store.tables import INDEX, KEY, RECORD, shelf
+from engine.values import unchanging
 
 TOGETHER = 16  # records of one statement: SQLAlchemy takes 0.2 ms for each to make the text of a longer one
 
 _Row = tuple[tuple[str, str], ...]  # columns, each with the name of its parameter
 
 
-@dataclass(frozen=True, slots=True)
+@unchanging
 class Birth:
     """A `record` as it begins, and what writes it. `or_nothing`: where it is there already, nothing is to be done."""
 
