@@ -100,7 +100,8 @@ def _read(type: RequestType, answer: Answer) -> Verdict:
 def _success(type: RequestType, status: int, response: Any) -> Verdict:
     bodiless = response is None and status in type.bodiless
     if status not in type.expected and not bodiless:
-        message = f"answered {status}, which is no success here and names no error"
+        expected = ", ".join(map(str, sorted(type.expected)))
+        message = f"answered {status}, which is no success here (expect.status is {expected}) and names no error"
         return Verdict("unknown", f"http_{status}", message, response, repeat=not 300 <= status < 400)
     problems = type.expected_body.problems(response) if type.expected_body and not bodiless else []
     if problems:

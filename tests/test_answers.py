@@ -144,6 +144,8 @@ def test_a_status_that_is_declared(pay: RequestType) -> None:
     created = replace(pay, expected=(201, 204), expected_body=None)
     for status, body, outcome in ((201, GOOD, "succeeded"), (204, b"", "succeeded"), (200, GOOD, "unknown")):
         assert judge(created, ok(body, status), first=True).outcome == outcome
+    said = "answered 200, which is no success here (expect.status is 201, 204) and names no error"
+    assert judge(created, ok(GOOD, 200), first=True).message == said
 
 
 def test_a_success_without_a_body(pay: RequestType) -> None:
