@@ -61,19 +61,7 @@ def _expression(value: Any, parts: list[nodes.Expr], line: int) -> nodes.Expr:
 
 
 class _Generator(Generator):
-    """Yields values, where Jinja's own yields texts; what most of them are is known without a call."""
-
-    def visit_Template(self, node: nodes.Template, frame: Frame | None = None) -> None:  # noqa: N802 - so Jinja calls it
-        self.writeline(f"from {__name__} import plain")
-        super().visit_Template(node, frame)
-
-    def visit_Filter(self, node: nodes.Filter, frame: Frame) -> None:  # noqa: N802 - so Jinja calls it
-        if node.name != _PLAIN or node.node is None:
-            super().visit_Filter(node, frame)
-            return
-        self.write("(found if type(found := ")
-        self.visit(node.node, frame)
-        self.write(") is str and found.isascii() else plain(found))")
+    """Yields values, where Jinja's own yields texts."""
 
     def visit_Output(self, node: nodes.Output, frame: Frame) -> None:  # noqa: N802 - so Jinja calls it
         if frame.buffer is not None:
