@@ -256,17 +256,15 @@ def _open(known: Mapping[str, _Checks], required: list[str]) -> Accepts:
 
 def _closed(known: Mapping[str, _Checks], required: list[str], other: _Checks) -> Accepts:
     """Of objects that may hold only what `other` accepts beside the `known` properties."""
-    unasked = {name: kind for name, checks in known.items() for kind, check in checks.items() if check is None}
 
     def accepts(value: Any) -> bool:
         for name in required:
             if name not in value:
                 return False
         for name, part in value.items():
-            if type(part) is not unasked.get(name):  # nearly all are of a kind of which nothing else is asked
-                check = known.get(name, other)[type(part)]
-                if check is not None and not check(part):
-                    return False
+            check = known.get(name, other)[type(part)]
+            if check is not None and not check(part):
+                return False
         return True
 
     return accepts
