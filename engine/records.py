@@ -17,6 +17,7 @@ from engine.errors import Conflict, DataError, Problem, UnknownNameError
 from engine.ids import new_id
 from engine.schemas import Schema
 from engine.unique_keys import key_text
+from engine.values import unchanging
 
 _SCALARS = (str, int, float)
 _SEVERAL = (dict, list, tuple)
@@ -40,7 +41,7 @@ def can_be_account(text: str) -> bool:
     return text.isprintable() and len(text) <= _LONGEST
 
 
-@dataclass(frozen=True, slots=True)
+@unchanging
 class Record:
     """What the store keeps: `record["state"]` is a property, None where it was never set.
 
