@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from engine.errors import Fault
 from engine.pointers import part_at, replaced_at
@@ -48,12 +48,23 @@ def _said(pointer: str, message: str) -> str:
 
 def unfit_base_url(url: str) -> str | None:
     """What keeps `url` from being a base_url, as the tail of a sentence; None where nothing does."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or parts.username:
+    parts = _parts(url)
+    if not parts or parts.scheme not in {"http", "https"} or not parts.hostname:
+        return "must be a URL of scheme, host and path"
+    if parts.query or parts.fragment or parts.username:
         return "must be a URL of scheme, host and path"
     if parts.scheme == "http" and parts.hostname not in {"localhost", "127.0.0.1", "::1"}:
         return "must be https; plain http is for this machine only"
     return None
+
+
+def _parts(url: str) -> SplitResult | None:
+    """The parts of `url`; None where its host or port can be none."""
+    try:
+        parts = urlsplit(url)
+        return parts if parts.port != 0 else None
+    except ValueError:
+        return None
 
 
 _PATH = re.compile(r"(/[A-Za-z0-9._~%!$&'()*+,;=:@-]+)+/?")
@@ -61,12 +72,12 @@ _PATH = re.compile(r"(/[A-Za-z0-9._~%!$&'()*+,;=:@-]+)+/?")
 
 def unfit_endpoint(url: str) -> str | None:
     """What keeps `url` from being a path below a base_url or a whole URL, as the tail of a sentence."""
-    parts, is_path = urlsplit(url), url.startswith("/")
-    if not is_path and parts.hostname and (unfit := unfit_base_url(url)):
+    parts, is_path = _parts(url), url.startswith("/")
+    if not is_path and parts and parts.hostname and (unfit := unfit_base_url(url)):
         return unfit
-    path = url if is_path else parts.path
+    path = url if is_path else parts.path if parts else ""
     is_clean = bool(_PATH.fullmatch(path)) and not {".", ".."} & set(path.split("/"))
-    if is_clean and (is_path or f"{parts.scheme}://{parts.netloc}{path}" == url):
+    if is_clean and (is_path or (parts and f"{parts.scheme}://{parts.netloc}{path}" == url)):
         return None
     return "must be a path below base_url, such as /oauth2/token, or a URL of scheme, host and path"
 

@@ -49,6 +49,8 @@ GATEWAY = "request_types/shop/_gateway.yml"
             for url, said in {
                 "http://auth.shop.test/t": "https; plain http is for this machine only",
                 "https://u:p@auth.shop.test/t": "a URL of scheme, host and path",
+                '"https://[auth.shop.test/t"': "a path below base_url",
+                "https://auth.shop.test:99999/t": "a path below base_url",
                 "https://auth.shop.test/t?x=1": "a URL of scheme, host and path",
                 "https://auth.shop.test": "a path below base_url, such as /oauth2/token, or a URL",
                 '"https://auth.shop.test/a\\r\\nX: y"': "a path below base_url",

@@ -180,6 +180,8 @@ def test_one_base_url_is_for_both_modes(tmp_path: Path) -> None:
         ("{test: https://a.test, live: null}", 34, "None is not of type string"),
         ("{test: https://a.test, live: 'http://b.test'}", 34, "'base_url' must be https; plain http is for this"),
         ("{test: 'http://a.test', live: https://b.test}", 12, "'base_url' must be https; plain http is for this"),
+        ("{test: https://a.test, live: 'https://[b.test'}", 34, "'base_url' must be a URL of scheme, host and path"),
+        ("'https://a.test:99999'", 1, "'base_url' must be a URL of scheme, host and path"),
         ("[https://a.test]", 1, "['https://a.test'] is not of type string or object"),
     ],
 )
