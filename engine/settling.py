@@ -38,7 +38,7 @@ from engine.request_types import RequestType
 from engine.seals import is_sealed
 from engine.store import Store
 from engine.values import unchanging
-from engine.windows import LONGEST_ASKED, MOST_TRIES, comes_back, pause_before
+from engine.windows import IN_ANOTHER_MODE, LONGEST_ASKED, MOST_TRIES, comes_back, pause_before
 from engine.write_only import texts
 
 PAUSES = (0.2, 2.0)  # seconds between tries to write down what the gateway answered
@@ -287,9 +287,15 @@ class Settling:
         return self._with.commit([end])[0]
 
     def put_off(self, call: Record, state: str, message: str) -> None:
-        """A call that cannot be taken up as things are: a file or a setting is missing, or not for it. Try later."""
-        tries, due = (call.get("tries") or 0) + 1, self._with.clock.now() + pause_before(call)
-        self._with.commit([calls.moved(call, state=state, due=instant(due), tries=tries, message=message)])
+        """A call that cannot be taken up as things are: a file or a setting is missing, or not for it. Try later.
+
+        One of the other mode is a try for nobody: those that it has are for a host in its own.
+        """
+        tries, pause = (call.get("tries") or 0) + 1, pause_before(call)
+        if call.scope.live != self._with.settings.live:
+            tries, pause = call.get("tries"), IN_ANOTHER_MODE
+        due = instant(self._with.clock.now() + pause)
+        self._with.commit([calls.moved(call, state=state, due=due, tries=tries, message=message)])
 
     def _unmapped(
         self, call: Record, type: RequestType, verdict: Verdict, facts: dict[str, Any], error: Exception

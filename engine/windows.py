@@ -15,6 +15,7 @@ from engine.request_types import RequestType
 
 LATER = (1, 4, 15, 60, 300, 1800, 7200, 21_600)  # seconds between the tries of a call that nobody waits for
 MOST_TRIES = 2 * len(LATER)  # of them all: those after a look-up, which may begin a call anew, are as many again
+IN_ANOTHER_MODE = timedelta(seconds=30)  # for which a host leaves a call alone that is not of its mode
 LONGEST_ASKED = 3600  # seconds that a gateway may ask for by Retry-After where nobody waits
 LONGEST_WINDOW = timedelta(hours=12)
 SETTLES = timedelta(hours=1)  # after which "not found" counts: longer than any deadline and a search index's delay

@@ -15,7 +15,7 @@ from hosts import Hours, OnlyHere, Told, ok, write
 from engine import Engine, MappingError, SettingError, UnknownOutcome, calls
 from engine.catalog import Catalog, load
 from engine.code_cache import code_cache
-from engine.dispatcher import Dispatcher
+from engine.dispatcher import Dispatcher, Failure
 from engine.errors import DefinitionError
 from engine.records import Record
 from engine.reloading import Files
@@ -23,7 +23,7 @@ from engine.sandbox import Material, Sandbox
 from engine.settings import MODES, Settings
 from engine.signatures import scheme_of, sign
 from engine.store.memory import MemoryStore
-from engine.windows import may_resend
+from engine.windows import IN_ANOTHER_MODE, MOST_TRIES, may_resend
 
 pytestmark = pytest.mark.usefixtures("alone")
 
@@ -378,10 +378,34 @@ def test_a_queued_call_waits_for_a_host_in_its_mode(pair: Pair, mode: str) -> No
         f"CALLSHEET_MODE: is {OTHER[mode]}, and the call {pair.call.id} is of {mode} mode;"
         " it is left to a host in that mode"
     )
-    pair.hours.pass_by(2)
+    pair.hours.pass_by(IN_ANOTHER_MODE.seconds)
     here.run_due()
     assert pair.call["state"] == "succeeded"
     assert pair.sent() == {mode: [f"POST {pair.call['request']['url']}"], OTHER[mode]: []}
+
+
+def test_a_host_in_the_other_mode_uses_up_no_try(pair: Pair) -> None:
+    """However often it finds a call, that has as many tries as before, and a host in its mode is not kept waiting."""
+    here, there, failure = pair.hosts["live"], pair.hosts["test"], Failure("connect", False, "no connection", 0.0)
+    here.send_later("pal/pay", {"amount": 5})
+    for _ in range(MOST_TRIES):
+        there.run_due()
+        pair.hours.pass_by(IN_ANOTHER_MODE.seconds)
+    pair.gateways["live"].answers = [failure]
+    here.run_due()
+    assert (pair.call["state"], pair.call["tries"]) == ("prepared", 1)
+
+    pair.gateways["live"].answers = [ok(status=500)]
+    pair.hours.pass_by(2)
+    here.run_due()
+    for _ in range(MOST_TRIES):
+        pair.hours.pass_by(86_400)
+        there.run_due()
+    pair.gateways["live"].answers = [failure]
+    pair.hours.pass_by(86_400)
+    here.run_due()
+    assert (pair.call["state"], pair.call["tries"]) == ("unknown", 3)
+    assert pair.call["due"]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -414,7 +438,7 @@ def test_a_call_whose_process_died_waits_for_a_host_in_its_mode(pair: Pair) -> N
     pair.hours.pass_by(calls.LEASE + 1)
     pair.hosts["test"].run_due()
     assert (pair.sent(), pair.call["state"]) == ({"test": [], "live": []}, "unknown")
-    pair.hours.pass_by(2)
+    pair.hours.pass_by(IN_ANOTHER_MODE.seconds)
     pair.hosts["live"].run_due()
     assert pair.call["state"] == "succeeded"
     assert pair.sent() == {"test": [], "live": [f"POST {pair.call['request']['url']}"]}
