@@ -170,7 +170,7 @@ class AccessTokens:
         if 300 <= status < 400:
             return Unfetched(f"{why}, and no redirect is followed; give the address itself as token_endpoint")
         if isinstance(error, str) and _ERROR.fullmatch(error):
-            return self._turned_down(client, f"{error}{self._described(said)}")
+            return self._turned_down(client, f"{self._settings.clean(error)}{self._described(said)}")
         if status == 401:
             return self._turned_down(client, "it answered 401")
         return Unfetched(f"{why} and named no error; see token_endpoint, {client.id_name} and {client.secret_name}")
@@ -198,9 +198,10 @@ class AccessTokens:
         return Token(text, began, began + _used_for(lasts))
 
     def _described(self, said: Mapping[str, Any]) -> str:
-        """What the endpoint says of an error, for people."""
+        """What the endpoint says of an error, for people; masked as a whole, for a part of a secret is not known."""
         told = said.get("error_description")
-        return f" ({self._settings.clean(told[:200])})" if isinstance(told, str) and told[:200].isprintable() else ""
+        text = self._settings.clean(told)[:200] if isinstance(told, str) else ""
+        return f" ({text})" if text and text.isprintable() else ""
 
     def _turned_down(self, client: Client, why: str) -> Unfetched:
         """The client is known not to get a token: as it is, or for what it asks."""

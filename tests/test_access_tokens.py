@@ -654,6 +654,29 @@ def test_an_error_of_the_endpoint_that_repeats_a_token(host: TokenHost) -> None:
     assert f"invalid_client ({MASK} has ended)" in str(raised.value)
 
 
+@pytest.mark.parametrize("before", range(180, 202))
+def test_an_error_of_the_endpoint_that_repeats_a_secret(host: TokenHost, before: int) -> None:
+    """Only so much of it is told, and never a part of a secret."""
+    told = {"error": "invalid_client", "error_description": "-" * before + SECRET}
+    host.gateway.grants = lambda *_: message(401, json.dumps(told).encode())
+    with pytest.raises(SettingError) as raised:
+        host.engine.send("shop/pay", PAY)
+    assert SECRET[:4] not in str(raised.value)
+
+
+def test_an_error_that_is_a_secret(tmp_path: Path) -> None:
+    """Where it should stand for what is wrong: it reaches no row, either."""
+    secret = "secret_0123456789abcdef"
+    with token_host(tmp_path, SHOP_SECRET=secret) as host:
+        host.gateway.grants = lambda *_: message(401, json.dumps({"error": secret}).encode())
+        host.engine.send_later("shop/pay", PAY)
+        host.engine.run_due()
+        with pytest.raises(SettingError) as raised:
+            host.engine.send("shop/pay", PAY)
+        assert f"by the token endpoint of shop: {MASK}; " in str(raised.value)
+        assert secret not in host.store.text()
+
+
 def test_a_store_that_is_refused_sends_no_call(host: TokenHost) -> None:
     """With a token at hand too, what cannot be written down is not sent."""
 
