@@ -12,7 +12,7 @@ import re
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine.answers import parse_json, retry_after
@@ -49,13 +49,15 @@ class Token:
 class Unfetched:
     """No token: why. `setting` is the one to look at, where the client was refused.
 
-    `repeat`: asking again may help, after `wait` seconds at the earliest.
+    `repeat`: asking again may help, after `wait` seconds at the earliest. `late`: who asked had no time for it, which
+    says nothing to those who have.
     """
 
     why: str
     setting: str | None = None
     repeat: bool = False
     wait: float = 0.0
+    late: bool = False
 
     def error(self) -> SettingError | TransportError:
         """What is raised where a token is needed."""
@@ -114,6 +116,8 @@ class AccessTokens:
             elif not others.done.wait(max(0.0, deadline - time.monotonic())):
                 raise TransportError(f"{client.gateway} was asked for an access token, and none came in time")
             if isinstance(fetch.outcome, Unfetched):
+                if others and fetch.outcome.late and time.monotonic() < deadline:
+                    continue
                 raise fetch.outcome.error()
             if fetch.outcome:
                 return fetch.outcome
@@ -140,10 +144,13 @@ class AccessTokens:
             result = send(client.request, credentials=headers, deadline=deadline, answer_limit=ANSWER_LIMIT)
             circuit.learn(result)
             outcome = self._read(client, result, began)
-            if isinstance(outcome, Token) or not outcome.repeat or tries == TRIES - 1:
+            if isinstance(outcome, Token) or not outcome.repeat:
                 break
-            wait = max(0.1, self._clock.pause(min(LONGEST_WAIT, FIRST_WAIT * 2**tries)), outcome.wait)
-            if time.monotonic() + wait >= deadline:
+            least = max(0.1, self._clock.pause(min(LONGEST_WAIT, FIRST_WAIT * 2**tries)))
+            if time.monotonic() + least >= deadline:
+                return replace(outcome, late=True)
+            wait = max(least, outcome.wait)
+            if tries == TRIES - 1 or time.monotonic() + wait >= deadline:
                 break
             self._clock.sleep(wait)
         return outcome

@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from token_gateway import ID, SECRET, SETTINGS, TOKEN, TokenHost, files, form, o
 from engine.access_tokens import MARGIN, TRIES, AccessTokens
 from engine.catalog import load
 from engine.credentials import Client, credentials
+from engine.dispatcher import Answer, Failure
 from engine.errors import CallError, EngineError, RejectedError, SettingError, TransportError, UnknownOutcome
 from engine.gates import FAILURES, REST
 from engine.records import Change
@@ -246,6 +247,53 @@ def test_a_fetch_that_fails_fails_for_all_who_wait(host: TokenHost) -> None:
         go.set()
         assert {type(one.exception(60)) for one in (first, *others)} == {SettingError}
     assert len(host.gateway.asked) == 1
+
+
+class Answers:
+    """A dispatcher that does one thing after the other."""
+
+    def __init__(self, *does: Callable[[], Answer | Failure]) -> None:
+        self.does = iter(does)
+
+    def send(self, *_: object, **__: object) -> Answer | Failure:
+        """As a Sender."""
+        return next(self.does)()
+
+
+def gives_a_token() -> Answer | Failure:
+    """As an endpoint that works."""
+    return ok({"access_token": f"{TOKEN}1", "token_type": "Bearer"})
+
+
+def alone(root: Path, *does: Callable[[], Answer | Failure]) -> tuple[AccessTokens, Client]:
+    """The tokens of a process whose endpoint `does` so, and a client of it."""
+    type = load([write(root, files("https://api.shop.test/v1", oauth2()))]).request_types["shop/pay"]
+    settings = Settings(None, SETTINGS)
+    client = credentials(type, settings)
+    assert isinstance(client, Client)
+    return AccessTokens(Answers(*does), settings, Hours().clock()), client
+
+
+def test_who_fetches_and_has_no_time_left_fails_alone(tmp_path: Path) -> None:
+    """Others have; one of them asks again."""
+    asked, go = threading.Event(), threading.Event()
+
+    def comes_too_late() -> Answer | Failure:
+        asked.set()
+        go.wait(60)
+        return Failure("read_timeout", sent=True, message="shop was late", seconds=0.0)
+
+    tokens, client = alone(tmp_path, comes_too_late, gives_a_token)
+    with ThreadPoolExecutor(3) as threads:
+        first = threads.submit(tokens.headers, client, time.monotonic())
+        assert asked.wait(60)
+        fetch = tokens._fetches[client]
+        others = [threads.submit(tokens.headers, client, time.monotonic() + 600) for _ in range(2)]
+        while len(fetch.done._cond._waiters) < 2:  # type: ignore[attr-defined]  # no other way to see who waits
+            time.sleep(0.01)
+        go.set()
+        assert isinstance(first.exception(60), TransportError)
+        assert [one.result(60) for one in others] == [{"Authorization": f"Bearer {TOKEN}1"}] * 2
 
 
 def client_of(host: TokenHost) -> tuple[Client, float]:
