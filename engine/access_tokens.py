@@ -128,7 +128,7 @@ class AccessTokens:
             fetch.outcome = self._fetched(client, deadline)
         finally:
             with self._lock:
-                del self._fetches[client]
+                self._fetches.pop(client, None)  # another thread of a child may have begun anew meanwhile
                 if isinstance(fetch.outcome, Token):
                     self._kept[client] = fetch.outcome
             fetch.done.set()

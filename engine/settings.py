@@ -113,6 +113,10 @@ class Settings:
             self._passing[owner] = (*self._passing.get(owner, ()), secret)[-LATEST:]
             self._hidden = self._lasting.union(*self._passing.values())
 
+    def begin_anew(self) -> None:
+        """Be a child's own, whatever its parent's threads were doing."""
+        self._hiding = threading.Lock()
+
     def redact(self, text: str) -> str:
         """`text` without any secret of this host, whichever way it is written in it."""
         return redacted(text, self._hidden)
@@ -196,6 +200,15 @@ def cleaned(text: str) -> str:
     for settings in list(_ALIVE):
         text = settings.clean(text)
     return text
+
+
+def _after_fork() -> None:
+    """A lock that another thread held is held for ever in a child."""
+    for settings in list(_ALIVE):
+        settings.begin_anew()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 class _Masked(logging.Filter):

@@ -296,6 +296,17 @@ def test_who_fetches_and_has_no_time_left_fails_alone(tmp_path: Path) -> None:
         assert [one.result(60) for one in others] == [{"Authorization": f"Bearer {TOKEN}1"}] * 2
 
 
+def test_two_threads_of_a_child_may_begin_anew_together(tmp_path: Path) -> None:
+    """The later one forgets what the earlier one has begun, which ends all the same."""
+
+    def while_another_begins() -> Answer | Failure:
+        tokens._start_afresh()
+        return gives_a_token()
+
+    tokens, client = alone(tmp_path, while_another_begins)
+    assert tokens.headers(client, time.monotonic() + 60) == {"Authorization": f"Bearer {TOKEN}1"}
+
+
 def client_of(host: TokenHost) -> tuple[Client, float]:
     """Who asks for the shop's tokens, and a deadline."""
     proof = host.engine._sending._proof(host.engine.catalog.request_type("shop/pay"))
@@ -310,7 +321,7 @@ def test_a_child_fetches_its_own(tmp_path: Path) -> None:
     settings = Settings(None, SETTINGS)
     client, tokens = credentials(type, settings), AccessTokens(told, settings, Hours().clock())
     assert isinstance(client, Client)
-    with tokens._lock:
+    with tokens._lock, settings._hiding:
         pid = os.fork()
         if not pid:
             found = tokens.headers(client, time.monotonic() + 60)
