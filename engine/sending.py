@@ -33,7 +33,7 @@ from engine.errors import (
     UnknownNameError,
     reason,
 )
-from engine.gates import Gate, Sent
+from engine.gates import WAITING, Gate, Sent
 from engine.pages import read_pages
 from engine.planning import plan
 from engine.records import Record
@@ -169,8 +169,14 @@ class Sending:
         return known[1]
 
     def _headers(self, proof: Mapping[str, str] | Client, deadline: float) -> Mapping[str, str]:
-        """The headers that prove who calls, now. Raises SettingError and TransportError where they need a token."""
-        return self._tokens.headers(proof, deadline) if isinstance(proof, Client) else proof
+        """The headers that prove who calls, now. Raises SettingError and TransportError where they need a token.
+
+        That one is waited for for most of the time that is left; the rest is the exchange's.
+        """
+        if not isinstance(proof, Client):
+            return proof
+        now = time.monotonic()
+        return self._tokens.headers(proof, now + WAITING * (deadline - now))
 
     def _deadline(self) -> float:
         """Until when somebody waits who begins to wait now."""

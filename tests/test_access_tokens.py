@@ -16,11 +16,12 @@ from typing import Any
 
 import pytest
 from fault_server import Peer, Received, message
-from hosts import Hours, Told, ok, write
+from hosts import Hours, OnlyHere, Told, ok, write
 from token_gateway import ID, SECRET, SETTINGS, TOKEN, TokenHost, files, form, oauth2, token_host
 
 from engine.access_tokens import MARGIN, TRIES, AccessTokens
 from engine.catalog import load
+from engine.core import Engine
 from engine.credentials import Client, credentials
 from engine.dispatcher import Answer, Failure
 from engine.errors import CallError, EngineError, RejectedError, SettingError, TransportError, UnknownOutcome
@@ -28,6 +29,7 @@ from engine.gates import FAILURES, REST
 from engine.records import Change
 from engine.redaction import MASK
 from engine.settings import LATEST, Settings
+from engine.store.memory import MemoryStore
 
 PAY = {"amount": 5}
 
@@ -250,13 +252,14 @@ def test_a_fetch_that_fails_fails_for_all_who_wait(host: TokenHost) -> None:
 
 
 class Answers:
-    """A dispatcher that does one thing after the other."""
+    """A dispatcher that does one thing after the other, and remembers until when."""
 
     def __init__(self, *does: Callable[[], Answer | Failure]) -> None:
-        self.does = iter(does)
+        self.does, self.deadlines = iter(does), list[float]()
 
-    def send(self, *_: object, **__: object) -> Answer | Failure:
+    def send(self, *_: object, deadline: float, **__: object) -> Answer | Failure:
         """As a Sender."""
+        self.deadlines.append(deadline)
         return next(self.does)()
 
 
@@ -272,6 +275,16 @@ def alone(root: Path, *does: Callable[[], Answer | Failure]) -> tuple[AccessToke
     client = credentials(type, settings)
     assert isinstance(client, Client)
     return AccessTokens(Answers(*does), settings, Hours().clock()), client
+
+
+def test_a_token_leaves_time_for_the_call(tmp_path: Path) -> None:
+    """A payment that goes out in the last moment would be one of which nobody knows what became."""
+    folder, told = write(tmp_path, files("https://api.shop.test/v1", oauth2())), Answers(gives_a_token, ok)
+    here, clock = OnlyHere(folder), Hours().clock()
+    engine = Engine(folder, store=MemoryStore(), environment=SETTINGS, dispatcher=told, clock=clock, files=here)
+    engine.send("shop/pay", PAY)
+    token, call = told.deadlines
+    assert token < call
 
 
 def test_who_fetches_and_has_no_time_left_fails_alone(tmp_path: Path) -> None:
