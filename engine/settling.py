@@ -38,7 +38,7 @@ from engine.request_types import RequestType
 from engine.seals import is_sealed
 from engine.store import Store
 from engine.values import unchanging
-from engine.windows import IN_ANOTHER_MODE, LONGEST_ASKED, MOST_TRIES, comes_back, pause_before
+from engine.windows import IN_ANOTHER_MODE, LATER, LONGEST_ASKED, MOST_TRIES, comes_back, pause_before
 from engine.write_only import texts
 
 PAUSES = (0.2, 2.0)  # seconds between tries to write down what the gateway answered
@@ -289,11 +289,12 @@ class Settling:
     def put_off(self, call: Record, state: str, message: str) -> None:
         """A call that cannot be taken up as things are: a file or a setting is missing, or not for it. Try later.
 
-        One of the other mode is a try for nobody: those that it has are for a host in its own.
+        Nothing was tried, so that however long it takes, tries are left; of one of the other mode all that it has.
         """
-        tries, pause = (call.get("tries") or 0) + 1, pause_before(call)
+        had, pause = call.get("tries") or 0, pause_before(call)
+        tries = max(had, min(had + 1, len(LATER) - 1))
         if call.scope.live != self._with.settings.live:
-            tries, pause = call.get("tries"), IN_ANOTHER_MODE
+            tries, pause = had, IN_ANOTHER_MODE
         due = instant(self._with.clock.now() + pause)
         self._with.commit([calls.moved(call, state=state, due=due, tries=tries, message=message)])
 

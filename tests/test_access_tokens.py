@@ -30,6 +30,7 @@ from engine.records import Change
 from engine.redaction import MASK
 from engine.settings import LATEST, Settings
 from engine.store.memory import MemoryStore
+from engine.windows import LATER, MOST_TRIES
 
 PAY = {"amount": 5}
 
@@ -559,6 +560,22 @@ def test_an_unknown_call_stays_unknown_without_a_token(host: TokenHost) -> None:
     host.engine.run_due()
     assert host.journal()[0]["state"] == "succeeded"
     assert len({(call.body, call.headers["idempotency-key"]) for call in host.gateway.calls}) == 1
+
+
+def test_a_queued_call_that_waited_for_a_token_for_days_has_tries_left(host: TokenHost) -> None:
+    """It was tried by nobody meanwhile; one answer that says later is not the last."""
+    host.engine.send_later("shop/pay", PAY)
+    host.gateway.grants = lambda *_: message(503, b"")
+    for _ in range(MOST_TRIES):
+        host.engine.run_due()
+        host.hours.pass_by(LATER[-1])
+    host.gateway.grants, host.gateway.acts = None, lambda _: message(429, b"")
+    host.engine.run_due()
+    assert (host.journal()[0]["state"], len(host.gateway.calls)) == ("prepared", 3)
+    host.gateway.acts = None
+    host.hours.pass_by(LATER[-1])
+    host.engine.run_due()
+    assert host.journal()[0]["state"] == "succeeded"
 
 
 def test_rows_wait_for_a_token(host: TokenHost) -> None:
