@@ -104,34 +104,38 @@ class AccessTokens:
     def _token(self, client: Client, deadline: float) -> Token:
         if self._process != os.getpid():
             self._start_afresh()  # a lock may be held for ever
-        while True:
-            with self._lock:
-                kept = self._kept.get(client)
-                if kept and kept.since <= self._clock.seconds() < kept.until:
-                    return kept
-                others = self._fetches.get(client)
-                fetch = others or self._fetches.setdefault(client, _Fetch())
-            if others is None:
-                self._fetch(client, fetch, deadline)
-            elif not others.done.wait(max(0.0, deadline - time.monotonic())):
+        while not (kept := self._in_use(client)):
+            mine = _Fetch()
+            try:
+                with self._lock:
+                    kept, fetch = self._in_use(client), self._fetches.setdefault(client, mine)
+                if fetch is mine:
+                    mine.outcome = kept or self._fetched(client, deadline)
+            finally:  # wherever it is stopped, nobody waits for it longer
+                self._end(client, mine)
+            if not fetch.done.wait(max(0.0, deadline - time.monotonic())):
                 raise TransportError(f"{client.gateway} was asked for an access token, and none came in time")
             if isinstance(fetch.outcome, Unfetched):
-                if others and fetch.outcome.late and time.monotonic() < deadline:
+                if fetch is not mine and fetch.outcome.late and time.monotonic() < deadline:
                     continue
                 raise fetch.outcome.error()
             if fetch.outcome:
                 return fetch.outcome
+        return kept
 
-    def _fetch(self, client: Client, fetch: _Fetch, deadline: float) -> None:
-        """Fetch a token, for all who wait for it."""
-        try:
-            fetch.outcome = self._fetched(client, deadline)
-        finally:
-            with self._lock:
-                self._fetches.pop(client, None)  # another thread of a child may have begun anew meanwhile
+    def _in_use(self, client: Client) -> Token | None:
+        """The token that a client has, where it still holds."""
+        kept = self._kept.get(client)
+        return kept if kept and kept.since <= self._clock.seconds() < kept.until else None
+
+    def _end(self, client: Client, fetch: _Fetch) -> None:
+        """Give what was fetched to all who wait for it; who came later has begun no other one meanwhile."""
+        with self._lock:
+            if self._fetches.get(client) is fetch:
+                del self._fetches[client]
                 if isinstance(fetch.outcome, Token):
                     self._kept[client] = fetch.outcome
-            fetch.done.set()
+        fetch.done.set()
 
     def _fetched(self, client: Client, deadline: float) -> Token | Unfetched:
         circuit = self._circuits.setdefault(client, Circuit(self._clock))

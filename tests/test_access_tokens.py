@@ -310,6 +310,29 @@ def test_who_fetches_and_has_no_time_left_fails_alone(tmp_path: Path) -> None:
         assert [one.result(60) for one in others] == [{"Authorization": f"Bearer {TOKEN}1"}] * 2
 
 
+def test_a_fetch_that_is_stopped_before_it_begins_keeps_nobody(tmp_path: Path) -> None:
+    """By Ctrl-C, or by a greenlet's own time-out, which may come between any two lines."""
+
+    class StopsOnce:
+        def __init__(self, lock: threading.Lock) -> None:
+            self.lock, self.stops = lock, True
+
+        def __enter__(self) -> None:
+            self.lock.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            self.lock.release()
+            stops, self.stops = self.stops, False
+            if stops:
+                raise KeyboardInterrupt
+
+    tokens, client = alone(tmp_path, gives_a_token)
+    tokens._lock = StopsOnce(tokens._lock)  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        tokens.headers(client, time.monotonic() + 60)
+    assert tokens.headers(client, time.monotonic() + 60) == {"Authorization": f"Bearer {TOKEN}1"}
+
+
 def test_two_threads_of_a_child_may_begin_anew_together(tmp_path: Path) -> None:
     """The later one forgets what the earlier one has begun, which ends all the same."""
 
