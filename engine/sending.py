@@ -74,7 +74,7 @@ class Sending:
         try:
             self._headers(proof, deadline)
         except (SettingError, TransportError) as error:
-            if planned.type.journaled and self._with.store.find("call", where={"key": planned.key}, limit=1):
+            if planned.type.journaled and self._is_known(planned):
                 return self._again(planned, deadline)  # perhaps it was carried out before
             raise error if isinstance(error, SettingError) else _without_token(planned, error) from None
         if planned.type.sealed:
@@ -136,6 +136,13 @@ class Sending:
         if type.sealed:
             self._with.sealer.demand_key()
         return calls.thawed(call["request"], self._with.sealer)
+
+    def _is_known(self, planned: Plan) -> bool:
+        """Whether the operation was begun before."""
+        try:
+            return bool(self._with.store.find("call", where={"key": planned.key}, limit=1))
+        except StoreError as error:
+            raise StoreError(f"{planned.type.name} was not sent: {error}") from None
 
     def _again(self, planned: Plan, deadline: float) -> Result:
         """The operation is known: say what came of it, or take it up where it provably was not carried out."""

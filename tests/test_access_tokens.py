@@ -24,9 +24,17 @@ from engine.catalog import load
 from engine.core import Engine
 from engine.credentials import Client, credentials
 from engine.dispatcher import Answer, Failure
-from engine.errors import CallError, EngineError, RejectedError, SettingError, TransportError, UnknownOutcome
+from engine.errors import (
+    CallError,
+    EngineError,
+    RejectedError,
+    SettingError,
+    StoreError,
+    TransportError,
+    UnknownOutcome,
+)
 from engine.gates import FAILURES, REST
-from engine.records import Change
+from engine.records import Change, Record
 from engine.redaction import MASK
 from engine.settings import LATEST, Settings
 from engine.store.memory import MemoryStore
@@ -485,6 +493,19 @@ def test_what_was_done_before_is_told_without_a_token(host: TokenHost) -> None:
         host.engine.send("shop/pay", PAY, operation="b")
 
 
+def test_no_token_and_no_store(host: TokenHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then nobody can tell whether the operation was begun before; that it was not sent now is said."""
+
+    def away(*_: object, **__: object) -> list[Record]:
+        raise StoreError("the database is away")
+
+    host.gateway.grants = lambda *_: message(500, b"")
+    monkeypatch.setattr(host.store, "find", away)
+    with pytest.raises(StoreError, match=r"^shop/pay was not sent: the database is away$"):
+        host.engine.send("shop/pay", PAY, operation="a")
+    assert host.gateway.calls == []
+
+
 # Queued calls, and those that were left open --------------------------------------------------------------------------
 
 
@@ -645,6 +666,17 @@ def test_a_second_401_is_the_answer(host: TokenHost, name: str) -> None:
     with pytest.raises(RejectedError, match="Not for you") as raised:
         host.engine.send(name, data)
     assert (raised.value.status, len(host.gateway.calls), len(host.gateway.asked)) == (401, 2, 2)
+
+
+@pytest.mark.parametrize("body", [b"", b"<h1>Unauthorized</h1>", b'{"status": "unauthorized"}'])
+@pytest.mark.parametrize("name", ["shop/pay", "shop/pay_once", "shop/read"])
+def test_a_second_401_is_the_answer_whatever_it_says(host: TokenHost, name: str, body: bytes) -> None:
+    """It proves that nothing was done, also where it names no error as the file has it."""
+    host.gateway.acts = lambda _: message(401, body)
+    data: dict[str, Any] = {"id": "p1"} if name == "shop/read" else PAY
+    with pytest.raises(RejectedError, match="answered 401: the token was refused"):
+        host.engine.send(name, data)
+    assert (len(host.gateway.calls), len(host.gateway.asked)) == (2, 2)
 
 
 def test_a_401_and_no_other_token(host: TokenHost) -> None:

@@ -16,6 +16,7 @@ from engine import Engine, MappingError, SettingError, UnknownOutcome, calls
 from engine.catalog import Catalog, load
 from engine.code_cache import code_cache
 from engine.dispatcher import Dispatcher, Failure
+from engine.doctor import examine
 from engine.errors import DefinitionError
 from engine.records import Record
 from engine.reloading import Files
@@ -406,6 +407,28 @@ def test_a_host_in_the_other_mode_uses_up_no_try(pair: Pair) -> None:
     here.run_due()
     assert (pair.call["state"], pair.call["tries"]) == ("unknown", 3)
     assert pair.call["due"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_doctor_says_which_calls_are_left_to_the_other_mode(pair: Pair, mode: str) -> None:
+    """Each time that it is put off it is due later, so that nothing is ever overdue; and its own host has to do it."""
+    here, there = pair.hosts[mode], pair.hosts[OTHER[mode]]
+    assert said_of_calls(there) == []
+    here.send_later("pal/pay", {"amount": 5})
+    pair.hours.pass_by(600)
+    there.run_due()
+    said = f"1 call is left to a host in {mode} mode"
+    assert said_of_calls(there) == [("warning", said, f"CALLSHEET_MODE={mode} callsheet worker")]
+    assert said_of_calls(here) == []
+    pair.hours.pass_by(IN_ANOTHER_MODE.seconds)
+    here.run_due()
+    assert said_of_calls(there) == []
+
+
+def said_of_calls(engine: Engine) -> list[tuple[str, str, str]]:
+    """What the doctor of a host says of calls: how bad it is, what, and what to do."""
+    found = examine(lambda: engine, offline=True)
+    return [(one.level, one.said, one.remedy) for one in found if one.about == "calls"]
 
 
 @pytest.mark.parametrize("mode", MODES)

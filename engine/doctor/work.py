@@ -34,10 +34,14 @@ def _calls(engine: Engine) -> Iterator[Finding]:
         remedy = "callsheet calls --state unknown, then callsheet resolve ID --as … --reason …"
         yield _told("problem", "calls", stuck, ("call was", "calls were"), said, remedy)
     before = instant(engine.clock.now() - LATE)
-    waiting = _some(engine, "call", state="unknown", due={"gt": ""})
+    waiting = _some(engine, "call", state="unknown", due={"gt": ""}, live=engine.settings.live)
     if waiting := [call for call in waiting if (call["first_sent_at"] or "") <= before]:
         said = "PERHAPS carried out; a worker comes back to find out"
         yield _told("warning", "calls", waiting, ("call was", "calls were"), said, "callsheet calls --state unknown")
+    other = "test" if engine.settings.live else "live"
+    if left := _some(engine, "call", state=["prepared", "unknown"], due={"gt": ""}, live=not engine.settings.live):
+        said, remedy = f"left to a host in {other} mode", f"CALLSHEET_MODE={other} callsheet worker"
+        yield _told("warning", "calls", left, ("call is", "calls are"), said, remedy)
     if unmapped := _some(engine, "call", state="unmapped"):
         said = "answered, but no records could be made of the answer"
         remedy = "callsheet calls --state unmapped, mend the mapper, then callsheet remap --all"
