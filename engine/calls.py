@@ -116,7 +116,7 @@ def instant(moment: datetime) -> str:
     """ISO 8601 in UTC with milliseconds: such texts sort as the instants do."""
     here = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
     minute = _minute(here.date(), here.hour, here.minute)
-    return "%s:%02d.%03dZ" % (minute, here.second, here.microsecond // 1000)  # noqa: UP031 - f"" takes twice as long
+    return f"{minute}:{here.second:02d}.{here.microsecond // 1000:03d}Z"
 
 
 @lru_cache(maxsize=64)  # the instants of a call lie in one minute, and its lease ends in the next

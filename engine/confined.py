@@ -206,13 +206,13 @@ class _Scene(Context):
 
     globals_keys, blocks = _NO_NAMES, _NO_BLOCKS
 
-    def __init__(  # the rest is Jinja's, which makes one for every file that is included
+    def __init__(  # the last two are Jinja's, which makes one for every file that is included
         self,
         environment: Environment,
         parent: dict[str, Any],
         name: str | None,
         _: object,
-        globals: object = None,  # noqa: A002, ARG002
+        globals: object = None,  # noqa: A002, ARG002 - Jinja hands it over by this name; no template asks for it
     ) -> None:
         self.environment, self.parent, self.name = environment, parent, name
         self.vars, self.exported_vars, self.eval_ctx = {}, set(), environment.evaluation

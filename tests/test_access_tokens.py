@@ -8,18 +8,18 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import pytest
 from fault_server import Peer, Received, message
 from hosts import Hours, OnlyHere, Told, ok, write
 from token_gateway import ID, SECRET, SETTINGS, TOKEN, TokenHost, files, form, oauth2, token_host
 
-from engine.access_tokens import MARGIN, TRIES, AccessTokens
+from engine.access_tokens import MARGIN, TRIES, AccessTokens, _Fetch
 from engine.catalog import load
 from engine.core import Engine
 from engine.credentials import Client, credentials
@@ -41,6 +41,7 @@ from engine.store.memory import MemoryStore
 from engine.windows import LATER, MOST_TRIES
 
 PAY = {"amount": 5}
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -180,21 +181,32 @@ def test_a_clock_that_was_set_back_keeps_no_token(host: TokenHost) -> None:
 # One thread fetches ---------------------------------------------------------------------------------------------------
 
 
+class Held(Generic[T]):
+    """An endpoint that answers once it may `go`; it says when it is `asked`."""
+
+    def __init__(self, answer: Callable[[], T]) -> None:
+        self.asked, self.go, self._answer = threading.Event(), threading.Event(), answer
+
+    def __call__(self, *_: object) -> T:
+        self.asked.set()
+        self.go.wait(60)
+        return self._answer()
+
+
+def until_waited_for(fetch: _Fetch, number: int) -> None:
+    """Wait until so many threads wait for what is fetched."""
+    while len(fetch.done._cond._waiters) < number:  # type: ignore[attr-defined]  # an Event says it nowhere else
+        time.sleep(0.01)
+
+
 def test_one_thread_fetches_while_the_others_wait(host: TokenHost) -> None:
     """However many need it at once, the endpoint is asked once."""
-    asked, go = threading.Event(), threading.Event()
-
-    def grants(*_: object) -> bytes:
-        asked.set()
-        go.wait(60)
-        return host.gateway.grant()
-
-    host.gateway.grants = grants
+    host.gateway.grants = held = Held(host.gateway.grant)
     with ThreadPoolExecutor(8) as threads:
         sent = [threads.submit(host.engine.send, "shop/read", {"id": "p1"}) for _ in range(8)]
-        assert asked.wait(60)
+        assert held.asked.wait(60)
         assert host.gateway.calls == []
-        go.set()
+        held.go.set()
         assert {one.result().response["id"] for one in sent} == {"p1"}
     assert (len(host.gateway.asked), len(host.gateway.calls)) == (1, 8)
 
@@ -219,43 +231,28 @@ def test_nobody_waits_longer_than_their_deadline(tmp_path: Path) -> None:
 
 def test_who_waits_for_anothers_fetch_has_a_deadline_too(host: TokenHost) -> None:
     """Who fetches may have longer."""
-    asked, go = threading.Event(), threading.Event()
-
-    def grants(*_: object) -> bytes:
-        asked.set()
-        go.wait(60)
-        return host.gateway.grant()
-
-    host.gateway.grants = grants
+    host.gateway.grants = held = Held(host.gateway.grant)
     tokens, (client, deadline) = host.engine._sending._tokens, client_of(host)
     with ThreadPoolExecutor(1) as threads:
         first = threads.submit(tokens.headers, client, deadline)
-        assert asked.wait(60)
+        assert held.asked.wait(60)
         with pytest.raises(TransportError, match="asked for an access token, and none came in time"):
             tokens.headers(client, time.monotonic() + 0.01)
-        go.set()
+        held.go.set()
         assert first.result() == {"Authorization": f"Bearer {host.gateway.granted[0]}"}
 
 
 def test_a_fetch_that_fails_fails_for_all_who_wait(host: TokenHost) -> None:
     """Else they would ask one after the other, each until its deadline."""
-    asked, go = threading.Event(), threading.Event()
-
-    def grants(*_: object) -> bytes:
-        asked.set()
-        go.wait(60)
-        return message(400, b'{"error": "invalid_client"}')
-
-    host.gateway.grants = grants
+    host.gateway.grants = held = Held(lambda: message(400, b'{"error": "invalid_client"}'))
     tokens, (client, deadline) = host.engine._sending._tokens, client_of(host)
     with ThreadPoolExecutor(4) as threads:
         first = threads.submit(tokens.headers, client, deadline)
-        assert asked.wait(60)
+        assert held.asked.wait(60)
         fetch = tokens._fetches[client]
         others = [threads.submit(tokens.headers, client, deadline) for _ in range(3)]
-        while len(fetch.done._cond._waiters) < 3:  # type: ignore[attr-defined]  # no other way to see who waits
-            time.sleep(0.01)
-        go.set()
+        until_waited_for(fetch, 3)
+        held.go.set()
         assert {type(one.exception(60)) for one in (first, *others)} == {SettingError}
     assert len(host.gateway.asked) == 1
 
@@ -298,22 +295,15 @@ def test_a_token_leaves_time_for_the_call(tmp_path: Path) -> None:
 
 def test_who_fetches_and_has_no_time_left_fails_alone(tmp_path: Path) -> None:
     """Others have; one of them asks again."""
-    asked, go = threading.Event(), threading.Event()
-
-    def comes_too_late() -> Answer | Failure:
-        asked.set()
-        go.wait(60)
-        return Failure("read_timeout", sent=True, message="shop was late", seconds=0.0)
-
-    tokens, client = alone(tmp_path, comes_too_late, gives_a_token)
+    held = Held[Answer | Failure](lambda: Failure("read_timeout", sent=True, message="shop was late", seconds=0.0))
+    tokens, client = alone(tmp_path, held, gives_a_token)
     with ThreadPoolExecutor(3) as threads:
         first = threads.submit(tokens.headers, client, time.monotonic())
-        assert asked.wait(60)
+        assert held.asked.wait(60)
         fetch = tokens._fetches[client]
         others = [threads.submit(tokens.headers, client, time.monotonic() + 600) for _ in range(2)]
-        while len(fetch.done._cond._waiters) < 2:  # type: ignore[attr-defined]  # no other way to see who waits
-            time.sleep(0.01)
-        go.set()
+        until_waited_for(fetch, 2)
+        held.go.set()
         assert isinstance(first.exception(60), TransportError)
         assert [one.result(60) for one in others] == [{"Authorization": f"Bearer {TOKEN}1"}] * 2
 
@@ -335,7 +325,7 @@ def test_a_fetch_that_is_stopped_before_it_begins_keeps_nobody(tmp_path: Path) -
                 raise KeyboardInterrupt
 
     tokens, client = alone(tmp_path, gives_a_token)
-    tokens._lock = StopsOnce(tokens._lock)  # type: ignore[assignment]
+    tokens._lock = StopsOnce(tokens._lock)  # type: ignore[assignment]  # of a lock it has what is used
     with pytest.raises(KeyboardInterrupt):
         tokens.headers(client, time.monotonic() + 60)
     assert tokens.headers(client, time.monotonic() + 60) == {"Authorization": f"Bearer {TOKEN}1"}
@@ -563,20 +553,20 @@ def test_a_token_that_cannot_be_renewed_then(host: TokenHost) -> None:
     assert (host.journal()[0]["state"], len(host.gateway.calls)) == ("succeeded", 1)
 
 
-def test_a_queued_call_whose_token_cannot_be_renewed_then(host: TokenHost) -> None:
+def test_a_queued_call_whose_token_cannot_be_renewed_then(host: TokenHost, monkeypatch: pytest.MonkeyPatch) -> None:
     """It waits on, as one that is held back does."""
     host.gateway.expires_in = 20
     tokens = host.engine._sending._tokens
     headers = tokens.headers
 
     def the_last(client: Client, deadline: float) -> Any:
-        tokens.headers = headers  # type: ignore[method-assign]
+        monkeypatch.undo()
         found = headers(client, deadline)
         host.hours.pass_by(20)
         host.gateway.grants = lambda *_: message(503, b"")
         return found
 
-    tokens.headers = the_last  # type: ignore[method-assign]
+    monkeypatch.setattr(tokens, "headers", the_last)
     host.engine.send_later("shop/pay", PAY)
     host.engine.run_due()
     (call,) = host.journal()
@@ -824,12 +814,12 @@ def test_an_error_that_is_a_secret(tmp_path: Path) -> None:
 def test_a_store_that_is_refused_sends_no_call(host: TokenHost) -> None:
     """With a token at hand too, what cannot be written down is not sent."""
 
-    def refuses(changes: list[Change]) -> None:
+    def refuses(changes: Sequence[Change]) -> None:
         raise OSError(changes)
 
     host.engine.send("shop/read", {"id": "p1"})
     del host.gateway.server.requests[:]
-    host.store.refuse = refuses  # type: ignore[assignment]
+    host.store.refuse = refuses
     with pytest.raises(OSError, match="insert"):
         host.engine.send("shop/pay", PAY)
     assert host.gateway.server.requests == []
