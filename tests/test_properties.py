@@ -18,6 +18,7 @@ import yaml
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from engine.answers import parse_json
 from engine.calls import given_answer
 from engine.card_numbers import holds_card_number, without_card_numbers
 from engine.cases import NOW, Case, CaseRunner, read_cases
@@ -414,17 +415,34 @@ def test_any_answer_ends_in_the_table(case: Case, data: st.DataObject, how_many:
         states = {"succeeded": {"succeeded"}, "RejectedError": {"declined", "unmapped"}, "UnknownOutcome": {"unknown"}}
         assert call["state"] in {**states, "MappingError": {"unmapped"}, "TransportError": {"not_done"}}[outcome]
         if not CATALOG.request_types[case.subject].sealed:
-            kept = given_answer(call["answer"], engine.sealer).body
-            masked = json.dumps(without_card_numbers(document))
-            assert kept == raw or (holds_card_number(document) and json.dumps(json.loads(kept)) == masked)
+            assert given_answer(call["answer"], engine.sealer).body.decode() == _as_kept(document)
     else:
         assert outcome in {"succeeded", "RejectedError", "UnknownOutcome", "MappingError"}
+
+
+def _as_kept(document: Any) -> str:
+    """The JSON of what came, as it is kept: card numbers are masked, in the text where Infinity makes it none."""
+    said = json.dumps(document)
+    try:
+        parse_json(said.encode())
+    except ValueError:
+        return str(without_card_numbers(said))
+    return json.dumps(without_card_numbers(document)) if holds_card_number(document) else said
+
+
+def test_a_card_number_beside_what_is_no_json() -> None:
+    """Is masked in an event as it stands in the text."""
+    case = next(case for case in EVENTS if case.subject == "stripe/account.application.authorized")
+    document = {**case.told["event"], "id": [2464159745071927.0, float("inf")]}
+    row = receive(engine_of(Answering()), case, document)
+    assert row["body"] == _as_kept(document)
+    assert row["body"].startswith('{"id": [***.0, Infinity], ')
 
 
 @often
 @given(st.sampled_from(EVENTS), st.data())
 def test_any_event_is_written_down(case: Case, data: st.DataObject) -> None:
-    """Any JSON in the shape of an event ends in a row that says what became of it; its bytes are kept."""
+    """Any JSON in the shape of an event ends in a row that says what became of it; it is kept, but for card numbers."""
     document = case.told["event"]
     for _ in range(data.draw(st.integers(1, 3))):
         document = _replaced(document, data.draw(st.sampled_from(list(_places(document)))), data.draw(anything))
@@ -434,7 +452,7 @@ def test_any_event_is_written_down(case: Case, data: st.DataObject) -> None:
     except UnicodeEncodeError:
         pytest.fail("an event was not written down")
     assert row["state"] in {"processed", "ignored", "failed", "quarantined"}
-    assert json.loads(row["body"]) == json.loads(json.dumps(document)) or "NaN" in row["body"]
+    assert row["body"] == _as_kept(document)
 
 
 def receive(engine: Engine, case: Case, event: Any) -> Record:
