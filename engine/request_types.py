@@ -100,7 +100,7 @@ class Gateway:
         """The names, in lower case, of the headers that are kept with an event."""
         return tuple(name.lower() for name in (self.webhook or {}).get("headers", ()))
 
-    @property
+    @cached_property
     def webhook_headers(self) -> tuple[str, ...]:
         """The names of all headers of a delivery that are looked at."""
         return (*self.scheme.headers, *self.kept_headers) if self.scheme else ()
