@@ -487,7 +487,7 @@ POLICY = (
 )
 
 
-def test_every_route_and_every_page_with_a_form_carries_the_headers(site: Site) -> None:
+def test_all_that_is_said_on_a_route_and_every_page_with_a_form_carries_the_headers(site: Site) -> None:
     site.app.debug = True
     routes = {rule.rule for rule in site.app.url_map.iter_rules() if rule.endpoint.startswith("callsheet.")}
     answers = {

@@ -1,6 +1,7 @@
 """What a browser is told to allow: one Content-Security-Policy, made of what the gateways' files name.
 
-Our own pages get these headers as they stand; a host's page with a form in it gets those that it did not set itself.
+Our own pages get these headers as they stand; a host's page with a form in it gets those that it did not set itself. An
+answer without content, as an event gets, allows nothing, and a gateway would be the one to read what it forbids.
 """
 
 from __future__ import annotations
@@ -50,10 +51,12 @@ def note_form() -> None:
 
 
 def protect(app: Flask, engine: Engine) -> Callable[[Response], Response]:
-    """Have every answer of ours, and every page with a form, carry the headers; returns what Flask calls for that."""
+    """Have all that we say, and every page with a form, carry the headers; returns what Flask calls for that."""
 
     def add(response: Response) -> Response:
         endpoint = request.endpoint or ""
+        if response.content_length == 0:
+            return response
         if endpoint.startswith("callsheet."):
             for name, value in of(engine, endpoint).items():
                 response.headers[name] = value

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask, Request, signals
 
 from engine.core import Engine
-from engine.web import headers
 from engine.web.sessions import Cookies
 from engine.web.webhooks import ENDPOINT, REFUSED, TAKEN, post, take
 
@@ -64,7 +63,7 @@ class _Shortcut:
             except Exception as error:  # noqa: BLE001 - raised again inside Flask
                 environ[REFUSED] = error
             else:
-                start_response("200 OK", [*_EMPTY.items(), *headers.of(self._engine, ENDPOINT).items()])
+                start_response("200 OK", [*_EMPTY.items()])
                 return ()
         answer = self._flask(environ, start_response)
         if TAKEN in environ and len(self._known) < _MOST and self._is_alone():
