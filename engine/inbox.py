@@ -30,6 +30,7 @@ from engine.request_types import Gateway
 from engine.settings import Settings
 from engine.settling import Settling, Subject, named
 from engine.signatures import Scheme, check_secret, verify
+from engine.store import every
 
 GRACE = 10  # seconds that a new event is left to the process that received it
 LATER = (10, 60, 300, 1800, 7200, 21_600, 43_200, 86_400)  # seconds between tries; after the last one it is dead
@@ -331,9 +332,8 @@ class Inbox:
         if "webhook_endpoint" not in self._with.catalog().record_types:
             return []
         where = {"gateway": gateway.name, "live": self._with.settings.live}
-        rows = self._with.store.find("webhook_endpoint", where=where)
         secrets = []
-        for row in rows:
+        for row in every(self._with.store, "webhook_endpoint", where):
             if row.get("secret") and (row.get("endpoint") or "") == endpoint:
                 try:
                     secrets.append(self._with.sealer.open(row["secret"]))

@@ -221,6 +221,17 @@ def test_registered_secrets_need_no_setting(tmp_path: Path) -> None:
     assert receive(shop, secret=NEW)["state"] in {"processed", "failed"}
 
 
+def test_a_registered_secret_is_found_among_many(tmp_path: Path) -> None:
+    """However many endpoints were registered before it, and after."""
+    registered = [ok({"id": f"we_{number}", "secret": f"{NEW}{number}"}) for number in range(210)]
+    shop = host(tmp_path, *registered, files=ENDPOINT)
+    for _ in registered:
+        shop.engine.send("shop/register", {"endpoint": "partners"})
+    for number in (0, 105, 209):
+        event = receive(shop, secret=f"{NEW}{number}", endpoint="partners", id=f"evt_{number}")
+        assert event["event_id"] == f"evt_{number}"
+
+
 def test_a_registered_secret_whose_key_is_gone(tmp_path: Path) -> None:
     """It is passed over: another one may fit. Where there is no other, that is our fault, so the event comes again."""
     shop = host(

@@ -30,7 +30,7 @@ from store_processes import claim_all, in_processes, insert_all, upsert_all
 
 from engine.errors import Conflict, DataError, StoreError
 from engine.records import Change, Record
-from engine.store import Store
+from engine.store import Order, Store, every
 from engine.store.memory import MemoryStore
 from engine.store.sql import SqlStore
 
@@ -51,6 +51,26 @@ class TestPostgres(StoreContract):
     @pytest.fixture
     def store(self, postgres_store_url: str) -> Store:
         return SqlStore(postgres_store_url)
+
+
+@pytest.mark.parametrize("number", [0, 1, 3, 4, 7])
+@pytest.mark.parametrize("order", ["id", "-id"])
+def test_all_are_gone_through_page_by_page(number: int, order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that fit, each once, in their order, with no more than a page in hand."""
+    monkeypatch.setattr("engine.store.PAGE", 3)
+    store, pages = MemoryStore(), list[int]()
+    made = [store.apply([upsert(f"ch_{place}", state="paid")])[0].id for place in range(number)]
+    store.apply([upsert("ch_other", state="refunded")])
+    find = store.find
+
+    def noting(type: str, **asked: Any) -> list[Record]:
+        pages.append(len(found := find(type, **asked)))
+        return found
+
+    monkeypatch.setattr(store, "find", noting)
+    gone_through = [record.id for record in every(store, "payment", {"state": "paid"}, order=order)]
+    assert gone_through == (made if order == "id" else made[::-1])
+    assert (sum(pages), max(pages) <= 3) == (number, True)
 
 
 class TestLikeness:

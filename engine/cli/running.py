@@ -188,11 +188,10 @@ def status(here: Opening, as_json: bool) -> None:
 
 
 def _count(here: Opening, type: str) -> int:
-    """How many records there are, counted a thousand at a time."""
-    number, after = 0, None
-    while found := here.engine.store.find(type, order="id", limit=1000, after=after):
-        number, after = number + len(found), found[-1].id
-    return number
+    """How many records there are."""
+    from engine.store import every
+
+    return sum(1 for _ in every(here.engine.store, type))
 
 
 def _file(here: Opening) -> bool:

@@ -16,7 +16,7 @@ from engine.records import Change, Record, RecordType, Scope
 from engine.sandbox.analogies import fresh_id
 from engine.sandbox.asked import Answered
 from engine.sandbox.visits import Visit
-from engine.store import Store
+from engine.store import Store, every
 
 OBJECT = RecordType(
     "sandbox_object",
@@ -79,7 +79,7 @@ class Objects:
         """The object at a path, as an account sees it."""
         if (account, path) in self._changed:
             return self._changed[account, path]
-        found = self._find(limit=1, path=path, account=account)
+        found = self._find(path=path, account=account)
         return _thing(found[0]) if found else None
 
     def named(self, name: str) -> Thing | None:
@@ -87,20 +87,18 @@ class Objects:
         for thing in self._changed.values():
             if thing and thing.name == name:
                 return thing
-        found = [_thing(record) for record in self._find(limit=1, name=name)]
+        found = [_thing(record) for record in self._find(name=name)]
         return next((thing for thing in found if (thing.account, thing.path) not in self._changed), None)
 
     def on(self, at: str, account: str) -> Iterator[Thing]:
         """The objects of a list, newest first."""
         new = [one for (whose, _), one in self._changed.items() if one and whose == account and one.at == at]
         yield from (one for one in reversed(new) if one.record is None)
-        after = None
-        while found := self._find(limit=200, after=after, at=at, account=account):
-            for thing in map(_thing, found):
-                now = self._changed.get((account, thing.path), thing)
-                if now is not None:
-                    yield now
-            after = found[-1].id
+        where = {"gateway": self._gateway, "at": at, "account": account}
+        for thing in map(_thing, every(self._store, OBJECT.name, where, order="-id")):
+            now = self._changed.get((account, thing.path), thing)
+            if now is not None:
+                yield now
 
     def put(self, thing: Thing) -> None:
         """Remember an object as it is now."""
@@ -124,9 +122,9 @@ class Objects:
         if changes or further:
             self._store.apply([*changes, *further])
 
-    def _find(self, *, limit: int, after: str | None = None, **where: Any) -> list[Record]:
-        known = {"gateway": self._gateway, **where}
-        return self._store.find("sandbox_object", where=known, limit=limit, after=after)
+    def _find(self, **where: Any) -> list[Record]:
+        """The newest that fits, if there is one."""
+        return self._store.find(OBJECT.name, where={"gateway": self._gateway, **where}, limit=1)
 
 
 class Lookup(dict[str, Any]):

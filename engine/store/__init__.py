@@ -10,7 +10,7 @@ Import what you need from its module: `engine.store.memory` for tests, `engine.s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -55,6 +55,17 @@ class Store(Protocol):
         such number. `after` is the id of the last record of the page before. Raises DataError and StoreError.
         """
         ...
+
+
+PAGE = 500  # records in hand at once, where all are gone through
+
+
+def every(store: Store, type: str, where: Mapping[str, Any] | None = None, *, order: Order = "id") -> Iterator[Record]:
+    """All records of `type` that fit `where`, however many, oldest first. Raises as `Store.find` does."""
+    after = None
+    while page := store.find(type, where=where, order=order, limit=PAGE, after=after):
+        yield from page
+        after = page[-1].id
 
 
 _MOST = 2**63 - 1  # what the databases can count to
