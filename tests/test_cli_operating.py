@@ -21,7 +21,7 @@ from engine.context import Clock
 from engine.core import Engine
 from engine.dispatcher import Dispatcher
 from engine.errors import UnknownOutcome
-from engine.inbox import EVENT
+from engine.inbox import EVENT, Inbox
 from engine.reactions import REACTION
 from engine.records import Change, Record, Scope
 from engine.signatures import SHIPPED, sign
@@ -244,28 +244,84 @@ def test_of_many_events_one_that_a_worker_takes_meanwhile_is_left_alone(
     shop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The others have their turn all the same, and what came of them is told."""
-    engine = Engine(shop, environment=KEYS, files=OnlyHere(shop))
-    for number in range(3):
-        body = f'{{"id": "evt_{number}", "type": "payment.noted", "created": 1767225600, "live": false}}'.encode()
-        engine.receive("shop", sign(SHIPPED["stripe"], KEYS["SHOP_HOOK"], body, engine.clock.now().timestamp()), body)
-    engine.store.close()  # type: ignore[attr-defined]  # it is the one that opens files
-    replay = Engine.replay
+    many(shop, 3)
+    replay = Inbox.replay
 
-    def raced(self: Engine, event: Record, who: str, why: str) -> Record:
-        if self.root == shop.resolve() and event["event_id"] == "evt_1":  # of no other test's host
+    def raced(self: Inbox, event: Record, who: str, why: str) -> Record:
+        if event["event_id"] == "evt_1":
             replay(self, event, "a worker", "its time has come")
-            self.store.apply([Change("update", EVENT, event.scope, {"id": event.id}, {"state": "processed"})])
+            self._with.store.apply([Change("update", EVENT, event.scope, {"id": event.id}, {"state": "processed"})])
         return replay(self, event, who, why)
 
-    monkeypatch.setattr(Engine, "replay", raced)
+    monkeypatch.setattr(Inbox, "replay", raced)
     said = run(shop, "replay", "--type", "payment.noted", "--reason", "its file is there")
     assert (said.exit_code, said.stdout) == (
         0,
-        "3 events\n2 ignored\n1 left alone: somebody else changed them meanwhile\n",
+        "replaying\n2 ignored\n1 left alone: their bodies are purged, or somebody else changed them meanwhile\n",
     )
     monkeypatch.undo()
     alone = the_event(shop, "evt_1")
     assert (alone["state"], [line["who"] for line in alone["audit"]]) == ("processed", ["a worker"])
+
+
+def many(shop: Path, number: int) -> None:
+    """Events that came before their file."""
+    engine = Engine(shop, environment=KEYS, files=OnlyHere(shop))
+    for name in range(number):
+        body = f'{{"id": "evt_{name}", "type": "payment.noted", "created": 1767225600, "live": false}}'.encode()
+        engine.receive("shop", sign(SHIPPED["stripe"], KEYS["SHOP_HOOK"], body, engine.clock.now().timestamp()), body)
+    engine.store.close()  # type: ignore[attr-defined]  # it is the one that opens files
+
+
+def replays(shop: Path) -> list[tuple[str, int]]:
+    """The state of each replay, and how many events had their turn."""
+    engine = Engine(shop, environment=KEYS, files=OnlyHere(shop))
+    with closing(engine.store):  # type: ignore[type-var]  # as above
+        return [(replay["state"], replay["done"]) for replay in engine.find("replay")]
+
+
+def test_many_events_are_processed_again_a_slice_at_a_time(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those since an instant, or all; where a worker has the next slice, it is waited for."""
+    monkeypatch.setattr("engine.replays.SLICE", 2)
+    many(shop, 5)
+    run_row, turns = Engine.run_row, [False]
+
+    def in_turn(self: Engine, type: str, id: str) -> bool:
+        return turns.pop() if turns else run_row(self, type, id)
+
+    monkeypatch.setattr(Engine, "run_row", in_turn)
+    said = run(shop, "replay", "--since", "2026-11-01", "--reason", "its file is there")
+    assert (said.exit_code, said.stdout) == (0, "replaying\n5 ignored\n")
+    assert replays(shop) == [("done", 5)]
+    nothing = run(shop, "replay", "--since", "2126-11-01T08:30Z", "--reason", "its file is there")
+    assert (nothing.exit_code, nothing.output) == (0, "no such event\n")
+
+
+def test_what_a_replay_makes_due_is_done(shop: Path, gateway: Gateway) -> None:
+    """As it is after one event: without a worker nobody else would."""
+    many(shop, 1)
+    follow_up = '{"send": "shop/pay", "data": {"amount": 5}}'
+    (shop / "webhook_processors/shop/payment.noted.json.j2").write_text(follow_up)
+    said = run(shop, "replay", "--state", "ignored", "--reason", "its file is there", gateway=gateway)
+    assert (said.exit_code, said.stdout) == (0, "replaying\n1 processed\n")
+    assert len(gateway.requests) == 1
+
+
+def test_a_replay_that_is_interrupted_is_stopped(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No worker goes on with what a person gave up."""
+    monkeypatch.setattr("engine.replays.SLICE", 2)
+    many(shop, 5)
+    run_row, turns = Engine.run_row, iter([False])
+
+    def interrupted(self: Engine, type: str, id: str) -> bool:
+        if next(turns, True):
+            raise KeyboardInterrupt
+        return run_row(self, type, id)
+
+    monkeypatch.setattr(Engine, "run_row", interrupted)
+    said = run(shop, "replay", "--type", "payment.noted", "--reason", "its file is there")
+    assert (said.exit_code, "stopped" in said.stderr) == (130, True)
+    assert replays(shop) == [("stopped", 2)]
 
 
 def test_a_worker_ends_when_it_is_told_to(shop: Path) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import getpass
 import os
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from engine.records import Record
 
 BATCH = 50
+ELSEWHERE = 0.2  # seconds between looks at a replay of which a worker does a slice
 
 
 def _said(_: click.Context, __: click.Parameter, value: str) -> str:
@@ -41,6 +43,9 @@ def recover(here: Opening, reactions: bool) -> None:
     Then say what is open all the same: what waits for its time, what another process has in hand, and what only a
     person can settle. `callsheet worker` does the same all the time.
     """
+    from engine.calls import CALL
+    from engine.store import every
+
     engine = here.host
     while reactions and (revived := engine.reactions.revive(BATCH)):
         click.echo(f"{revived} reactions will be tried again by the process that has the host's functions")
@@ -49,7 +54,8 @@ def recover(here: Opening, reactions: bool) -> None:
         done += number
     click.echo(f"{done} taken up")
     later, given_up = waiting.later(engine), waiting.given_up(engine)
-    left = [call for call in _all(engine, "call", state=["unknown", "unmapped"]) if call["due"] is None]
+    found = every(engine.store, "call", {"state": ["unknown", "unmapped"]})
+    left = [CALL.complete(call) for call in found if call.get("due") is None]
     if not (later or left or given_up):
         click.echo("nothing is open")
     if later:
@@ -91,10 +97,11 @@ def remap(here: Opening, id: str | None, everything: bool) -> None:
     if (id is None) != everything:
         raise click.UsageError("name one call, or say --all")
     from engine.errors import EngineError, MappingError, StoreError
+    from engine.store import every
 
     engine = here.host
     failed = mapped = 0
-    for call in [one(here, "call", id)] if id else list(_all(engine, "call", state="unmapped")):
+    for call in [one(here, "call", id)] if id else list(every(engine.store, "call", {"state": "unmapped"})):
         try:
             result = engine.recovery.remap(call, _who(), "its file was mended")
         except EngineError as error:
@@ -135,55 +142,79 @@ def cancel(here: Opening, id: str, reason: str) -> None:
     click.echo(f"{call.id} is cancelled")
 
 
+def _instant(_: click.Context, __: click.Parameter, value: str | None) -> datetime | None:
+    """What is written as the engine writes instants, or as such a text begins."""
+    try:
+        if value is None:
+            return None
+        if re.fullmatch(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?Z?)?", value):
+            return datetime.fromisoformat(value).replace(tzinfo=UTC)
+    except ValueError:
+        pass
+    raise click.BadParameter(f"{value} is no instant; write 2026-11-01 or 2026-11-01T08:30:00Z, in UTC")
+
+
 @click.command(short_help="Process events again.")
 @click.argument("id", required=False)
 @click.option("--type", "event_type", metavar="EVENT", help="Every event of this type, as in account.updated.")
 @click.option("--state", metavar="STATE", help="Only those in this state, as in dead.")
-@click.option("--since", metavar="INSTANT", help="Only those that came since then, as in 2026-11-01.")
+@click.option("--since", callback=_instant, metavar="INSTANT", help="Only what came since then, as in 2026-11-01.")
 @_REASON
 @opening
 def replay(
-    here: Opening, id: str | None, event_type: str | None, state: str | None, since: str | None, reason: str
+    here: Opening, id: str | None, event_type: str | None, state: str | None, since: datetime | None, reason: str
 ) -> None:
     """Process the event ID again, or all of a type: after a file was added or mended, or an event was given up."""
     if (id is None) == (event_type is None and state is None and since is None):
         raise click.UsageError("name one event, or say --type, --state or --since")
-    if since is not None and not _begins_an_instant(since):
-        raise click.UsageError(f"--since {since} is no instant; write 2026-11-01 or 2026-11-01T08:30:00Z, in UTC")
+    from engine.replays import LEFT_ALONE
+
     engine, who = here.host, _who()
     if state:
         demand_state("event", state)
-    where = {name: value for name, value in (("event_type", event_type), ("state", state)) if value}
-    found = [one(here, "event", id)] if id else list(_all(engine, "event", **where))
-    meant = [event for event in found if since is None or (event["received_at"] or "") >= since]
-    chosen = [event for event in meant if id or not event["purged"]]
-    with click.progressbar(chosen, label=f"{len(chosen)} events", hidden=len(chosen) < 2) as events:
-        ended = [engine.replay(found[0], who, reason)] if id else list(_replayed(engine, events, who, reason))
-    for now, number in sorted(Counter(event["state"] for event in ended).items()):
-        said = f": {tables.text(ended[0]['message'])}" if id and ended[0]["message"] else ""
-        click.echo(f"{number} {now}{said}")
-    if len(ended) < len(chosen):
-        click.echo(f"{len(chosen) - len(ended)} left alone: somebody else changed them meanwhile")
-    if not meant:
-        click.echo("no such event", err=True)
-    if len(chosen) < len(meant):
-        click.echo(f"{len(meant) - len(chosen)} left alone: their bodies were purged")
+    if id:
+        event = engine.replay(one(here, "event", id), who, reason)
+        said = f": {tables.text(event['message'])}" if event["message"] else ""
+        return click.echo(f"1 {event['state']}{said}")
+    which = {name: value for name, value in (("event_type", event_type), ("state", state)) if value}
+    begun = engine.replays.begin(which, since, who, reason)
+    if begun is None:
+        return click.echo("no such event", err=True)
+    ended = _replayed(engine, begun)["ended"]
+    alone = ended.pop(LEFT_ALONE, 0)
+    for now, number in sorted(ended.items()):
+        click.echo(f"{number} {now}")
+    if alone:
+        click.echo(f"{alone} left alone: their bodies are purged, or somebody else changed them meanwhile")
+    return None
 
 
 def _changed(records: Iterable[Record]) -> str:
     return ", ".join(sorted({record.type for record in records})) or "no record"
 
 
-def _replayed(engine: Engine, events: Iterable[Record], who: str, reason: str) -> Iterator[Record]:
-    """The events as they are now that they were processed again; not those that somebody else changed meanwhile."""
+def _replayed(engine: Engine, replay: Record) -> Record:
+    """Carry a replay out, and what it makes due; show how far it is. Whoever interrupts it stops it."""
     from engine.errors import Conflict
+    from engine.replays import progress
 
-    for event in events:
-        try:
-            again = engine.replay(event, who, reason)
-        except Conflict:
-            continue
-        yield again
+    shown = 0
+    try:
+        with click.progressbar(length=100, label="replaying") as bar:
+            while replay["state"] == "running":
+                if not engine.run_row("replay", replay.id):
+                    time.sleep(ELSEWHERE)
+                (replay,) = engine.find("replay", id=replay.id)
+                now = int(progress(replay) * 100)
+                bar.update(now - shown)
+                shown = now
+    except KeyboardInterrupt:
+        with suppress(Conflict):
+            engine.replays.stop(replay)
+        raise
+    while engine.run_due(BATCH):
+        pass
+    return replay
 
 
 def _who() -> str:
@@ -192,20 +223,3 @@ def _who() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return f"user {os.getuid()}"
-
-
-def _begins_an_instant(text: str) -> bool:
-    """Whether `text` can be compared with what the engine writes: 2026-11-01T08:30:00Z, or how it begins."""
-    try:
-        datetime.fromisoformat(text)
-    except ValueError:
-        return False
-    return bool(re.fullmatch(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?Z?)?", text))
-
-
-def _all(engine: Engine, type: str, **where: Any) -> Iterator[Record]:
-    """Every record that fits, oldest first, a page at a time."""
-    after = None
-    while found := engine.find(type, order="id", limit=500, after=after, **where):
-        yield from found
-        after = found[-1].id
