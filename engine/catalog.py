@@ -287,15 +287,14 @@ class _Loading:
         types = {}
         for name, source in self._files("request_types", ".yml"):
             folder = name.partition("/")[0]
+            common = f"{folder}/_gateway.yml"
             if folder not in gateways:
-                if f"{folder}/_gateway.yml" not in self._found["request_types"]:
-                    message = (
-                        f"the folder has no _gateway.yml; write request_types/{folder}/_gateway.yml with a base_url"
-                    )
+                if common not in self._found["request_types"]:
+                    message = f"the folder has no _gateway.yml; write request_types/{common} with a base_url"
                     self._faults.append(Fault(source.file, 1, 1, message))
                 continue
             if file := self._parsed(source):
-                look = self._look(source, self._found["request_types"][f"{folder}/_gateway.yml"])
+                look = self._look(source, self._found["request_types"][common])
                 if type := self._kept(read_request_type(name, file, shared[folder], look)):
                     types[name], self._read[name] = type, file
         return types

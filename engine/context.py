@@ -10,15 +10,16 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol, TypeVar
 
+from engine.calls import ANYWHERE, LEASE, instant
 from engine.catalog import Catalog
 from engine.dispatcher import Sender
 from engine.errors import EngineError
 from engine.ids import new_id
 from engine.observing import Watch
-from engine.records import Change, Record, Scope
+from engine.records import Change, Record, RecordType, Scope
 from engine.seals import Sealer
 from engine.settings import Settings
 from engine.store import Store
@@ -77,6 +78,14 @@ class Backlog(Protocol):
     def take(self, limit: int, id: str | None = None) -> list[Task]:
         """Claim up to `limit` rows whose time has come (only `id`, where given), those longest due first."""
         ...
+
+
+def claim(type: RecordType, states: Sequence[str], now: datetime, limit: int, id: str | None) -> Change:
+    """The change that claims rows in one of `states` whose time has come: nobody else does for so long as a lease."""
+    only = {"id": [id]} if id else {}  # a list is searched for in every scope, one id would be named in one
+    where = {"state": states, "due": {"lte": instant(now)}, **only}
+    held = {"due": instant(now + timedelta(seconds=LEASE))}
+    return Change("update", type, ANYWHERE, where, held, limit=limit)
 
 
 class KeyMaker(Protocol):

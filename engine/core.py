@@ -20,9 +20,10 @@ from engine.catalog import Catalog
 from engine.context import Backlog, Clock, Context, KeyMaker, Task, attempt
 from engine.credentials import hide_secrets
 from engine.dispatcher import Dispatcher, Sender
-from engine.errors import DataError, Fault, Problem, SettingError
+from engine.errors import DataError, Fault, Problem, UnknownNameError
 from engine.gates import Gates
 from engine.inbox import EVENT, Inbox, check_secrets
+from engine.observers import metrics_of, spans_of
 from engine.observing import Observer, Watch
 from engine.planning import plan
 from engine.reactions import REACTION, Handler, Reactions
@@ -35,7 +36,6 @@ from engine.seals import Sealer
 from engine.sending import Sending
 from engine.settings import Settings
 from engine.settling import Result
-from engine.signatures import check_secret
 from engine.store import Due, Order, Store, demand_limit
 from engine.store.opening import open_store
 from engine.workers import WORKER, Workers
@@ -44,10 +44,6 @@ if TYPE_CHECKING:
     from engine.bulk import RowOutcome
     from engine.forms.results import Shown
     from engine.forms.submitting import Fields, Form, Forms, Submission
-    from engine.metrics import Metrics
-    from engine.spans import Spans
-
-METRICS_KEY = "CALLSHEET_METRICS_KEY"  # the setting: what a scraper has to know
 
 OWN_TYPES = {type.name: type for type in (CALL, EVENT, REACTION, REPLAY, INSTALLATION, RATE_BUDGET, WORKER)}
 DUE: Due = {CALL.name: {"due": None, "lease": "sending"}} | {of.name: {"due": None} for of in (EVENT, REPLAY, REACTION)}
@@ -57,31 +53,6 @@ _H = TypeVar("_H", bound=Handler)
 
 def _no_gate(_: RequestType) -> None:
     """A stand-in for the dispatcher reaches no gateway, so no gateway's rate holds for it."""
-
-
-def _metrics(settings: Settings) -> Metrics | None:
-    """The numbers, where a key to read them is set. Raises SettingError."""
-    if not settings.has(METRICS_KEY):
-        return None
-    check_secret(METRICS_KEY, settings.get(METRICS_KEY) or "")
-    try:
-        from engine.metrics import Metrics
-    except ImportError:
-        raise SettingError(METRICS_KEY, "needs prometheus-client: pip install 'callsheet[metrics]'") from None
-    return Metrics()
-
-
-def _spans(settings: Settings) -> Spans | None:
-    """Spans, where they are asked for. Raises SettingError."""
-    if (asked := settings.get("CALLSHEET_SPANS") or "off") not in {"on", "off"}:
-        raise SettingError("CALLSHEET_SPANS", "must be on or off")
-    if asked == "off":
-        return None
-    try:
-        from engine.spans import Spans
-    except ImportError:
-        raise SettingError("CALLSHEET_SPANS", "needs opentelemetry-api: pip install 'callsheet[otel]'") from None
-    return Spans()
 
 
 class Engine:
@@ -120,7 +91,7 @@ class Engine:
         self.dispatcher = dispatcher or Dispatcher()
         self.sealer = Sealer(self.settings.keys("CALLSHEET_ENCRYPTION_KEY"))
         self.reactions = Reactions(self.store, self.clock.now, lambda: self.catalog.record_types, self.settings.clean)
-        self.metrics = _metrics(self.settings)
+        self.metrics = metrics_of(self.settings)
         context = Context(
             store=self.store,
             commit=self._commit,
@@ -130,7 +101,7 @@ class Engine:
             sealer=self.sealer,
             key=key or self.key_of,
             clock=self.clock,
-            watch=Watch([one for one in (*observers, self.metrics, _spans(self.settings)) if one]),
+            watch=Watch([one for one in (*observers, self.metrics, spans_of(self.settings)) if one]),
         )
         self._context = context
         gates = Gates(self.store, self.clock, live=self.settings.live)
@@ -260,7 +231,12 @@ class Engine:
         return sum(_one_by_one(part, limit) for parts in self._backlogs.values() for part in parts)
 
     def run_row(self, type: str, id: str) -> bool:
-        """Do what is due of one call, event, replay or reaction; returns whether anything was."""
+        """Do what is due of one call, event, replay or reaction; returns whether anything was.
+
+        Raises UnknownNameError for any other type.
+        """
+        if type not in self._backlogs:
+            raise UnknownNameError("kind of due work", type, self._backlogs)
         return any(_one_by_one(part, 1, id) for part in self._backlogs[type])
 
     def take_due(self, limit: int) -> list[Task]:

@@ -21,7 +21,7 @@ from engine import calls
 from engine.answers import clean_body, parse_json
 from engine.calls import as_bytes, as_text, instant
 from engine.changes import Mapper
-from engine.context import Context, Task
+from engine.context import Context, Task, claim
 from engine.deliveries import events_in, text_of, told
 from engine.errors import Conflict, SettingError, SignatureError, StoreError, UnknownNameError, reason
 from engine.observing import OTHER
@@ -250,12 +250,8 @@ class Inbox:
 
     def take(self, limit: int, id: str | None = None) -> list[Task]:
         """Claim up to `limit` events whose time has come (only `id`, where given), each to be processed at once."""
-        now = self._with.clock.now()
-        only = {"id": [id]} if id else {}  # a list is searched for in every scope, one id would be named in one
-        where = {"state": ["received", "failed"], "due": {"lte": instant(now)}, **only}
-        held = {"due": instant(now + timedelta(seconds=calls.LEASE))}
-        taken = self._with.store.apply([Change("update", EVENT, Scope(""), where, held, limit=limit)])
-        return [partial(self.process, record) for record in taken]
+        due = claim(EVENT, ["received", "failed"], self._with.clock.now(), limit, id)
+        return [partial(self.process, record) for record in self._with.store.apply([due])]
 
     def _end(self, record: Record, changes: list[Change], properties: dict[str, Any]) -> Record:
         end = {"due": None, **properties}

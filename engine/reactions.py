@@ -11,9 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
-from engine import calls
 from engine.calls import instant
-from engine.context import Task
+from engine.context import Task, claim
 from engine.records import Change, Record, RecordType, Scope
 from engine.store import Store
 
@@ -100,11 +99,8 @@ class Reactions:
         """
         if not self.listens:
             return []
-        now = self._now()
-        where = {"state": ["pending"], "due": {"lte": instant(now)}, **({"id": id} if id else {})}
-        held = {"due": instant(now + timedelta(seconds=calls.LEASE))}
-        taken = self._store.apply([Change("update", REACTION, Scope(""), where, held, limit=limit)])
-        return [partial(self._react, row) for row in taken]
+        due = claim(REACTION, ["pending"], self._now(), limit, id)
+        return [partial(self._react, row) for row in self._store.apply([due])]
 
     def _react(self, row: Record) -> None:
         type = row["record_type"]

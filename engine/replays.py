@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any
 
-from engine import calls
 from engine.calls import ANYWHERE, instant
-from engine.context import Context, Task
+from engine.context import Context, Task, claim
 from engine.errors import Conflict
 from engine.ids import first_id
 from engine.inbox import Inbox
@@ -90,11 +89,8 @@ class Replays:
         """Claim a replay that waits for its next slice (only `id`, where given)."""
         if not self._with.store.find("replay", where={"state": "running"}, limit=1):
             return []
-        now = self._with.clock.now()
-        where = {"state": ["running"], "due": {"lte": instant(now)}, **({"id": id} if id else {})}
-        held = {"due": instant(now + timedelta(seconds=calls.LEASE))}
-        taken = self._with.store.apply([Change("update", REPLAY, ANYWHERE, where, held, limit=limit)])
-        return [partial(self._slice, replay) for replay in taken]
+        due = claim(REPLAY, ["running"], self._with.clock.now(), limit, id)
+        return [partial(self._slice, replay) for replay in self._with.store.apply([due])]
 
     def _slice(self, replay: Record) -> None:
         last = replay["last"]

@@ -11,7 +11,7 @@ from hosts import SECRETS, Host, OnlyHere, host, write
 from test_inbox import receive
 
 from engine.core import Engine
-from engine.errors import DataError
+from engine.errors import DataError, UnknownNameError
 from engine.store.sql import SqlStore
 
 
@@ -111,6 +111,8 @@ def test_one_row_alone(shop: Host) -> None:
     shop.engine.recovery.cancel(shop.calls()[2], "a person", "not wanted")
     assert not shop.engine.run_row("call", third)
     assert not shop.engine.run_row("call", "nobody")
+    with pytest.raises(UnknownNameError, match="no kind of due work 'cal'"):
+        shop.engine.run_row("cal", first)
     assert len(shop.gateway.requests) == 2
 
 

@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from engine.catalog import Catalog
-from engine.core import METRICS_KEY
 from engine.credentials import in_use, keys_of, users_of
 from engine.doctor.findings import Finding
 from engine.errors import SettingError
+from engine.observers import METRICS_KEY
 from engine.request_types import Gateway
 from engine.seals import ENCRYPTION_KEY, SECRET_KEY, Sealer, Tokens
 from engine.settings import Settings

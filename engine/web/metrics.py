@@ -7,9 +7,9 @@ import logging
 
 from flask import Response, abort, request
 
-from engine.core import METRICS_KEY
 from engine.doctor.work import overdue
 from engine.errors import StoreError
+from engine.observers import METRICS_KEY
 from engine.web.current import engine_of
 
 log = logging.getLogger("engine")
