@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from engine.errors import Fault
+from engine.errors import Fault, Problem
 from engine.pointers import part_at, replaced_at
 from engine.schemas import Schema
 from engine.settings import MODES
@@ -35,15 +35,20 @@ def file_schema(kind: str) -> Schema:
 def check_file(file: YamlFile, kind: str) -> list[Fault]:
     """What keeps `file` from being of `kind`, as the kind's JSON Schema has it."""
     value = {} if file.value is None else file.value
-    return [
-        file.fault(problem.pointer, _said(problem.pointer, problem.message))
-        for problem in file_schema(kind).problems(value)
-    ]
+    return [file.fault(problem.pointer, _said(kind, problem)) for problem in file_schema(kind).problems(value)]
 
 
-def _said(pointer: str, message: str) -> str:
-    name = pointer.rpartition("/")[2]
+def _said(kind: str, problem: Problem) -> str:
+    name, message = problem.pointer.rpartition("/")[2], problem.message
+    if message == "is required" and (told := _described(kind, problem.pointer)):
+        message += f"; what is wanted is: {told}"
     return f"{name!r} {message}" if message.startswith("is ") and name else message
+
+
+def _described(kind: str, pointer: str) -> str:
+    """What the schema of a kind says for people of the key at `pointer`."""
+    place = pointer.replace("/", "/properties/")
+    return str(part_at(file_schema(kind).document, f"{place}/description") or "").removesuffix(".")
 
 
 def unfit_base_url(url: str) -> str | None:

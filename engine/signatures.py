@@ -103,11 +103,17 @@ SHIPPED: Mapping[str, Scheme] = {
 }
 
 
+_OFFERED = (
+    f"; there are {', '.join(SHIPPED)}, or header, signed and so on of another one;"
+    " what nobody signed is taken by a route of your own (README, Webhooks)"
+)
+
+
 def scheme_of(spec: str | Mapping[str, object]) -> Scheme:
     """The scheme a gateway file names or describes. Raises ValueError with a sentence that says what is wrong."""
     if isinstance(spec, str):
         if spec not in SHIPPED:
-            raise ValueError(f"there is no webhook scheme {spec!r}{did_you_mean(spec, SHIPPED)}")
+            raise ValueError(f"there is no webhook scheme {spec!r}{did_you_mean(spec, SHIPPED) or _OFFERED}")
         return SHIPPED[spec]
     kinds = {field.name: int if field.name == "tolerance" else str for field in fields(Scheme)}
     for name, value in spec.items():
