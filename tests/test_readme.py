@@ -15,10 +15,13 @@ from typing import Any
 
 import click
 import pytest
+from commands import Gateway
+from flask import Flask
 from hosts import write
 from store_contract import StoreContract
 
 import engine.errors
+from engine.bodies import FORM
 from engine.cases import CaseRunner, read_case
 from engine.catalog import Catalog, load, shipped
 from engine.cli import group
@@ -28,6 +31,7 @@ from engine.sandbox import Material, Sandbox
 from engine.seals import new_key
 from engine.store import Store
 from engine.store.memory import MemoryStore
+from engine.web import Callsheet
 
 README = (shipped() / "README.md").read_text("utf-8")
 CODE = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
@@ -177,3 +181,39 @@ def test_the_first_calls_are_carried_out(endpoint: Path, monkeypatch: pytest.Mon
     assert names["result"].records[0]["state"] == "paid"
     assert names["engine"].find("payment", external_id="order-17") == list(names["result"].records)
     assert len(names["engine"].find("call", operation="tea")) == 1
+
+
+MOLLIE = {
+    "request_types/mollie/_gateway.yml": (
+        'summary: x\nbase_url: https://mollie.test/v2\nauth: {bearer: MOLLIE_KEY}\nerror: "{{ response.detail }}"\n'
+    ),
+    "request_types/mollie/get_payment.yml": FILES["request_types/mollie/get_payment.yml"],
+    "response_mappers/mollie/get_payment.json.j2": (
+        '{"upsert": "order", "where": {"gateway_id": {{ response.id }}}, "set": {"state": {{ response.status }}},'
+        ' "as_of": {{ sent_at }}}'
+    ),
+    "response_mappers/records/order.yml": (
+        "summary: x\nunique: [gateway_id]\nproperties: {gateway_id: {type: string}, state: {type: string}}\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("store", ["memory:", "sqlite:///callsheet.sqlite3"])
+def test_the_route_for_what_nobody_signed(store: str, tmp_path: Path, gateway: Gateway) -> None:
+    """What is posted only has the gateway asked, each time anew; what can be no id has nothing done."""
+    app = Flask("host", root_path=str(write(tmp_path, MOLLIE)))
+    environment = {
+        "MOLLIE_KEY": "test_4eC39HqLyjWDarjtT1zdp7dc",
+        "CALLSHEET_SECRET_KEY": new_key(),
+        "CALLSHEET_STORE": store,
+        "CALLSHEET_MOLLIE_BASE_URL": f"{gateway.url}/v2",
+    }
+    callsheet = Callsheet(app, worker=False, environment=environment)
+    exec(next(block for block in CODE if "def mollie" in block), {"app": app, "callsheet": callsheet})
+    client, states = app.test_client(), iter(["open", "paid"])
+    gateway.answer = lambda *_: (200, {"id": "tr_1", "status": next(states)})
+    for fields, state in (("id=tr_1", "open"), ("id=tr_1", "paid"), ("id=../tr_1", "paid"), ("", "paid")):
+        assert client.post("/mollie", data=fields, content_type=FORM).status_code == 200
+        callsheet.engine.run_due()
+        assert [one["state"] for one in callsheet.engine.find("order")] == [state]
+    assert [(method, path) for method, path, *_ in gateway.requests] == [("GET", "/v2/payments/tr_1")] * 2
