@@ -77,7 +77,7 @@ def _read(type: RequestType, answer: Answer) -> Verdict:
     status = answer.status
     try:
         response = read_body(type, answer)
-        said = type.reading({"response": response, "status": status, "headers": answer.headers, "links": {}})
+        said = type.says(response, status, answer.headers)
     except ValueError as error:
         return _unreadable(type, answer, str(error))
     refusal = said.get("error") if isinstance(said.get("error"), str) else None

@@ -195,6 +195,9 @@ _READING = {
 }
 
 
+COUNTS = ("page", "read")  # what a list may be continued by: which page was read, and how many items so far
+
+
 @dataclass(frozen=True)
 class _Reader:
     """Checks and builds one request type from its merged file; `own` is where its own file says what."""
@@ -242,6 +245,12 @@ class _Reader:
         found = {key: part_at(self.file.value, pointer) for key, pointer in _READING.items()}
         return {key: part for key, part in found.items() if part is not None}, _Moved(self.file.marks, _READING)
 
+    @property
+    def _counts(self) -> bool:
+        """Whether pages are counted: what leads on to the next is made of their number, or of that of their items."""
+        leaves = placed(self.file.name, self.file.value["pages"]["next"], self.file.marks, "/pages/next")
+        return any(self.templates.names(Source.at(leaf, mark)) & {*COUNTS} for leaf, mark in leaves)
+
     def faults(self) -> Iterator[Fault]:
         """Everything that is wrong with the merged file."""
         for problem in Schema(self._data).verify():
@@ -261,7 +270,11 @@ class _Reader:
         yield from check(self._sending(), self.file.marks, "", {**names, "account": None})
         if "account" in self.file.value:
             yield from check(self.file.value["account"], self.file.marks, "/account", names)
-        yield from check(*self._reading(), "", dict.fromkeys(("response", "status", "headers", "links")))
+        reading, marks = self._reading()
+        known: dict[str, Any] = dict.fromkeys(("response", "status", "headers", "links"))
+        paging = {key: reading.pop(key) for key in ("more", "next") if key in reading}
+        yield from check(reading, marks, "", known)
+        yield from check(paging, marks, "", known | dict.fromkeys(COUNTS))
         if "found" in self.file.value:
             known = {"response": None, "data": self._data}
             yield from check(self.file.value["found"], self.file.marks, "/found", known)
@@ -360,7 +373,7 @@ class _Reader:
             refusals=tuple(value.get("refusals", ())),
             lookup=value.get("lookup"),
             found=alone("found"),
-            pages=Pages(pages["items"], pages.get("limit", 1000), "more" in pages) if pages else None,
+            pages=Pages(pages["items"], pages.get("limit", 1000), "more" in pages, self._counts) if pages else None,
             sealed=tuple(value.get("sealed", ())),
             answer_limit=value.get("answer_limit"),
             request_limit=value.get("request_limit", REQUEST_LIMIT),

@@ -25,33 +25,38 @@ _REL = re.compile(r';\s*rel\s*=\s*(?:"([^"]*)"|([^\s",;]+))', re.IGNORECASE)
 def read_pages(type: RequestType, request: Request, fetch: Callable[[Request], Exchange]) -> tuple[Exchange, bool]:
     """The exchange of `request`, or, where the file says `pages:`, the last page's with the items of all of them.
 
-    And whether it was cut off: reading stops at the file's limit of items, and where a page brings nothing or leads to
-    itself, so that a gateway cannot keep it going. Raises UnknownOutcome where a page has no list, or leads away from
-    the gateway.
+    And whether it was cut off: reading stops at the file's limit of items, and where a page brings nothing, leads to
+    itself or is the one before again, so that a gateway cannot keep it going. Where it is we who count them, and no
+    gateway says whether there is more, a page that brings nothing is the end. Raises UnknownOutcome where a page has no
+    list, or leads away from the gateway.
     """
     exchange = fetch(request)
     if type.pages is None:
         return exchange, False
-    limit = type.pages.limit
-    items, asked = list(_items(type, exchange.verdict.response)), None
-    following, more = _leads_to(type, exchange)
+    limit, page = type.pages.limit, 1
+    ends_empty = type.pages.counts and not type.pages.says_more
+    new = _items(type, exchange.verdict.response)
+    items, asked = list(new), None
+    following, more = (None, False) if ends_empty and not new else _leads_to(type, exchange, page, len(items))
     while following and len(items) < limit and following != asked:
-        asked = following
+        asked, before, page = following, new, page + 1
         exchange = fetch(_led_to(type, request, following))
         new = _items(type, exchange.verdict.response)
+        if not new or (type.pages.counts and new == before):
+            more = bool(new) or not ends_empty
+            break
         items += new
-        following, more = _leads_to(type, exchange) if new else (None, more)
+        following, more = _leads_to(type, exchange, page, len(items))
     response = replaced_at(exchange.verdict.response, type.pages.items, lambda _: items[:limit])
     cut_off = more or len(items) > limit
     return replace(exchange, verdict=replace(exchange.verdict, response=response)), cut_off
 
 
-def _leads_to(type: RequestType, exchange: Exchange) -> tuple[dict[str, Any] | str | None, bool]:
-    """Where a page leads on to, parameters or an address, and whether the gateway says that there is more."""
+def _leads_to(type: RequestType, exchange: Exchange, page: int, read: int) -> tuple[dict[str, Any] | str | None, bool]:
+    """Where a page leads on to, parameters or an address, and whether there is more."""
     headers = exchange.result.headers if isinstance(exchange.result, Answer) else {}
-    names = {"response": exchange.verdict.response, "status": 200, "headers": headers, "links": _links(headers)}
     try:
-        said = type.reading(names)
+        said = type.says(exchange.verdict.response, 200, headers, _links(headers), page, read)
     except ValueError as error:
         raise UnknownOutcome(f"{type.name} brought a page that cannot be read on from: {error}") from None
     following = said.get("next")

@@ -40,16 +40,21 @@ class Request:
     body: bytes
 
 
+_NONE: Mapping[str, str] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class Pages:
     """How a list is read to its end: `items` is the JSON pointer of the list, `limit` counts its items.
 
-    `says_more`: the file says whether there is more; else what leads on is enough.
+    `says_more`: the file says whether there is more; else what leads on is enough. `counts`: what leads on is a number
+    of our own counting, of pages or of items, and nothing that the gateway says.
     """
 
     items: str
     limit: int
     says_more: bool
+    counts: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +221,23 @@ class RequestType:
                 warnings.warn(f"{name} is now spelt {known}", DeprecationWarning, stacklevel=4)
             renamed[known] = value
         return renamed
+
+    def says(
+        self,
+        response: Any,
+        status: int = 200,
+        headers: Mapping[str, str] = _NONE,
+        links: Mapping[str, str] = _NONE,
+        page: int = 1,
+        read: int = 0,
+    ) -> dict[str, Any]:
+        """What an answer says: of the parts of `reading` those that it has.
+
+        Of a page `links` are those of its Link header, `page` is its number from 1, and `read` the number of items read
+        with it. Raises RenderError.
+        """
+        known = {"response": response, "status": status, "headers": headers, "links": links, "page": page, "read": read}
+        return dict(self.reading(known))
 
     def account_of(self, data: Mapping[str, Any], names: Mapping[str, Any]) -> str:
         """The gateway account that a call with checked `data` acts in; "" is our own. Raises DataError."""

@@ -231,7 +231,7 @@ class Settling:
     def result(self, call: Record | None, type: RequestType, response: Any, records: list[Record]) -> Result:
         """The result of a success."""
         types = self._with.catalog().record_types
-        said = type.reading({"response": response, "status": 200, "headers": {}, "links": {}}) if type.leads_on else {}
+        said = type.says(response) if type.leads_on else {}
         last = {(record.type, record.id): record for record in records if record.type in types}
         mine = [types[record.type].complete(record) for record in last.values()]
         return Result(call, response, mine, said.get("redirect"))

@@ -71,6 +71,10 @@ class Templates:
         except Refused:
             return []
 
+    def names(self, source: Source) -> frozenset[str]:
+        """The names that a leaf without faults mentions."""
+        return frozenset(node.name for node in self._leaf_tree(source).find_all(nodes.Name))
+
     def check_document(self, source: Source, names: Names) -> list[Fault]:
         """What is wrong with a JSON document, its fragments included."""
         try:

@@ -244,6 +244,43 @@ def test_the_engine_reads_a_list_to_its_end(acme: Acme) -> None:
     assert [one["id"] for one in read.response["orders"]] == made[::-1]
 
 
+def counted(following: str, *, bare: bool) -> dict[str, str]:
+    """The list, with pages that are counted; its items alone, or in an object."""
+    one, other = ([{"id": "ord_1"}, {"id": "ord_2"}], [{"id": "ord_3"}])
+    answers = [page if bare else {"orders": page} for page in (one, other, [])]
+    case = {
+        "claim": "all orders are read",
+        "data": {},
+        "sends": [{"method": "GET", "url": "https://api.acme.test/v2/orders"}] * 3,
+        "receives": [{"status": 200, "body": body} for body in answers],
+    }
+    items = "" if bare else "/orders"
+    return {
+        "request_types/acme/list_orders.yml": f"""\
+summary: Read all orders.
+method: GET
+url: /orders
+query: {{limit: 2}}
+pages: {{next: {following}, items: "{items}"}}
+data: {{}}
+""",
+        "tests/cases/request_types/acme/list_orders/pages.yml": json.dumps(case),
+    }
+
+
+@pytest.mark.parametrize("bare", [True, False])
+@pytest.mark.parametrize("following", ['{page: "{{ page + 1 }}"}', '{page: "{{ page }}"}', '{offset: "{{ read }}"}'])
+def test_a_list_is_read_by_counted_pages(tmp_path: Path, following: str, bare: bool) -> None:
+    """Whatever its first page is called, each item is read once, and the list is whole."""
+    acme = acme_at(tmp_path, files=counted(following, bare=bare))
+    made = [acme.made(number)["id"] for number in range(1, 6)]
+    read = acme.engine().send("acme/list_orders")
+    found = read.response if bare else read.response["orders"]
+    assert ([one["id"] for one in found], read.cut_off) == (made[::-1], False)
+    far_on = acme.ask("GET", "/orders?limit=2&page=9&offset=90").body
+    assert (far_on if bare else far_on["orders"]) == []
+
+
 # What is refused ------------------------------------------------------------------------------------------------------
 
 

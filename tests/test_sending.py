@@ -1163,6 +1163,56 @@ def test_parameters_that_lead_on_may_be_lists(tmp_path: Path) -> None:
     assert shop.gateway.requests[1].url.endswith("?after[0]=a&after[1]=b")
 
 
+COUNTED = """\
+summary: List payments at a gateway whose pages have numbers.
+method: GET
+url: /payments
+query: {state: "{{ data.state }}", per_page: 2}
+pages: {next: {page: "{{ page + 1 }}"}, items: "", limit: 5}
+data: {properties: {state: {type: string}}}
+"""
+OFFSET = COUNTED.replace('page: "{{ page + 1 }}"', 'offset: "{{ read }}"')
+
+
+@pytest.mark.parametrize(
+    ("file", "further"),
+    [(COUNTED, ["page=2", "page=3"]), (OFFSET, ["offset=2", "offset=3"])],
+    ids=["by page", "by offset"],
+)
+def test_a_list_whose_pages_are_counted(tmp_path: Path, file: str, further: list[str]) -> None:
+    """A page that brings nothing is its end, and it is whole."""
+    result, urls = linked(tmp_path, ok(["a", "b"]), ok(["c"]), ok([]), file=file)
+    assert (result.response, result.cut_off) == (["a", "b", "c"], False)
+    base = "https://api.shop.test/v1/payments?state=open&per_page=2"
+    assert urls == [base, *(f"{base}&{part}" for part in further)]
+
+
+def test_a_counted_list_ends_where_the_gateway_says_so(tmp_path: Path) -> None:
+    """Then no page is asked for in vain; one that brings nothing, where there should be more, is missing."""
+    file = COUNTED.replace('items: ""', 'items: /data, more: "{{ response.total > read }}"')
+    result, urls = linked(tmp_path / "a", ok({"total": 2, "data": ["a"]}), ok({"total": 2, "data": ["b"]}), file=file)
+    assert (result.response["data"], len(urls), result.cut_off) == (["a", "b"], 2, False)
+    result, urls = linked(tmp_path / "b", ok({"total": 2, "data": ["a"]}), ok({"total": 2, "data": []}), file=file)
+    assert (result.response["data"], len(urls), result.cut_off) == (["a"], 2, True)
+
+
+def test_a_counted_list_that_does_not_go_on(tmp_path: Path) -> None:
+    """An empty one is whole; one behind its limit is not, nor is what a gateway answers that hears of no pages."""
+    result, urls = linked(tmp_path / "a", ok([]), file=COUNTED)
+    assert (result.response, len(urls), result.cut_off) == ([], 1, False)
+    result, _ = linked(tmp_path / "b", ok(["a", "b"]), ok(["c", "d"]), ok(["e", "f"]), file=COUNTED)
+    assert (result.response, result.cut_off) == (["a", "b", "c", "d", "e"], True)
+    result, urls = linked(tmp_path / "c", ok(["a", "b"]), ok(["a", "b"]), file=COUNTED)
+    assert (result.response, len(urls), result.cut_off) == (["a", "b"], 2, True)
+
+
+def test_pages_are_counted_where_lists_are_read_on_alone(tmp_path: Path) -> None:
+    """Elsewhere in a file there is no such name."""
+    file = SHOP["request_types/shop/pay.yml"] + 'error: "{{ response.errors[page] }}"\n'
+    with pytest.raises(DefinitionError, match="the name 'page' is not known here"):
+        host(tmp_path, files={"request_types/shop/pay.yml": file})
+
+
 @pytest.mark.parametrize("more", ["{{ response.next }}", "{{ response.next is string }}"])
 def test_more_is_whatever_an_if_takes_for_true(tmp_path: Path, more: str) -> None:
     """A cursor says that there is more as true does; null, absent, empty or false say that there is not."""

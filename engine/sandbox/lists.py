@@ -25,11 +25,12 @@ class Frame:
     pages: Sequence[Shown]
     items: tuple[str, ...]
 
-    def says(self, body: Any) -> Mapping[str, Any]:
-        """Whether there is more after a page, and which parameters lead to it."""
+    def says(self, body: Any, page: int = 1, read: int = 0) -> Mapping[str, Any]:
+        """Whether there is more after a page, and which parameters lead to it; of a list that counts, by its number
+        and the number of items `read` with it."""
         if self.type is None or "pages" not in self.type.written:
             return {"more": isinstance(body, Mapping) and body.get("has_more")}
-        said = self.type.reading({"response": body, "status": 200, "headers": {}, "links": {}})
+        said = self.type.says(body, page=page, read=read)
         return {**said, "more": said.get("more", bool(said.get("next")))}
 
     @property
@@ -38,6 +39,22 @@ class Frame:
         following = (self.type.written.get("pages") or {}).get("next") if self.type else None
         return frozenset(following if isinstance(following, Mapping) else ())
 
+    @property
+    def counts(self) -> bool:
+        """Whether its pages are counted."""
+        return self.type is not None and self.type.pages is not None and self.type.pages.counts
+
+    def counted(self, query: Mapping[str, Any], size: int, number: int) -> int:
+        """Where the page begins that `query` asks for, of a list of `number` items whose pages are counted."""
+        last = number + _BEYOND * size
+        return max((read for read in range(1, last) if self._leads_here(query, -(-read // size), read)), default=0)
+
+    def _leads_here(self, query: Mapping[str, Any], page: int, read: int) -> bool:
+        following = self.says({}, page, read).get("next") or {}
+        return bool(following) and all(str(query.get(name)) == str(value) for name, value in following.items())
+
+
+_BEYOND = 100  # pages behind the last one, which are empty
 
 PLAIN = Frame(None, (), ("data",))
 
@@ -71,9 +88,10 @@ class Pages:
     def page(self, items: Sequence[Mapping[str, Any]], frame: Frame, path: str, query: Mapping[str, Any]) -> Any:
         """The page of `items` that `query` asks for."""
         fitting = [item for item in items if self._fits(item, query, frame)]
-        size = int(query[self._size]) if str(query.get(self._size, "")).isdigit() else self._usual
-        start = self._start(fitting, frame, path, query)
-        end = start + max(size, 1) if frame.leads_on else len(fitting)  # where nothing leads on, a list is whole
+        asked = int(query[self._size]) if str(query.get(self._size, "")).isdigit() else self._usual
+        size = max(asked, 1)
+        start = frame.counted(query, size, len(fitting)) if frame.counts else self._start(fitting, frame, path, query)
+        end = start + size if frame.leads_on else len(fitting)  # where nothing leads on, a list is whole
         return self._framed(fitting[start:end], frame, path, query, end if end < len(fitting) else None)
 
     def _fits(self, item: Mapping[str, Any], query: Mapping[str, Any], frame: Frame) -> bool:
@@ -95,7 +113,7 @@ class Pages:
         if not frame.items:
             return items
         body = put(body, frame.items, items)
-        if further is None:
+        if further is None or frame.counts:
             return body
         for name, value in (frame.says(body).get("next") or {}).items():
             marked = value
@@ -116,7 +134,7 @@ class Pages:
         }
         if isinstance(url := body.get("url"), str):
             body["url"] = url[: url.index("/", 1)] + path if url.startswith("/") and url.count("/") > 1 else url
-        return body if alike else self._turned(frame, body, more=more)
+        return body if alike or frame.counts else self._turned(frame, body, more=more)
 
     def _turned(self, frame: Frame, body: dict[str, Any], *, more: bool) -> dict[str, Any]:
         """A frame that says the other thing about more."""
