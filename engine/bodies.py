@@ -5,13 +5,14 @@ Hides: the four encodings. Values are encoded once, at the end, so no data can b
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Literal
 from urllib.parse import quote, unquote
+
+from engine.schemas import from_base64
 
 _stands_as_it_is = re.compile("[A-Za-z0-9_.~-]*").fullmatch  # RFC 3986, 2.3
 _ESCAPES = [quote(chr(code), safe="") for code in range(128)]
@@ -135,10 +136,16 @@ def _parts(key: str, value: Any, lists: Lists) -> Iterator[bytes]:
         if not re.fullmatch(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?", kind):
             raise ValueError(f"{kind!r} is no content type")
         named = f'; filename="{_quoted(str(value.get("filename", key)))}"\r\nContent-Type: {kind}'
-        yield _part(_key(key), named, base64.b64decode(value["base64"], validate=True))
+        yield _part(_key(key), named, _content(key, value["base64"]))
         return
     for name, text in _pairs(_member("", key), value, lists):
         yield _part(unquote(name), "", text.encode("utf-8"))
+
+
+def _content(key: str, text: Any) -> bytes:
+    if isinstance(text, str) and (content := from_base64(text)) is not None:
+        return content
+    raise ValueError(f"{key} is a file, and what its base64 says is none")
 
 
 def _part(name: str, more: str, content: bytes) -> bytes:

@@ -1,11 +1,12 @@
 """Check a value against a JSON Schema (2020-12); say what is wrong by JSON pointer.
 
 Hides: the validator library, its compilation, and the places where the standard is looser than money allows:
-`1.0` is no integer here, formats are asserted, no `$ref` is ever fetched.
+`1.0` is no integer here, formats and base64 are asserted, no `$ref` is ever fetched.
 """
 
 from __future__ import annotations
 
+import base64
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -120,6 +121,14 @@ def from_text(schema: JsonSchema, text: str) -> Any:
             continue
         return value
     return text
+
+
+def from_base64(text: str) -> bytes | None:
+    """The bytes that `text` stands for, broken into lines or not (RFC 4648; RFC 2045, 6.8); None where it is none."""
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except ValueError:
+        return None
 
 
 def _whole(text: str) -> int:
@@ -263,6 +272,13 @@ _FORMATS: Mapping[str, Callable[[object], bool]] = {
 }
 
 
+def _content_encoding(_: Any, encoding: str, value: Any, __: Any) -> Iterator[ValidationError]:
+    from jsonschema import ValidationError
+
+    if encoding == "base64" and isinstance(value, str) and from_base64(value) is None:
+        yield ValidationError("is no base64")  # without the value, which may be a whole file
+
+
 def _pattern(_: Any, pattern: str, value: Any, __: Any) -> Iterator[ValidationError]:
     from jsonschema import ValidationError
 
@@ -282,6 +298,6 @@ def _strict() -> Callable[..., Validator]:
     integers = Draft202012Validator.TYPE_CHECKER.redefine(
         "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
     )
-    own = {"pattern": _pattern}
+    own = {"pattern": _pattern, "contentEncoding": _content_encoding}
     strict = extend(Draft202012Validator, own, type_checker=integers)  # type: ignore[no-untyped-call]  # theirs
     return partial(strict, format_checker=formats)

@@ -26,6 +26,7 @@ SCHEMA = {
         "shipping": {"type": "object", "properties": {"address": {"properties": {"line1": {"type": "string"}}}}},
         "metadata": {"type": "object", "additionalProperties": {"type": "string"}},
         "wanted": {"anyOf": [{"type": "array"}, {"type": "string"}]},
+        "content": {"type": "string", "contentEncoding": "base64"},
         "proof": {"type": "object", "properties": {"base64": {"type": "string"}}},
     }
 }
@@ -93,6 +94,9 @@ def test_values_from_files(tmp_path: Path) -> None:
     assert data_from([f"name=@{tmp_path}/letter.txt"], SCHEMA) == {"name": "Dear\nAda\n"}
     upload = {"filename": "letter.txt", "content_type": "text/plain", "base64": "RGVhcgpBZGEK"}
     assert data_from([f"proof=@{tmp_path}/letter.txt"], SCHEMA) == {"proof": upload}
+    (tmp_path / "a.bin").write_bytes(b"\x00\xff")
+    assert data_from([f"content=@{tmp_path}/a.bin"], SCHEMA) == {"content": "AP8="}
+    assert data_from(["content=AP8="], SCHEMA) == {"content": "AP8="}
     below = data_file(str(tmp_path / "data.json"))
     assert data_from(["amount=6", "metadata.c=d"], SCHEMA, below) == {"amount": 6, "metadata": {"a": "b", "c": "d"}}
     write(tmp_path, {"data.yml": "amount: 5\nname: no\n"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import subprocess
 import textwrap
 from collections.abc import Iterator
 from functools import partial
@@ -15,7 +16,7 @@ from typing import Any
 
 import click
 import pytest
-from commands import Gateway
+from commands import Gateway, run
 from flask import Flask
 from hosts import write
 from store_contract import StoreContract
@@ -183,6 +184,20 @@ def test_the_first_calls_are_carried_out(endpoint: Path, monkeypatch: pytest.Mon
     assert len(names["engine"].find("call", operation="tea")) == 1
 
 
+def test_the_example_file_is_uploaded(tmp_path: Path) -> None:
+    """From the command line, byte for byte; what is no base64 is told where it stands, and not sent."""
+    name = "request_types/acme/upload_proof.yml"
+    write(tmp_path, {"request_types/acme/_gateway.yml": "base_url: https://acme.test", name: FILES[name]})
+    (tmp_path / "ada.png").write_bytes(b"\x89PNG\x00")
+    printed = run(
+        tmp_path, "send", "acme/upload_proof", "name=ada.png", f"content=@{tmp_path}/ada.png", "--curl"
+    ).output
+    sent = subprocess.run(["sh", "-c", f"curl() {{ cat; }}\n{printed}"], capture_output=True, check=True).stdout
+    assert b'filename="ada.png"\r\nContent-Type: image/png\r\n\r\n\x89PNG\x00\r\n' in sent
+    refused = run(tmp_path, "send", "acme/upload_proof", "name=ada.png", "content=AAA", "--curl")
+    assert (refused.exit_code, "/content: is no base64" in refused.output) == (2, True)
+
+
 MOLLIE = {
     "request_types/mollie/_gateway.yml": (
         'summary: x\nbase_url: https://mollie.test/v2\nauth: {bearer: MOLLIE_KEY}\nerror: "{{ response.detail }}"\n'
@@ -198,14 +213,13 @@ MOLLIE = {
 }
 
 
-@pytest.mark.parametrize("store", ["memory:", "sqlite:///callsheet.sqlite3"])
-def test_the_route_for_what_nobody_signed(store: str, tmp_path: Path, gateway: Gateway) -> None:
+def test_the_route_for_what_nobody_signed(tmp_path: Path, gateway: Gateway) -> None:
     """What is posted only has the gateway asked, each time anew; what can be no id has nothing done."""
     app = Flask("host", root_path=str(write(tmp_path, MOLLIE)))
     environment = {
         "MOLLIE_KEY": "test_4eC39HqLyjWDarjtT1zdp7dc",
         "CALLSHEET_SECRET_KEY": new_key(),
-        "CALLSHEET_STORE": store,
+        "CALLSHEET_STORE": "memory:",
         "CALLSHEET_MOLLIE_BASE_URL": f"{gateway.url}/v2",
     }
     callsheet = Callsheet(app, worker=False, environment=environment)

@@ -43,6 +43,10 @@ PROBLEMS: list[tuple[dict[str, Any], Any, list[str]]] = [
     ({"format": "hostname"}, "shop.test", []),
     ({"format": "hostname"}, "-shop.test", ["/: '-shop.test' is not a 'hostname'"]),
     ({"format": "ipv4"}, "1.2.3", ["/: '1.2.3' is not a 'ipv4'"]),
+    ({"properties": {"file": {"contentEncoding": "base64"}}}, {"file": "AP\n8="}, []),
+    ({"properties": {"file": {"contentEncoding": "base64"}}}, {"file": "AP8"}, ["/file: is no base64"]),
+    ({"properties": {"file": {"contentEncoding": "base64"}}}, {"file": 5}, []),
+    ({"contentEncoding": "quoted-printable"}, "AP8", []),
     ({"required": ["amount", "to"]}, {}, ["/amount: is required", "/to: is required"]),
     (
         {"properties": {"amount": {}}, "additionalProperties": False},

@@ -3,7 +3,7 @@
     amount=500                      by the schema's type: 500 here, "500" where text is expected
     metadata[order]=17              a nested value; so is metadata.order=17
     items[0][sku]=lamp expand[]=x   items of a list, by number or at its end
-    note=@letter.txt                what the file holds; @@ begins a text with @
+    note=@letter.txt                what the file holds, in base64 where the schema says so; @@ begins a text with @
 
 Hides: that grammar, and how a file becomes text or, where the schema wants one, an upload.
 """
@@ -144,10 +144,13 @@ def _value(path: str, text: str, schema: JsonSchema) -> Any:
     elif text.startswith("@"):
         if "base64" in schema.get("properties", {}):
             return _upload(text[1:])
+        if schema.get("contentEncoding") == "base64":
+            return _base64(text[1:])
         try:
             text = _bytes(text[1:]).decode("utf-8")
         except UnicodeDecodeError:
-            raise click.UsageError(f"{path}: {text[1:]} is not UTF-8 text") from None
+            remedy = f"bytes are taken where the schema of {path} says contentEncoding: base64"
+            raise click.UsageError(f"{path}: {text[1:]} is not UTF-8 text; {remedy}") from None
     return _typed(text, schema)
 
 
@@ -162,8 +165,11 @@ def _typed(text: str, schema: JsonSchema) -> Any:
 
 def _upload(path: str) -> dict[str, str]:
     kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
-    content = base64.b64encode(_bytes(path)).decode()
-    return {"filename": Path(path).name, "content_type": kind, "base64": content}
+    return {"filename": Path(path).name, "content_type": kind, "base64": _base64(path)}
+
+
+def _base64(path: str) -> str:
+    return base64.b64encode(_bytes(path)).decode()
 
 
 def _bytes(path: str) -> bytes:
