@@ -17,10 +17,11 @@ from typing import Any, TypeVar
 
 import jinja2
 
+from engine import cross_checks
 from engine.changes import Mapper, check_changes
 from engine.confined import documents, structures
 from engine.definitions import Look, Shared, read_gateway, read_record_type, read_request_type
-from engine.errors import DefinitionError, Fault, UnknownNameError, did_you_mean, unreadable
+from engine.errors import DefinitionError, Fault, UnknownNameError, unreadable
 from engine.folders import below, text_of
 from engine.forms import RESULT, translations
 from engine.forms.translations import Translations
@@ -139,6 +140,7 @@ class _Loading:
         self._unread: dict[str, Fault] = {}
         self._digests: dict[Source, str] = {}
         self._read: dict[str, YamlFile] = {}
+        self._depths: dict[str, int] = {}
         self._changes: dict[Source, list[Fault]] = {}
         self._found = {kind: self._find(folders, kind) for kind in KINDS}
         self._form_frame = self._frame(folders)
@@ -149,7 +151,8 @@ class _Loading:
     def _find(self, folders: Sequence[Path], kind: str) -> dict[str, Source]:
         """Name → source of every file of a kind, the first folder winning."""
         suffix, found = KINDS[kind], dict[str, Source]()
-        for gateway, file in (pair for folder in folders for pair in below(folder / kind)):
+        stands = ((depth, *pair) for depth, folder in enumerate(folders) for pair in below(folder / kind))
+        for depth, gateway, file in stands:
             name = f"{gateway}/{file.name}"
             if name in found:
                 continue
@@ -164,6 +167,7 @@ class _Loading:
                 self._faults.append(Fault(shown, 1, 1, f"a file of {kind} ends in {right}; rename it"))
             else:
                 found[name] = self._source(file.path, shown)
+                self._depths[shown] = depth
         for stray in (path.name for folder in folders for path in (folder / kind).glob(f"[!_.]*{suffix}")):
             message = f"stands in no folder; move it to {kind}/GATEWAY/{stray}"
             self._faults.append(Fault(f"{kind}/{stray}", 1, 1, message))
@@ -211,8 +215,8 @@ class _Loading:
         schemas = named | {name: type.schema.document for name, type in request_types.items()}
         mappers = self._mappers("response_mappers", record_types, schemas)
         processors = self._mappers("webhook_processors", record_types, schemas)
-        self._cross_check(request_types, schemas, mappers)
-        forms = self._forms(request_types, schemas, record_types)
+        self._cross_check(gateways, request_types, schemas, mappers, processors)
+        forms = self._forms(request_types, record_types)
         self._known.keep()
         if self._faults or self._unread:
             others = (fault for fault in self._faults if fault.file not in self._unread)
@@ -339,19 +343,13 @@ class _Loading:
     def _forms(
         self,
         request_types: Mapping[str, RequestType],
-        schemas: Mapping[str, Mapping[str, Any]],
         record_types: Mapping[str, RecordType],
     ) -> dict[str, Source]:
         self._faults += self._look(self._form_frame)(self._frame_faults)
         found = dict(self._files("forms", ".html"))
         readers = [name for name, type in request_types.items() if not type.journaled]
         for name, source in found.items():
-            wanted = name.removesuffix(RESULT)
-            if wanted not in schemas:
-                guess = did_you_mean(wanted, schemas)
-                message = f"there is no request type {wanted!r} for this form{guess}"
-                self._faults.append(Fault(source.file, 1, 1, message))
-            elif type := request_types.get(wanted):
+            if type := request_types.get(name.removesuffix(RESULT)):
                 find = partial(self._form_faults, name, found, type, record_types, readers)
                 self._faults += self._look(source, self._around)(find)
         return {FRAME: self._form_frame, **found}
@@ -384,16 +382,15 @@ class _Loading:
                 yield from self._with_fragments(fragment)
 
     def _cross_check(
-        self, request_types: Mapping[str, RequestType], known: Mapping[str, Any], mappers: Mapping[str, Mapper]
+        self,
+        gateways: Mapping[str, Gateway],
+        request_types: Mapping[str, RequestType],
+        known: Mapping[str, Any],
+        mappers: Mapping[str, Mapper],
+        processors: Mapping[str, Mapper],
     ) -> None:
-        for name, mapper in mappers.items():
-            wanted = name.removesuffix(".declined")
-            if wanted not in known:
-                guess = did_you_mean(wanted, known)
-                message = f"there is no request type {wanted!r} for this mapper{guess}"
-                self._faults.append(Fault(mapper.file, 1, 1, message))
-        for type in request_types.values():
-            if type.lookup and type.lookup not in known:
-                guess = did_you_mean(type.lookup, known)
-                message = f"lookup: there is no request type {type.lookup!r}{guess}"
-                self._faults.append(self._read[type.name].fault("/lookup", message))
+        folders = {path.partition("/")[0] for path in self._found["request_types"]}
+        self._faults += cross_checks.mapper_faults(mappers, known)
+        self._faults += cross_checks.form_faults(dict(self._files("forms", ".html")), known)
+        self._faults += cross_checks.processor_faults(processors, gateways, folders, self._depths)
+        self._faults += cross_checks.lookup_faults(request_types, self._read, known)

@@ -319,6 +319,20 @@ FAULTS: dict[str, tuple[str, str, list[str]]] = {
             "response_mappers/shop/pya.json.j2:1:1: there is no request type 'shop/pya' for this mapper; did you",
         ],
     ),
+    "a processor of a gateway that does not exist": (
+        "webhook_processors/shpo/payment.refunded.json.j2",
+        "",
+        [
+            ".refunded.json.j2:1:1: there is no gateway 'shpo' for this processor; did you mean 'shop'?",
+        ],
+    ),
+    "a processor of a gateway that receives no event": (
+        GATEWAY,
+        SHOP[GATEWAY].partition("webhook:")[0],
+        [
+            f".json.j2:1:1: shop receives no event; write webhook: into {GATEWAY}, or remove this processor",
+        ],
+    ),
     "a processor's name": (
         "webhook_processors/shop/a.b.json.j2",
         "{% set x = evnt %}",
@@ -428,6 +442,17 @@ def test_a_host_can_replace_a_gateway_and_a_fragment(tmp_path: Path) -> None:
     assert catalog.request_types["shop/pay"].base_url == "https://other.shop.test/v1"
     *_, change = catalog.mappers["shop/pay"].documents({"data": {}, "response": {}})
     assert change["data"]["id"] == "ours"
+
+
+def test_a_host_can_do_without_the_events_of_a_gateway_further_down(tmp_path: Path) -> None:
+    """The processors there are not its own to remove."""
+    base, host = tmp_path / "shipped", tmp_path / "host"
+    write(base, SHOP)
+    write(host, {GATEWAY: SHOP[GATEWAY].partition("webhook:")[0]})
+    assert load([host, base]).gateways["shop"].webhook is None
+    write(host, {"webhook_processors/shop/payment.lost.json.j2": ""})
+    with pytest.raises(DefinitionError, match=r"^webhook_processors/shop/payment.lost.json.j2:1:1: shop receives"):
+        load([host, base])
 
 
 def test_the_gateways_keys_are_shared(tmp_path: Path) -> None:

@@ -201,8 +201,9 @@ def test_new_refuses_what_it_cannot_write(arguments: list[str], said: str, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_event_of_a_gateway_without_webhooks_is_warned_of(tmp_path: Path) -> None:
+def test_an_event_of_a_gateway_without_webhooks_is_refused(tmp_path: Path) -> None:
     """Its processor would never be called."""
     write(tmp_path, {"request_types/acme/_gateway.yml": "base_url: https://a.example"})
     result = run(tmp_path, "new", "acme/x", "--event", "x.made")
-    assert "request_types/acme/_gateway.yml has no webhook: key yet" in result.stderr
+    assert "acme receives no event; write webhook: into request_types/acme/_gateway.yml first" in result.stderr
+    assert (result.exit_code, (tmp_path / "webhook_processors").exists()) == (2, False)

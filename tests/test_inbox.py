@@ -139,9 +139,9 @@ def test_two_endpoints_have_two_secrets(tmp_path: Path) -> None:
 
 def test_a_gateway_without_webhooks(tmp_path: Path) -> None:
     """A gateway whose file has no `webhook:` takes no events."""
-    text = SHOP[GATEWAY].partition("webhook:")[0]
-    with pytest.raises(UnknownNameError, match="there is no webhook of gateway 'shop'"):
-        host(tmp_path, files={GATEWAY: text}).engine.receive("shop", {}, b"{}")
+    bank = {"request_types/bank/_gateway.yml": "base_url: https://api.bank.test\n"}
+    with pytest.raises(UnknownNameError, match="there is no webhook of gateway 'bank'"):
+        host(tmp_path, files=bank).engine.receive("bank", {}, b"{}")
 
 
 @pytest.mark.parametrize(

@@ -94,9 +94,6 @@ def new(  # noqa: PLR0913, PLR0917 - click gives every option as an argument
                 (here.root / path).unlink()
         raise click.UsageError(f"{error.filename} cannot be written: {error.strerror}; nothing was") from None
     click.echo("\n".join(f"wrote  {path}" for path in texts))
-    if event and not plan.webhook:
-        said = f"request_types/{gateway}/_gateway.yml has no webhook: key yet, so no event of it is received"
-        click.echo(f"{click.style('Warning:', fg='yellow')} {said}", err=True)
     click.echo(f"\nNext: edit them; `callsheet check`, then `callsheet send {name} --dry-run{patterns.example(plan)}`")
 
 
@@ -150,6 +147,9 @@ def _said(here: Opening, gateway: str) -> Mapping[str, Any]:
 def _webhook(catalog: Catalog, gateway: str, event: str | None) -> Mapping[str, Any] | None:
     """What the gateway's file says of webhooks, or will say once it is written."""
     known = catalog.gateways.get(gateway)
+    if known and event and not known.webhook:
+        file = f"request_types/{gateway}/_gateway.yml"
+        raise click.UsageError(f"{gateway} receives no event; write webhook: into {file} first")
     if known:
         return known.webhook
     return patterns.webhook_of(gateway) if event else None

@@ -81,8 +81,7 @@ def files(plan: Plan, *, new_gateway: bool) -> dict[str, str]:
         made[f"response_mappers/{folder}.json.j2"] = _mapper(plan)
     if plan.event:
         made[f"webhook_processors/{plan.gateway}/{plan.event}.json.j2"] = _processor(plan)
-        if plan.webhook:
-            made[f"{case}/webhook_processors/{plan.gateway}/{plan.event}/success.yml"] = _event_case(plan)
+        made[f"{case}/webhook_processors/{plan.gateway}/{plan.event}/success.yml"] = _event_case(plan)
     if plan.form:
         made[f"forms/{folder}.html"] = _form(plan)
     return made
