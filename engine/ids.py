@@ -34,7 +34,7 @@ def new_id() -> str:
 
 def first_id(moment: datetime) -> str:
     """An id before all that were made at `moment` or later."""
-    digits = f"{int(moment.timestamp() * 1000):012x}"
+    digits = f"{max(0, int(moment.timestamp() * 1000)):012x}"
     return f"{digits[:8]}-{digits[8:]}"
 
 

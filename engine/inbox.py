@@ -329,7 +329,7 @@ class Inbox:
             return []
         where = {"gateway": gateway.name, "live": self._with.settings.live}
         secrets = []
-        for row in every(self._with.store, "webhook_endpoint", where):
+        for row in every(self._with.store, "webhook_endpoint", where, order="-id"):
             if row.get("secret") and (row.get("endpoint") or "") == endpoint:
                 try:
                     secrets.append(self._with.sealer.open(row["secret"]))

@@ -47,7 +47,7 @@ REPLAY = RecordType(
     within=(),
 )
 
-LEFT_ALONE = "left alone"  # its body is purged, or somebody else changed it in the same moment
+PURGED, RACED = "purged", "changed meanwhile"  # events that are left alone, and why
 
 
 class Replays:
@@ -57,7 +57,7 @@ class Replays:
         self._with, self._inbox = context, inbox
 
     def begin(self, which: Mapping[str, Any], since: datetime | None, who: str, why: str) -> Record | None:
-        """Have every event that fits `which`, and came at `since` or later, processed again; None where there is none.
+        """Have every event that fits `which`, and first came at `since` or later, processed again; None for none.
 
         `which` is what `find` takes of events. Raises UnknownNameError for what has no index.
         """
@@ -112,10 +112,12 @@ class Replays:
         self._with.commit([Change("update", REPLAY, ANYWHERE, {"id": replay.id}, properties, held)])
 
     def _again(self, event: Record, replay: Record) -> str:
+        if event.get("purged"):
+            return PURGED
         try:
             state: str = self._inbox.process(self._inbox.replay(event, replay["who"], replay["why"]))["state"]
         except Conflict:
-            return LEFT_ALONE
+            return RACED
         return state
 
 

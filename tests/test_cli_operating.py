@@ -20,7 +20,7 @@ from engine.cli.waiting import later
 from engine.context import Clock
 from engine.core import Engine
 from engine.dispatcher import Dispatcher
-from engine.errors import UnknownOutcome
+from engine.errors import StoreError, UnknownOutcome
 from engine.inbox import EVENT, Inbox
 from engine.reactions import REACTION
 from engine.records import Change, Record, Scope
@@ -257,7 +257,7 @@ def test_of_many_events_one_that_a_worker_takes_meanwhile_is_left_alone(
     said = run(shop, "replay", "--type", "payment.noted", "--reason", "its file is there")
     assert (said.exit_code, said.stdout) == (
         0,
-        "replaying\n2 ignored\n1 left alone: their bodies are purged, or somebody else changed them meanwhile\n",
+        "2 ignored\n1 left alone: somebody else changed them meanwhile\n",
     )
     monkeypatch.undo()
     alone = the_event(shop, "evt_1")
@@ -291,37 +291,76 @@ def test_many_events_are_processed_again_a_slice_at_a_time(shop: Path, monkeypat
 
     monkeypatch.setattr(Engine, "run_row", in_turn)
     said = run(shop, "replay", "--since", "2026-11-01", "--reason", "its file is there")
-    assert (said.exit_code, said.stdout) == (0, "replaying\n5 ignored\n")
+    assert (said.exit_code, said.output) == (0, "5 ignored\n")
     assert replays(shop) == [("done", 5)]
     nothing = run(shop, "replay", "--since", "2126-11-01T08:30Z", "--reason", "its file is there")
     assert (nothing.exit_code, nothing.output) == (0, "no such event\n")
 
 
-def test_what_a_replay_makes_due_is_done(shop: Path, gateway: Gateway) -> None:
-    """As it is after one event: without a worker nobody else would."""
-    many(shop, 1)
+def test_what_a_replay_makes_due_is_left_to_a_worker(shop: Path, gateway: Gateway) -> None:
+    """It is told how much that is; nothing else that waits is done either, nor counted."""
+    run(shop, "send", "shop/pay", "amount=5", "--later", gateway=gateway)
+    many(shop, 2)
     follow_up = '{"send": "shop/pay", "data": {"amount": 5}}'
     (shop / "webhook_processors/shop/payment.noted.json.j2").write_text(follow_up)
     said = run(shop, "replay", "--state", "ignored", "--reason", "its file is there", gateway=gateway)
-    assert (said.exit_code, said.stdout) == (0, "replaying\n1 processed\n")
-    assert len(gateway.requests) == 1
+    assert (said.exit_code, said.stdout) == (0, "2 processed\n")
+    assert said.stderr == "2 queued since: a worker sends them, or `callsheet recover`\n"
+    assert gateway.requests == []
+    run(shop, "recover", gateway=gateway)
+    assert len(gateway.requests) == 3
 
 
-def test_a_replay_that_is_interrupted_is_stopped(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No worker goes on with what a person gave up."""
+@pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), 130), (StoreError("the disk is full"), 2)])
+def test_a_replay_that_is_interrupted_is_stopped(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int
+) -> None:
+    """No worker goes on with what a person gave up, or was told to have failed."""
     monkeypatch.setattr("engine.replays.SLICE", 2)
     many(shop, 5)
     run_row, turns = Engine.run_row, iter([False])
 
     def interrupted(self: Engine, type: str, id: str) -> bool:
         if next(turns, True):
-            raise KeyboardInterrupt
+            raise error
         return run_row(self, type, id)
 
     monkeypatch.setattr(Engine, "run_row", interrupted)
     said = run(shop, "replay", "--type", "payment.noted", "--reason", "its file is there")
-    assert (said.exit_code, "stopped" in said.stderr) == (130, True)
+    assert said.exit_code == code
+    assert ("stopped" if code == 130 else "the disk is full") in said.stderr
     assert replays(shop) == [("stopped", 2)]
+
+
+def test_an_error_is_told_also_where_a_replay_cannot_be_stopped(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store that failed fails again then."""
+    many(shop, 1)
+
+    def fails(*_: Any) -> Any:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(Engine, "run_row", fails)
+    monkeypatch.setattr("engine.replays.Replays.stop", fails)
+    said = run(shop, "replay", "--type", "payment.noted", "--reason", "its file is there")
+    assert (said.exit_code, said.stdout, said.stderr) == (2, "", "Error: the disk is full\n")
+    assert replays(shop) == [("running", 0)]
+
+
+def test_a_replay_that_somebody_else_stops(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no success, and what had its turn is told."""
+    monkeypatch.setattr("engine.replays.SLICE", 2)
+    many(shop, 5)
+    run_row = Engine.run_row
+
+    def stopped(self: Engine, type: str, id: str) -> bool:
+        did = run_row(self, type, id)
+        self.replays.stop(self.find(type, id=id)[0])
+        return did
+
+    monkeypatch.setattr(Engine, "run_row", stopped)
+    said = run(shop, "replay", "--type", "payment.noted", "--reason", "its file is there")
+    assert (said.exit_code, said.stdout) == (130, "2 ignored\n")
+    assert said.stderr == "somebody else stopped it before it came to its end\n"
 
 
 def test_a_worker_ends_when_it_is_told_to(shop: Path) -> None:

@@ -341,7 +341,7 @@ def test_purged_events_in_the_command(shop: Path) -> None:
     refused = run(shop, "replay", event.id, "--reason", "x")
     assert (refused.exit_code, "was purged at" in refused.stderr) == (2, True)
     assert run(shop, "replay", "--type", "unheard.of", "--reason", "x").stdout.endswith(
-        "1 left alone: their bodies are purged, or somebody else changed them meanwhile\n"
+        "1 left alone: their bodies were purged\n"
     )
 
 

@@ -13,9 +13,10 @@ from hosts import SECRETS, SHOP, Host, OnlyHere, host
 
 from engine.core import Engine
 from engine.errors import Conflict, StoreError
+from engine.ids import first_id
 from engine.purging import purge
 from engine.records import Record
-from engine.replays import LEFT_ALONE, progress
+from engine.replays import PURGED, progress
 from engine.signatures import scheme_of, sign
 
 GATEWAY = "request_types/shop/_gateway.yml"
@@ -90,6 +91,13 @@ def test_only_what_came_since_then(shop: Host) -> None:
     assert shop.engine.replays.begin({}, later - timedelta(hours=1), "ann", "why")["first"] == event.id  # type: ignore[index]
 
 
+def test_a_moment_before_there_were_ids(shop: Host) -> None:
+    """All came since then."""
+    event = receive(shop, 1)
+    assert shop.engine.replays.begin({}, datetime(1912, 6, 23, tzinfo=UTC), "ann", "why")["first"] == event.id  # type: ignore[index]
+    assert first_id(datetime(1912, 6, 23, tzinfo=UTC)) == "00000000-0000"
+
+
 def test_a_worker_that_dies_leaves_its_slice_to_another(shop: Host) -> None:
     for number in range(4):
         receive(shop, number)
@@ -155,7 +163,7 @@ def test_what_was_purged_is_left_alone(shop: Host) -> None:
     begun(shop)
     while shop.engine.run_due():
         pass
-    assert the_replay(shop)["ended"] == {LEFT_ALONE: 1}
+    assert the_replay(shop)["ended"] == {PURGED: 1}
 
 
 def test_nothing_to_do_is_no_replay(shop: Host) -> None:

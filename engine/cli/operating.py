@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import re
+import sys
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -22,16 +23,24 @@ if TYPE_CHECKING:
     from engine.records import Record
 
 BATCH = 50
+LOOK = 1000  # calls that are counted
 ELSEWHERE = 0.2  # seconds between looks at a replay of which a worker does a slice
 
 
-def _said(_: click.Context, __: click.Parameter, value: str) -> str:
+def _why(_: click.Context, __: click.Parameter, value: str) -> str:
     if not value.strip():
         raise click.BadParameter("say why: it is kept, for whoever asks later")
     return value
 
 
-_REASON = click.option("--reason", required=True, callback=_said, help="Why; it is kept with your name.")
+def _said(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """What an option says; one that is empty, as a variable of a shell may be, would mean all."""
+    if value is not None and not value.strip():
+        raise click.BadParameter("is empty; leave it out where all are meant")
+    return value
+
+
+_REASON = click.option("--reason", required=True, callback=_why, help="Why; it is kept with your name.")
 
 
 @click.command(short_help="Take up what was left open.")
@@ -143,32 +152,36 @@ def cancel(here: Opening, id: str, reason: str) -> None:
 
 
 def _instant(_: click.Context, __: click.Parameter, value: str | None) -> datetime | None:
-    """What is written as the engine writes instants, or as such a text begins."""
-    try:
-        if value is None:
-            return None
+    """An instant in UTC, written in full or as far as it matters."""
+    if value is None:
+        return None
+    with suppress(ValueError):
         if re.fullmatch(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?Z?)?", value):
             return datetime.fromisoformat(value).replace(tzinfo=UTC)
-    except ValueError:
-        pass
     raise click.BadParameter(f"{value} is no instant; write 2026-11-01 or 2026-11-01T08:30:00Z, in UTC")
 
 
 @click.command(short_help="Process events again.")
 @click.argument("id", required=False)
-@click.option("--type", "event_type", metavar="EVENT", help="Every event of this type, as in account.updated.")
-@click.option("--state", metavar="STATE", help="Only those in this state, as in dead.")
-@click.option("--since", callback=_instant, metavar="INSTANT", help="Only what came since then, as in 2026-11-01.")
+@click.option(
+    "--type", "event_type", callback=_said, metavar="EVENT", help="Every event of this type, as in account.updated."
+)
+@click.option("--state", callback=_said, metavar="STATE", help="Only those in this state, as in dead.")
+@click.option(
+    "--since", callback=_instant, metavar="INSTANT", help="Only what first came since then, as in 2026-11-01."
+)
 @_REASON
 @opening
 def replay(
     here: Opening, id: str | None, event_type: str | None, state: str | None, since: datetime | None, reason: str
 ) -> None:
-    """Process the event ID again, or all of a type: after a file was added or mended, or an event was given up."""
+    """Process the event ID again, or all of a type: after a file was added or mended, or an event was given up.
+
+    Many events have their turns slice by slice, as in the console. What interrupts the command stops that, but a kill:
+    then a worker goes on. Calls that come of them are left to a worker, too.
+    """
     if (id is None) == (event_type is None and state is None and since is None):
         raise click.UsageError("name one event, or say --type, --state or --since")
-    from engine.replays import LEFT_ALONE
-
     engine, who = here.host, _who()
     if state:
         demand_state("event", state)
@@ -180,27 +193,17 @@ def replay(
     begun = engine.replays.begin(which, since, who, reason)
     if begun is None:
         return click.echo("no such event", err=True)
-    ended = _replayed(engine, begun)["ended"]
-    alone = ended.pop(LEFT_ALONE, 0)
-    for now, number in sorted(ended.items()):
-        click.echo(f"{number} {now}")
-    if alone:
-        click.echo(f"{alone} left alone: their bodies are purged, or somebody else changed them meanwhile")
-    return None
+    return _tell(engine, _carried_out(engine, begun))
 
 
-def _changed(records: Iterable[Record]) -> str:
-    return ", ".join(sorted({record.type for record in records})) or "no record"
-
-
-def _replayed(engine: Engine, replay: Record) -> Record:
-    """Carry a replay out, and what it makes due; show how far it is. Whoever interrupts it stops it."""
-    from engine.errors import Conflict
+def _carried_out(engine: Engine, replay: Record) -> Record:
+    """A replay as it has ended. Where this is interrupted, it is stopped: nobody goes on with what a person gave up."""
+    from engine.errors import Conflict, StoreError
     from engine.replays import progress
 
     shown = 0
     try:
-        with click.progressbar(length=100, label="replaying") as bar:
+        with click.progressbar(length=100, label="replaying", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
             while replay["state"] == "running":
                 if not engine.run_row("replay", replay.id):
                     time.sleep(ELSEWHERE)
@@ -208,13 +211,33 @@ def _replayed(engine: Engine, replay: Record) -> Record:
                 now = int(progress(replay) * 100)
                 bar.update(now - shown)
                 shown = now
-    except KeyboardInterrupt:
-        with suppress(Conflict):
-            engine.replays.stop(replay)
-        raise
-    while engine.run_due(BATCH):
-        pass
+    finally:
+        if replay["state"] == "running":
+            with suppress(Conflict, StoreError):  # it has ended meanwhile; or such an error is on its way already
+                engine.replays.stop(replay)
     return replay
+
+
+def _tell(engine: Engine, replay: Record) -> None:
+    """What became of the events of a replay, and whether it came to its end."""
+    from engine.replays import PURGED, RACED
+
+    ended = replay["ended"]
+    whys = {PURGED: "their bodies were purged", RACED: "somebody else changed them meanwhile"}
+    for now in sorted(ended.keys() - whys.keys()):
+        click.echo(f"{ended[now]} {now}")
+    for now in sorted(ended.keys() & whys.keys()):
+        click.echo(f"{ended[now]} left alone: {whys[now]}")
+    if waiting := engine.find("call", state="prepared", due={"gt": ""}, id={"gt": replay.id}, limit=LOOK):
+        number = f"{LOOK} or more" if len(waiting) == LOOK else len(waiting)
+        click.echo(f"{number} queued since: a worker sends them, or `callsheet recover`", err=True)
+    if replay["state"] == "stopped":
+        click.echo("somebody else stopped it before it came to its end", err=True)
+        click.get_current_context().exit(codes.STOPPED)
+
+
+def _changed(records: Iterable[Record]) -> str:
+    return ", ".join(sorted({record.type for record in records})) or "no record"
 
 
 def _who() -> str:

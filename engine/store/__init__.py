@@ -61,11 +61,12 @@ PAGE = 500  # records in hand at once, where all are gone through
 
 
 def every(store: Store, type: str, where: Mapping[str, Any] | None = None, *, order: Order = "id") -> Iterator[Record]:
-    """All records of `type` that fit `where`, however many, oldest first. Raises as `Store.find` does."""
-    after = None
-    while page := store.find(type, where=where, order=order, limit=PAGE, after=after):
+    """All records of `type` that fit `where`, however many, a page at a time. Raises as `Store.find` does."""
+    page = store.find(type, where=where, order=order, limit=PAGE)
+    yield from page
+    while len(page) == PAGE:
+        page = store.find(type, where=where, order=order, limit=PAGE, after=page[-1].id)
         yield from page
-        after = page[-1].id
 
 
 _MOST = 2**63 - 1  # what the databases can count to

@@ -1,7 +1,7 @@
 """What a browser is told to allow: one Content-Security-Policy, made of what the gateways' files name.
 
-Our own pages get these headers as they stand; a host's page with a form in it gets those that it did not set itself. An
-answer without content, as an event gets, allows nothing, and a gateway would be the one to read what it forbids.
+Our own pages get these headers as they stand; a host's page with a form in it gets those that it did not set itself.
+The 200 of an event has none of them: it holds nothing, and no browser reads it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from flask import Flask, Request, Response, g, request
 from engine.catalog import Catalog
 from engine.core import Engine
 from engine.request_types import Gateway
+from engine.web.webhooks import ENDPOINT
 
 CONSOLE = "callsheet.console."  # nothing of a gateway is ever loaded there
 _UNKEPT = {"Cache-Control": "no-store, private"}  # of all but our own files
@@ -55,7 +56,7 @@ def protect(app: Flask, engine: Engine) -> Callable[[Response], Response]:
 
     def add(response: Response) -> Response:
         endpoint = request.endpoint or ""
-        if response.content_length == 0:
+        if endpoint == ENDPOINT and response.status_code == 200:
             return response
         if endpoint.startswith("callsheet."):
             for name, value in of(engine, endpoint).items():

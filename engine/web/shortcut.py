@@ -63,7 +63,7 @@ class _Shortcut:
             except Exception as error:  # noqa: BLE001 - raised again inside Flask
                 environ[REFUSED] = error
             else:
-                start_response("200 OK", [*_EMPTY.items()])
+                start_response("200 OK", list(_EMPTY.items()))
                 return ()
         answer = self._flask(environ, start_response)
         if TAKEN in environ and len(self._known) < _MOST and self._is_alone():
