@@ -195,6 +195,7 @@ _READING = {
 }
 
 
+ANSWER = ("response", "status", "headers")  # what an answer is read by
 COUNTS = ("page", "read")  # what a list may be continued by: which page was read, and how many items so far
 
 
@@ -271,10 +272,10 @@ class _Reader:
         if "account" in self.file.value:
             yield from check(self.file.value["account"], self.file.marks, "/account", names)
         reading, marks = self._reading()
-        known: dict[str, Any] = dict.fromkeys(("response", "status", "headers", "links"))
+        known: dict[str, Any] = dict.fromkeys(ANSWER)
         paging = {key: reading.pop(key) for key in ("more", "next") if key in reading}
         yield from check(reading, marks, "", known)
-        yield from check(paging, marks, "", known | dict.fromkeys(COUNTS))
+        yield from check(paging, marks, "", known | dict.fromkeys(("links", *COUNTS)))
         if "found" in self.file.value:
             known = {"response": None, "data": self._data}
             yield from check(self.file.value["found"], self.file.marks, "/found", known)

@@ -8,6 +8,7 @@ import re
 import subprocess
 import textwrap
 from collections.abc import Iterator
+from contextlib import nullcontext
 from functools import partial
 from inspect import signature
 from operator import attrgetter
@@ -27,6 +28,7 @@ from engine.cases import CaseRunner, read_case
 from engine.catalog import Catalog, load, shipped
 from engine.cli import group
 from engine.core import Engine
+from engine.errors import DefinitionError
 from engine.forms import options
 from engine.sandbox import Material, Sandbox
 from engine.seals import new_key
@@ -79,6 +81,34 @@ def test_everything_shipped_is_listed(catalog: Catalog) -> None:
     """Each request type, record type and event stands in the README."""
     events = [name.partition("/")[2] for name in catalog.processors]
     assert named(*catalog.request_types, *catalog.record_types, *events) == []
+
+
+ANSWERS: dict[str, tuple[str, set[str]]] = {
+    "error": ("error: '{{ %s }}'", {"response", "status", "headers"}),
+    "mismatch": ("idempotency: {header: X-Key, lasts: 1h, mismatch: '{{ %s }}'}", {"response", "status", "headers"}),
+    "limited": ("limited: '{{ %s }}'", {"response", "status", "headers"}),
+    "redirect": ("redirect: '{{ %s }}'", {"response", "status", "headers"}),
+    "pages": ("pages: {items: '', next: '{{ %s }}'}", {"response", "status", "headers", "links", "page", "read"}),
+    "found": ("found: '{{ %s }}'", {"response", "data"}),
+}
+
+
+@pytest.mark.parametrize("key", ANSWERS)
+def test_what_reads_an_answer_has_the_names_that_are_said(key: str, tmp_path: Path) -> None:
+    """Those and no others: a file that asks for another one does not load."""
+    written, names = ANSWERS[key]
+    told = " ".join(re.findall(r"^\| `(?:error|pages|found)` \|.*", README, re.MULTILINE))
+    assert all(f"`{name}`" in told for name in {key, *names} - {"error"})
+    for name in ("response", "status", "headers", "links", "page", "read", "data", "now", "call_id"):
+        text = f"summary: x\nmethod: GET\nurl: /x\n{written % name}\n"
+        write(
+            tmp_path,
+            {"request_types/acme/_gateway.yml": "base_url: https://acme.test", "request_types/acme/x.yml": text},
+        )
+        with (
+            nullcontext() if name in names else pytest.raises(DefinitionError, match=f"the name '{name}' is not known")
+        ):
+            load([tmp_path])
 
 
 def test_every_command_is_listed() -> None:
