@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from flask import Flask
 from hosts import OnlyHere, write
 
 from engine.cases import CaseRunner, read_cases
+from engine.catalog import shipped
 from engine.core import Engine
 from engine.errors import DefinitionError
 from engine.sandbox.events import Events, Target
@@ -30,7 +32,7 @@ webhook:
   scheme: github
   secrets: [HUB_HOOK]
   headers: [X-GitHub-Event, X-GitHub-Delivery]
-  type: "{{ headers['x-github-event'] ~ '.' ~ event.action }}"
+  type: "{{ headers['x-github-event'] ~ ('.' ~ event.action if event.action else '') }}"
 """,
     "response_mappers/records/issue.yml": """\
 summary: An issue.
@@ -39,6 +41,9 @@ properties: {number: {type: integer}, state: {type: string}}
 """,
     "webhook_processors/hub/issues.closed.json.j2": """\
 {"upsert": "issue", "where": {"number": {{ event.issue.number }}}, "set": {"state": "closed"}}
+""",
+    "webhook_processors/hub/push.json.j2": """\
+{"upsert": "issue", "where": {"number": {{ event.number }}}, "set": {"state": "pushed"}}
 """,
     "tests/cases/webhook_processors/hub/issues.closed/closed.yml": """\
 claim: an issue is closed
@@ -79,6 +84,16 @@ def test_headers_say_what_an_event_is(tmp_path: Path, store: Store) -> None:
     assert engine.find("event")[0]["headers"] == {name.lower(): value for name, value in HUB_HEADERS.items()}
     assert engine.find("issue")[0]["number"] == 7
     assert engine.replay(row, "ann", "again")["event_type"] == "issues.closed"
+
+
+def test_an_event_without_an_action_is_told_by_its_header(tmp_path: Path) -> None:
+    """A push or a ping has none: it has a processor of that name, or is kept without one."""
+    engine, bodies = hub(tmp_path), {"push": b'{"ref": "refs/heads/main", "number": 7}', "ping": b'{"zen": "Keep it."}'}
+    rows = [engine.receive("hub", signed(body, **{"X-GitHub-Event": name}), body) for name, body in bodies.items()]
+    assert [(row["event_type"], row["state"]) for row in rows] == [("push", "processed"), ("ping", "ignored")]
+    assert [row["state"] for row in engine.find("issue")] == ["pushed"]
+    (recipe,) = re.findall(r"\n  type: .*x-github-event.*\n", (shipped() / "README.md").read_text("utf-8"))
+    assert recipe in HUB[GATEWAY]
 
 
 def test_an_event_without_an_id_is_told_from_others_by_its_body(tmp_path: Path, store: Store) -> None:
