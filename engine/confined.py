@@ -1,7 +1,8 @@
 """What a template may see and do, and how a value becomes text in each place it can land.
 
 Hides: Jinja's environments. A template sees plain JSON values only: attribute access is item look-up, a thing that is
-not there is `ABSENT`, filters and tests are closed sets, nothing can be called but `dict`.
+not there is `ABSENT` and so is what a filter makes of it, filters and tests are closed sets, nothing can be called but
+`dict`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, wraps
 from types import NoneType
 from typing import Any, NoReturn
 from urllib.parse import quote
@@ -47,10 +48,25 @@ _FILTERS = """
     default first last length list map select reject selectattr rejectattr join lower upper trim replace sort unique sum
     min max dictsort items
 """.split()
+_MEANT_FOR_ABSENT = frozenset({"default", "length"})
 _TESTS = """
     defined undefined none string number integer boolean true false mapping sequence iterable in eq equalto ne lt le gt
     ge odd even divisibleby sameas lower upper == != < <= > >=
 """.split()
+
+
+def _spared(apply: Callable[..., Any]) -> Callable[..., Any]:
+    """The filter `apply`, except that what it would make of something absent is absent."""
+    place = 1 if hasattr(apply, "jinja_pass_arg") else 0  # such a one is given its surroundings before the value
+
+    @wraps(apply)
+    def spared(*given: Any, **named: Any) -> Any:
+        return ABSENT if type(given[place]) is Absent else apply(*given, **named)
+
+    return spared
+
+
+_JINJAS_FILTERS = {name: FILTERS[name] if name in _MEANT_FOR_ABSENT else _spared(FILTERS[name]) for name in _FILTERS}
 
 
 def _joined(parts: Iterable[Any]) -> Any:
@@ -127,7 +143,7 @@ _OWN_FILTERS: dict[str, Callable[..., Any]] = {
     "header": _header,
     "instant": _instant,
     "epoch": _epoch,
-    "split": _split,
+    "split": _spared(_split),
     "major": _amount(major),
     "minor": _amount(minor),
 }
@@ -258,7 +274,7 @@ class Environment(ImmutableSandboxedEnvironment):
         self.compiling = threading.RLock()  # threads that begin together would each compile the same for themselves
         self._known: dict[str, jinja2.Template] = {}
         self.globals = {"dict": dict}
-        self.filters = {name: FILTERS[name] for name in _FILTERS} | _OWN_FILTERS
+        self.filters = _JINJAS_FILTERS | _OWN_FILTERS
         self.tests = {name: TESTS[name] for name in _TESTS}
 
     @cached_property

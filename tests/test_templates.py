@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Mapping
 from enum import StrEnum
@@ -12,7 +13,7 @@ import pytest
 from jinja2 import FunctionLoader, TemplateError
 from store_contract import together
 
-from engine.confined import Environment, documents, structures
+from engine.confined import PRIVATE_FILTERS, Environment, documents, structures
 from engine.template_checks import Source
 from engine.templates import RenderError, Templates
 from engine.yaml_files import MAX_DEPTH, parse
@@ -106,6 +107,17 @@ LEAVES: dict[str, Any] = {
     "Order {{ 'x' if data.no }}": "(absent)",
     "Order {{ data.missing }}": "(absent)",
     "Order {{ data.null }}": "(absent)",
+    "{{ data.missing | join(',') }}": "(absent)",
+    "{{ data.missing | map(attribute='a') | select | list }}": "(absent)",
+    "{{ data.missing.list | first | upper }}": "(absent)",
+    "{{ data.list | map(attribute='b') | map('upper') | list }}": "(absent)",
+    "{{ data.missing | join(',') | default('none') }}": "none",
+    "{{ data.missing | sort | length }}": 0,
+    "{{ 'x' if data.missing | sort else 'y' }}": "y",
+    "{{ data.missing | sort is defined }}": False,
+    "{{ data.missing | upper == data.empty }}": False,
+    "{{ [] | join(',') }}": "",
+    "{{ [] | sum }}": 0,
     "{{ [data.missing] }}": "(absent)",
     "{{ {'a': data.missing} }}": "(absent)",
     "{{ {'a': data.missing, 'b': data.empty} }}": {"b": ""},
@@ -152,6 +164,32 @@ def test_an_absent_part_leaves_no_shell() -> None:
     """A mapping or list of which nothing is left is left out itself; one that was written empty stays."""
     file = parse('body: {a: {b: ["{{ data.x }}"]}, c: {}, d: []}\n', "a.yml")
     assert templates().structure(file.value, file.marks, "a.yml")({"data": {}}) == {"body": {"c": {}, "d": []}}
+
+
+FILTERS_OF_ABSENT: dict[str, Any] = {
+    **dict.fromkeys("first last list join lower upper trim sort unique sum min max dictsort items split".split()),
+    **dict.fromkeys(["instant", "epoch", "major(2)", "minor('eur')", "replace('a', 'b')", "sum(start=1)"]),
+    **dict.fromkeys(["map('upper')", "map(attribute='a')", "select", "reject('odd')"]),
+    **dict.fromkeys(["selectattr('a')", "rejectattr('a', 'in', [1])"]),
+    "default('x')": "x",
+    "length": 0,
+}
+"""Every filter that is offered, with what it makes of something absent; None where that is absent, too."""
+
+
+@pytest.mark.parametrize(("applied", "made"), FILTERS_OF_ABSENT.items())
+def test_what_a_filter_makes_of_something_absent_is_absent(applied: str, made: Any) -> None:
+    """In a leaf it is left out, in a document it is null, and a loop over it is empty; only two filters are for it."""
+    assert leaf(f"{{{{ data.missing | {applied} }}}}", data=DATA) == ("(absent)" if made is None else made)
+    assert document(f"{{{{ data.missing.part | {applied} }}}}", data=DATA) == made
+    if made is None:
+        loop = f"[{{% for one in data.missing | {applied} %}}{{{{ one }}}}{{% else %}}7{{% endfor %}}]"
+        assert document(loop, data=DATA) == [7]
+
+
+def test_no_filter_is_forgotten_above() -> None:
+    names = {re.split(r"\W", applied)[0] for applied in FILTERS_OF_ABSENT}
+    assert names == set(structures().filters) - PRIVATE_FILTERS
 
 
 def test_nothing_is_guessed_from_text() -> None:
@@ -228,6 +266,9 @@ def test_an_absent_value_in_a_url() -> None:
     """A URL without its id is refused, unless a condition says what it is then."""
     with pytest.raises(RenderError, match=r"data\.id is absent, and the URL needs it"):
         leaf("/x/{{ data.id }}", "/url", data={})
+    for applied in ("join(',')", "upper", "list | sort | first", "sum", "split | last"):
+        with pytest.raises(RenderError, match=r"is absent, and the URL needs it"):
+            leaf(f"/x/{{{{ data.id | {applied} }}}}/y", "/url", data={})
     text = "/x{% if data.id %}/{{ data.id }}{% endif %}"
     assert [leaf(text, "/url", data=data) for data in ({}, {"id": "a b"})] == ["/x", "/x/a%20b"]
 
@@ -376,7 +417,7 @@ def test_calls_and_filters_are_refused_at_start(text: str) -> None:
 
 def test_what_encodes_is_not_offered() -> None:
     """The filters that encode for a place cannot be named, so nothing is encoded twice."""
-    for name in ("segment", "header", "joined"):
+    for name in PRIVATE_FILTERS:
         assert templates().check_leaf(Source(f"{{{{ data.x | {name}('x') }}}}", "a.yml"), {"data": None})
 
 
@@ -496,7 +537,14 @@ def test_what_is_nested_too_deep_to_be_compiled(deep: str) -> None:
     assert [str(one) for one in faults] == [said]
 
 
-@pytest.mark.parametrize("deep", ["data" + ".a" * 80, "data" + " or data" * 165, "not " * 166 + "data"])
+@pytest.mark.parametrize(
+    "deep",
+    [
+        "data" + ".a" * 80,
+        "data" + " or data" * 165,
+        "not " * 166 + "data",
+    ],
+)
 def test_what_is_nested_less_is_rendered(deep: str) -> None:
     """As deep in a file as it can stand."""
     whole: Any = f"{{{{ {deep} }}}}"
