@@ -24,15 +24,19 @@ from jinja2.nodes import EvalContext
 from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.tests import TESTS
-from jinja2.visitor import NodeTransformer
 
 from engine.amounts import major, minor
+from engine.template_rules import Rules
+
+_NEEDED = "{} is absent here; give it a default, as in {{{{ {} | default(0) }}}}"
+_SOMETHING_NEEDED = _NEEDED.format("a value", "data.n")
 
 
 class Absent(jinja2.ChainableUndefined):
-    """What is not there: false, empty, equal to nothing but itself; text cannot be made of it."""
+    """What is not there: false, empty, equal to nothing but itself; neither text nor a sum can be made of it."""
 
     __slots__ = ()
+    _undefined_message = _SOMETHING_NEEDED  # Jinja says it of whatever cannot be done with such a value
 
     def __str__(self) -> NoReturn:
         raise ValueError("a value is absent where text is needed")
@@ -87,6 +91,13 @@ def _text(value: Any) -> str:
     raise TypeError(f"text cannot be made of {_kind(value)}")
 
 
+def _operand(value: Any, name: str) -> Any:
+    """What is reckoned with, or compared as more or less. Raises ValueError where it is absent."""
+    if type(value) is Absent:
+        raise ValueError(_NEEDED.format(name, name))
+    return value
+
+
 def _segment(value: Any, name: str) -> str:
     """One path segment of a URL (RFC 3986, 3.3), percent-encoded; never more than one, never none."""
     if isinstance(value, Absent) or value is None:
@@ -139,6 +150,7 @@ def _split(value: Any, separator: str = ",") -> list[str]:
 
 _OWN_FILTERS: dict[str, Callable[..., Any]] = {
     "joined": _joined,
+    "operand": _operand,
     "segment": _segment,
     "header": _header,
     "instant": _instant,
@@ -147,7 +159,7 @@ _OWN_FILTERS: dict[str, Callable[..., Any]] = {
     "major": _amount(major),
     "minor": _amount(minor),
 }
-PRIVATE_FILTERS = frozenset({"joined", "segment", "header"})
+PRIVATE_FILTERS = frozenset({"joined", "operand", "segment", "header"})
 
 
 def _kind(value: Any) -> str:
@@ -193,24 +205,6 @@ def _key(key: Any) -> str:
     if not isinstance(key, str):
         raise TypeError(f"a key must be text, not {_kind(key)}")
     return key
-
-
-class _Rules(NodeTransformer):
-    """What Jinja does otherwise: `a ~ b` follows the rule of a leaf, and an `if` without its `else` is absent."""
-
-    def visit_CondExpr(self, node: nodes.CondExpr) -> nodes.Node:  # noqa: N802 - as below
-        self.generic_visit(node)
-        node.expr2 = node.expr2 or nodes.ImportedName(f"{__name__}.ABSENT")
-        return node
-
-    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802 - Jinja's visitor calls it so
-        self.generic_visit(node)
-        return join(node.nodes, node.lineno)
-
-
-def join(parts: list[nodes.Expr], line: int) -> nodes.Expr:
-    """The expression that makes text of `parts`."""
-    return nodes.Filter(nodes.List(parts, lineno=line), "joined", [], [], None, None, lineno=line)
 
 
 _NO_NAMES: set[str] = set()
@@ -316,6 +310,8 @@ class Environment(ImmutableSandboxedEnvironment):
 
     def call_binop(self, _: Context, operator: str, left: Any, right: Any) -> Any:
         """Numbers only, and no powers: a template must not fill the memory."""
+        if operator == "*" and Absent in (type(left), type(right)):
+            raise ValueError(_SOMETHING_NEEDED)
         if operator == "**" or not all(isinstance(side, int | float) for side in (left, right)):
             raise TypeError(f"{operator} is for numbers only" if operator == "*" else "powers are not offered")
         return left * right
@@ -323,7 +319,7 @@ class Environment(ImmutableSandboxedEnvironment):
     def _generate(
         self, source: nodes.Template, name: str | None, filename: str | None, defer_init: bool = False
     ) -> str:
-        return super()._generate(_Rules().visit(source), name, filename, defer_init)
+        return super()._generate(Rules().visit(source), name, filename, defer_init)
 
 
 def structures(cache: jinja2.BytecodeCache | None = None) -> Environment:

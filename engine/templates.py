@@ -22,12 +22,13 @@ from jinja2.lexer import TokenStream
 from jinja2.parser import Parser
 from jinja2.runtime import Context
 
-from engine.confined import ABSENT, Absent, Environment, join
+from engine.confined import ABSENT, Absent, Environment
 from engine.errors import Fault
 from engine.json_texts import iter_documents
 from engine.plain_leaves import plain_tree
 from engine.pointers import escaped
 from engine.template_checks import TOO_DEEP, Check, Names, Refused, Source, outside_strings, worth_a_look
+from engine.template_rules import join, written
 from engine.whole_values import whole_values
 from engine.yaml_files import Mark
 
@@ -387,7 +388,5 @@ def _conditional(node: nodes.If, source: Source, encoded: Callable[[nodes.Expr],
 
 
 def _label(part: nodes.Expr, source: Source) -> str:
-    """`data.gateway_id` for a message; the line for anything longer."""
-    if isinstance(part, nodes.Getattr) and isinstance(part.node, nodes.Name):
-        return f"{part.node.name}.{part.attr}"
-    return part.name if isinstance(part, nodes.Name) else f"the value on line {part.lineno or source.line}"
+    """`data.gateway_id` for a message; the line for what is more than a path."""
+    return written(part) or f"the value on line {part.lineno or source.line}"

@@ -29,6 +29,7 @@ ONLY = {  # who may import what of others
         "confined",
         "plain_leaves",
         "template_checks",
+        "template_rules",
         "whole_values",
         "templates",
         "code_cache",

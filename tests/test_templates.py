@@ -192,6 +192,50 @@ def test_no_filter_is_forgotten_above() -> None:
     assert names == set(structures().filters) - PRIVATE_FILTERS
 
 
+RECKONED: dict[str, str] = {
+    "{{ data.n + 1 }}": "data.n",
+    "{{ 1 - data.n }}": "data.n",
+    "{{ data.n * 2 }}": "data.n",
+    "{{ 100 // data.n }}": "data.n",
+    "{{ -data.deep.a['n'] }}": "data.deep.a['n']",
+    "{{ data.number + data.list[9].n }}": "data.list[9].n",
+    "{{ (data.n | epoch) - 3600 }}": "data.n | epoch",
+    "{{ (data.n | first).amount - 1 }}": "(data.n | first).amount",
+    "{{ data.n > 1 }}": "data.n",
+    "{{ 1 <= data.n < 5 }}": "data.n",
+    "{{ 1 < data.number >= data.n }}": "data.n",
+    "{% if data.number > 9 or data.n > 9 %}x{% endif %}": "data.n",
+}
+UNNAMED = [
+    "{{ (data.n or data.m) + 1 }}",
+    "{{ (data.n or data.m) * 2 }}",
+    "{{ data.list | sum(attribute='b') }}",
+    "{{ [data.n, 1] | sort }}",
+    "{{ data.n is odd }}",
+]
+
+
+@pytest.mark.parametrize(("text", "name"), [*RECKONED.items(), *((text, "a value") for text in UNNAMED)])
+def test_what_is_reckoned_with_must_be_there(text: str, name: str) -> None:
+    """Else it is said where, and what is absent as far as that can be told."""
+    example = "data.n" if name == "a value" else name
+    said = f": {name} is absent here; give it a default, as in {{{{ {example} | default(0) }}}}"
+    with pytest.raises(RenderError) as raised:
+        leaf(text, data=DATA)
+    assert str(raised.value) == f"a.yml:1{said}"
+    for render in (templates(a=f"\n{text}").document("a", "a"), templates(a=f"\n{text}").values("a", "a")):
+        with pytest.raises(RenderError) as raised:
+            render({"data": DATA})
+        assert str(raised.value) == f"a:2{said}"
+
+
+@pytest.mark.parametrize(
+    "text", ["{{ data.n == 1 }}", "{{ 1 in data.n }}", "{{ data.n in [1] }}", "{{ data.n > 1 if data.n }}"]
+)
+def test_what_is_only_asked_for_need_not_be_there(text: str) -> None:
+    assert leaf(text, data=DATA) in (False, "(absent)")
+
+
 def test_nothing_is_guessed_from_text() -> None:
     """What a template yields is never read as anything else, and data is never rendered."""
     for text in ("478", "None", "[1]", "true", "{{ 7 * 7 }}", "{% raw %}", "{# x #}"):
@@ -541,6 +585,7 @@ def test_what_is_nested_too_deep_to_be_compiled(deep: str) -> None:
     "deep",
     [
         "data" + ".a" * 80,
+        "data and 1 + data" + ".a" * 80,
         "data" + " or data" * 165,
         "not " * 166 + "data",
     ],
