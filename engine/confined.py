@@ -98,15 +98,23 @@ def _operand(value: Any, name: str) -> Any:
     return value
 
 
+class Misplaced(ValueError):
+    """A value that cannot stand in its place; `path` is what the template calls it, such as data.id."""
+
+    def __init__(self, path: str, said: str) -> None:
+        self.path = path
+        super().__init__(f"{path} {said}")
+
+
 def _segment(value: Any, name: str) -> str:
     """One path segment of a URL (RFC 3986, 3.3), percent-encoded; never more than one, never none."""
     if isinstance(value, Absent) or value is None:
-        raise ValueError(f"{name} is absent, and the URL needs it")
+        raise Misplaced(name, "is absent, and the URL needs it")
     if not isinstance(value, str | int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be text to stand in a URL, not {_kind(value)}")
+        raise Misplaced(name, f"must be text to stand in a URL, not {_kind(value)}")
     text = str(value)
     if text in {"", ".", ".."} or not text.isprintable() or "/" in text or "\\" in text:
-        raise ValueError(f"{name} is {text!r}, which cannot be one part of a URL's path")
+        raise Misplaced(name, f"is {text!r}, which cannot be one part of a URL's path")
     return quote(text, safe="")
 
 
@@ -116,7 +124,7 @@ def _header(value: Any, name: str) -> Any:
         return ABSENT
     text = _text(value)
     if not (text and text.isascii() and text.isprintable() and text == text.strip()):
-        raise ValueError(f"{name} cannot stand in a header: printable ASCII without blanks at its ends is allowed")
+        raise Misplaced(name, "cannot stand in a header: printable ASCII without blanks at its ends is allowed")
     return text
 
 

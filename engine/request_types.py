@@ -6,6 +6,7 @@ can be looked at, compared and kept before anything happens.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 from engine import bodies
 from engine.errors import DataError, Problem
 from engine.json_texts import iter_documents
+from engine.pointers import pointer_to
 from engine.records import Scope
 from engine.schemas import Schema
 from engine.signatures import Scheme, scheme_of
@@ -264,7 +266,9 @@ class RequestType:
             body = self._body(parts, known, headers, str(names["call_id"]))
         except UnicodeEncodeError:
             raise DataError(self.name, [Problem("", "holds half of a character, which no encoding can send")]) from None
-        except (RenderError, ValueError, TypeError) as error:
+        except RenderError as error:
+            raise DataError(self.name, [Problem(_pointer(error.path), str(error))]) from None
+        except (ValueError, TypeError) as error:
             raise DataError(self.name, [Problem("", str(error))]) from None
         return Request(self.method, url, tuple(headers.items()), body)
 
@@ -296,3 +300,8 @@ class RequestType:
     def scope(self, account: str) -> Scope:
         """Where the records of a call belong."""
         return Scope(self.gateway.name, account, self.live)
+
+
+def _pointer(path: str) -> str:
+    """Where in the data that stands which a file calls `path`: data.id is /id; "" where it is more than a name."""
+    return pointer_to(path.split(".")[1:]) if re.fullmatch(r"data(\.\w+)+", path) else ""

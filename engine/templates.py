@@ -22,7 +22,7 @@ from jinja2.lexer import TokenStream
 from jinja2.parser import Parser
 from jinja2.runtime import Context
 
-from engine.confined import ABSENT, Absent, Environment
+from engine.confined import ABSENT, Absent, Environment, Misplaced
 from engine.errors import Fault
 from engine.json_texts import iter_documents
 from engine.plain_leaves import plain_tree
@@ -34,10 +34,10 @@ from engine.yaml_files import Mark
 
 
 class RenderError(ValueError):
-    """A value cannot stand where the template puts it; `file` and `line` say where that is."""
+    """A value cannot stand where the template puts it; `file` and `line` say where that is, `path` which, if known."""
 
-    def __init__(self, file: str, line: int, message: str) -> None:
-        self.file, self.line = file, line
+    def __init__(self, file: str, line: int, message: str, path: str = "") -> None:
+        self.file, self.line, self.path = file, line, path
         super().__init__(f"{file}:{line}: {message}")
 
 
@@ -201,10 +201,9 @@ class Templates:
             try:
                 pruned(self._result(jinja2.Template.from_code(self._structures, code, self._structures.globals), names))
             except Exception as raised:  # noqa: BLE001 - as above
-                mark = marks.get(pointer)
-                return (
-                    RenderError(mark.file, mark.text_line, str(raised)) if mark else RenderError(file, 1, str(raised))
-                )
+                mark, path = marks.get(pointer), raised.path if isinstance(raised, Misplaced) else ""
+                place = (mark.file, mark.text_line) if mark else (file, 1)
+                return RenderError(*place, str(raised), path)
         return RenderError(file, 1, str(error))
 
     def _compiled(self, expression: nodes.Expr, file: str) -> CodeType:
