@@ -55,7 +55,9 @@ def judge(type: RequestType, result: Answer | Failure, *, first: bool) -> Verdic
         if verdict.outcome in {"unknown", "not_done"}:
             asked = result.headers.get((type.retry_header or "").lower())
             repeat = asked == "true" if asked in {"true", "false"} else verdict.repeat
-            verdict = replace(verdict, repeat=repeat, wait=retry_after(result.headers))
+            verdict = replace(verdict, repeat=repeat)
+        if verdict.outcome != "succeeded":
+            verdict = replace(verdict, wait=retry_after(result.headers))
         if result.status == 401 and "oauth2" in type.auth and verdict.outcome == "unknown":
             verdict = Verdict("declined", "http_401", "answered 401: the token was refused", verdict.response)
     return verdict if first else _after_unknown(type, verdict)

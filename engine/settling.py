@@ -350,7 +350,7 @@ def named(changes: Sequence[Change]) -> list[dict[str, Any]]:
 
 def error_of(type: RequestType, call: Record | None, verdict: Verdict, status: int = 0) -> CallError:
     """The error that a verdict other than success is."""
-    said = verdict.message
+    said = verdict.message + (f"; it asks to be left alone for {verdict.wait:.0f} s" if verdict.wait else "")
     if verdict.outcome == "declined":
         status = call["attempts"][-1].get("status", status) if call else status
         return RejectedError(f"the gateway refused {type.name}: {said}", call, verdict.response, status)

@@ -1404,3 +1404,21 @@ def test_planning_keeps_nothing(tmp_path: Path) -> None:
     assert dict(planned.request.headers)["Idempotency-Key"] == planned.key
     assert shop.store.commits == []
     assert shop.gateway.requests == []
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "error"),
+    [
+        ("shop/pay", ok({}, 429, retry_after="30"), "TransportError"),
+        ("shop/pay_once", ok({"error": {"message": "slow down"}}, 403, retry_after="30"), "RejectedError"),
+        ("shop/pay", ok({}, 503, retry_after="30"), "UnknownOutcome"),
+        ("shop/read", ok({}, 429, retry_after="30"), "TransportError"),
+    ],
+)
+def test_it_is_said_how_long_a_gateway_asks_to_be_left_alone(
+    name: str, answer: Answer, error: str, tmp_path: Path
+) -> None:
+    """Whatever else its answer means."""
+    with pytest.raises(CallError, match="; it asks to be left alone for 30 s") as told:
+        host(tmp_path, answer).engine.send(name, NAMES[name])
+    assert type(told.value).__name__ == error
