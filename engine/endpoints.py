@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from engine.core import Engine
+from engine.credentials import in_use
 from engine.descriptions import changed
 from engine.errors import DataError, MappingError, Problem, SettingError, UnknownNameError
 from engine.records import Record
@@ -38,6 +39,12 @@ class Registered:
 def gateways(engine: Engine) -> list[str]:
     """The gateways whose files say how endpoints are registered."""
     return [name for name, gateway in engine.catalog.gateways.items() if (gateway.webhook or {}).get("register")]
+
+
+def in_hand(engine: Engine) -> list[str]:
+    """Those of them that this host has to do with."""
+    used = in_use(engine.catalog, engine.settings, engine.root)
+    return [name for name in gateways(engine) if name in used]
 
 
 def named_by(url: str) -> tuple[str, str] | None:
@@ -122,10 +129,16 @@ def remove(engine: Engine, gateway: str, id: str, *, operation: str | None = Non
     return str(told["gateway_id"])
 
 
+_BY_HAND = (
+    f"enter https://HOST{ROUTE}/{{0}} at the gateway by hand, and its secret in .env; or write there"
+    f" `register: {{0}}/NAME`, a request type whose mapper keeps a {RECORD}"
+)
+
+
 def _webhook(engine: Engine, gateway: str) -> Mapping[str, Any]:
     webhook = engine.catalog.gateway(gateway).webhook or {}
     if not webhook.get("register"):
-        raise UnknownNameError("webhook.register in the file of", gateway, gateways(engine))
+        raise UnknownNameError("webhook.register in the file of", gateway, [], _BY_HAND.format(gateway))
     if RECORD not in engine.catalog.record_types:
         raise UnknownNameError("record type", RECORD, engine.catalog.record_types)
     return webhook

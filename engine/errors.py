@@ -72,12 +72,18 @@ class SettingError(EngineError):
 
 
 class UnknownNameError(EngineError, LookupError):
-    """There is no `kind` called `name`; `suggestion` is the nearest name that exists, if one is near."""
+    """There is no `kind` called `name`; `suggestion` is the nearest name that exists, if one is near.
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    `remedy` says what to do where a near name would be no help; names below `name` are told without it.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], remedy: str = "") -> None:
+        known = list(known)
         self.kind, self.name = kind, name
         self.suggestion = nearest(name, known)
-        super().__init__(f"there is no {kind} {name!r}{did_you_mean(name, known)}")
+        below = enumerated(one for one in known if one.startswith(f"{name}/"))
+        tail = f"; {remedy}" if remedy else f"; there are {below}" if below else did_you_mean(name, known)
+        super().__init__(f"there is no {kind} {name!r}{tail}")
 
 
 class DataError(EngineError, ValueError):
@@ -156,6 +162,15 @@ def reason(error: Exception) -> str:
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name most like `name`, or None where none is near."""
     return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)), None)
+
+
+def enumerated(names: Iterable[str]) -> str:
+    """The names for a sentence, the first twelve of many: "a, b, c"; empty where there are none."""
+    first, rest = (every := list(names))[:_ENUMERATED], len(every) - _ENUMERATED
+    return ", ".join(first) + (f" and {rest} more" if rest > 0 else "")
+
+
+_ENUMERATED = 12
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from engine.comparison import fits, same, sortable, texts
-from engine.errors import Conflict, DataError, Problem, UnknownNameError
+from engine.errors import Conflict, DataError, Problem, UnknownNameError, enumerated
 from engine.ids import new_id
 from engine.schemas import Schema
 from engine.unique_keys import key_text
@@ -181,8 +181,10 @@ class RecordType:
         """Raise UnknownNameError for the first name that has no index."""
         for name in names:
             if name not in self.searchable:
-                what = "index on" if name in self.properties else "property of"
-                raise UnknownNameError(f"{what} {self.name}", name, self.searchable)
+                if name not in self.properties:
+                    raise UnknownNameError(f"property of {self.name}", name, self.searchable)
+                remedy = f"{self.name} is found by {enumerated(['id', *sorted(self.indexed), *SCOPE])}"
+                raise UnknownNameError(f"index on {self.name}", name, self.searchable, remedy)
 
 
 class Lookup(NamedTuple):

@@ -197,6 +197,17 @@ def test_a_gateway_that_cannot_register_is_told(tmp_path: Path, gateway: Gateway
     assert (result.exit_code, "webhook.register" in result.stderr) == (2, True)
 
 
+@pytest.mark.parametrize("arguments", [["list"], ["remove", "we_1"]])
+def test_a_gateway_that_this_host_does_not_use_is_not_asked(
+    arguments: list[str], tmp_path: Path, gateway: Gateway
+) -> None:
+    """One that the shipped files are about, where the host's own are about another: it may still be named."""
+    write(tmp_path, {"request_types/acme/_gateway.yml": "base_url: https://a.example"})
+    result = run(tmp_path, "webhooks", *arguments, gateway=gateway)
+    assert (result.exit_code, gateway.requests) == (2, [])
+    assert "with --gateway: stripe" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("url", "named"),
     [

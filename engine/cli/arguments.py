@@ -36,8 +36,18 @@ def data_from(arguments: Iterable[str], schema: JsonSchema, below: Mapping[str, 
             # Not quoted: it may be a value that nobody is to see.
             raise click.UsageError(f"argument {number} is not key=value; a nested key is written key[inner]=value")
         steps = _steps(path)
-        _plant(tree, path, steps, _value(path, value, _part(schema, steps)))
+        part = _part(schema, steps)
+        meant = _value(path, value, part)
+        if isinstance(meant, str) and (said := _PARTS.get(str(part.get("type")))):
+            raise click.UsageError(f"{path} is {said.format(path)}")  # not quoted, as above
+        _plant(tree, path, steps, meant)
     return _over(dict(below or {}), _lists(tree, schema))
+
+
+_PARTS = {
+    "array": "a list; write {0}[]=VALUE for each of its items, or all of it as JSON",
+    "object": "an object; write {0}[KEY]=VALUE for each of its parts, or all of it as JSON",
+}
 
 
 def is_path(text: str) -> bool:

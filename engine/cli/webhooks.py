@@ -61,7 +61,10 @@ def list_webhooks(here: Opening, gateway: str | None, as_json: bool) -> None:
     """Ask the gateway for its endpoints and list them."""
     from engine import endpoints
 
-    names = [gateway] if gateway else endpoints.gateways(here.engine)
+    names = [gateway] if gateway else endpoints.in_hand(here.engine)
+    if not names:
+        said = ", ".join(endpoints.gateways(here.engine)) or "no gateway's file has webhook.register"
+        raise click.UsageError(f"no gateway that this host uses registers endpoints; ask one with --gateway: {said}")
     found = [one for name in names for one in endpoints.endpoints(here.engine, name)]
     if as_json:
         return print_json([{**record.as_dict(), "known": known} for record, known in found])
@@ -100,9 +103,9 @@ def remove(here: Opening, id: str, gateway: str | None) -> None:
 def _only(here: Opening) -> str:
     from engine import endpoints
 
-    known = endpoints.gateways(here.engine)
+    known = endpoints.in_hand(here.engine)
     if len(known) != 1:
-        said = ", ".join(known) or "no gateway's file has webhook.register"
+        said = ", ".join(known or endpoints.gateways(here.engine)) or "no gateway's file has webhook.register"
         raise click.UsageError(f"which gateway? name one with --gateway: {said}")
     return known[0]
 
