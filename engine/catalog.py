@@ -394,3 +394,4 @@ class _Loading:
         self._faults += cross_checks.form_faults(dict(self._files("forms", ".html")), known)
         self._faults += cross_checks.processor_faults(processors, gateways, folders, self._depths)
         self._faults += cross_checks.lookup_faults(request_types, self._read, known)
+        self._faults += cross_checks.redirect_faults(request_types, self._read)

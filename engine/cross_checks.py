@@ -64,3 +64,11 @@ def lookup_faults(
         if type.lookup and type.lookup not in request_types:
             guess = did_you_mean(type.lookup, request_types)
             yield files[type.name].fault("/lookup", f"lookup: there is no request type {type.lookup!r}{guess}")
+
+
+def redirect_faults(types: Mapping[str, RequestType], files: Mapping[str, YamlFile]) -> Iterator[Fault]:
+    """Hosted pages that no browser may be sent to, which a visitor would learn after the call is carried out."""
+    for type in types.values():
+        if type.leads_on and not type.gateway.browser.get("redirect"):
+            write = f"write browser: {{redirect: [HOST]}} into request_types/{type.gateway.name}/_gateway.yml"
+            yield files[type.name].fault("/redirect", f"no host is named that a browser may be sent to; {write}")

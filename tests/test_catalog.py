@@ -132,6 +132,13 @@ FAULTS: dict[str, tuple[str, str, list[str]]] = {
         "summary: x\nmethod: DELETE\nurl: /x\nidempotency: null\n",
         [f"{NEW}:2:1: say how"],
     ),
+    "a redirect to nowhere": (
+        NEW,
+        READ + "redirect: '{{ response.url }}'\n",
+        [
+            f":4:1: no host is named that a browser may be sent to; write browser: {{redirect: [HOST]}} into {GATEWAY}",
+        ],
+    ),
     "pages of a POST": (
         NEW,
         HEAD + "pages: {more: '{{ true }}', next: {}, items: /a}\n",
