@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from engine import bodies
@@ -57,7 +59,7 @@ def judge(type: RequestType, result: Answer | Failure, *, first: bool) -> Verdic
             repeat = asked == "true" if asked in {"true", "false"} else verdict.repeat
             verdict = replace(verdict, repeat=repeat)
         if verdict.outcome != "succeeded":
-            verdict = replace(verdict, wait=retry_after(result.headers))
+            verdict = replace(verdict, wait=_wait(type, result, verdict.response))
         if result.status == 401 and "oauth2" in type.auth and verdict.outcome == "unknown":
             verdict = Verdict("declined", "http_401", "answered 401: the token was refused", verdict.response)
     return verdict if first else _after_unknown(type, verdict)
@@ -82,7 +84,8 @@ def _read(type: RequestType, answer: Answer) -> Verdict:
         said = type.says(response, status, answer.headers)
     except ValueError as error:
         return _unreadable(type, answer, str(error))
-    refusal = said.get("error") if isinstance(said.get("error"), str) else None
+    is_refusal = isinstance(said.get("error"), str) and status not in type.missing
+    refusal = said["error"] if is_refusal else None
     if _is_busy(type, status):
         return _busy(status, refusal, response)
     if said.get("limited") is True and not 300 <= status < 400:
@@ -102,6 +105,8 @@ def _read(type: RequestType, answer: Answer) -> Verdict:
 
 
 def _success(type: RequestType, status: int, response: Any) -> Verdict:
+    if status in type.missing:
+        return Verdict("succeeded", "ok", f"answered {status}: there is no such thing")
     bodiless = response is None and status in type.bodiless
     if status not in type.expected and not bodiless:
         expected = ", ".join(map(str, sorted(type.expected)))
@@ -207,15 +212,31 @@ def _finite(text: str) -> float:
 _DECODER = reader(unique_pairs)
 
 
+def _wait(type: RequestType, answer: Answer, response: Any) -> float | None:
+    """Seconds after which the request may be sent again, as the file reads it, or as Retry-After says."""
+    if type.after is not None:
+        known = {"response": response, "status": answer.status, "headers": answer.headers}
+        with suppress(ValueError):
+            if (said := type.after(known).get("after")) is not None:
+                return _seconds(str(said), answer.headers)
+    return retry_after(answer.headers)
+
+
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait as Retry-After says (RFC 9110, 10.2.3): a number or a date; None where it makes no sense."""
-    text = headers.get("retry-after", "").strip()
-    if text.isascii() and text.isdigit() and len(text) <= 9:
+    """Seconds to wait as Retry-After says (RFC 9110, 10.2.3); None where it makes no sense."""
+    return _seconds(headers.get("retry-after", ""), headers)
+
+
+def _seconds(text: str, headers: Mapping[str, str]) -> float | None:
+    """Seconds from now, the header Date: their number in `text`, or up to a date, or to a second since 1970."""
+    text = text.strip()
+    is_number = text.isascii() and text.isdigit()
+    if is_number and len(text) <= 9:
         return float(text)
     from email.utils import parsedate_to_datetime
 
     try:
-        moment = parsedate_to_datetime(text)
+        moment = datetime.fromtimestamp(int(text), UTC) if is_number else parsedate_to_datetime(text)
         return max(0.0, (moment - parsedate_to_datetime(headers["date"])).total_seconds())
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, OverflowError, OSError):
         return None

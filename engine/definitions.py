@@ -193,8 +193,6 @@ _READING = {
     "more": "/pages/more",
     "next": "/pages/next",
 }
-
-
 ANSWER = ("response", "status", "headers")  # what an answer is read by
 COUNTS = ("page", "read")  # what a list may be continued by: which page was read, and how many items so far
 
@@ -276,6 +274,8 @@ class _Reader:
         paging = {key: reading.pop(key) for key in ("more", "next") if key in reading}
         yield from check(reading, marks, "", known)
         yield from check(paging, marks, "", known | dict.fromkeys(("links", *COUNTS)))
+        if (after := part_at(self.file.value, "/retry/after")) is not None:
+            yield from check(after, self.file.marks, "/retry/after", dict.fromkeys(ANSWER))
         if "found" in self.file.value:
             known = {"response": None, "data": self._data}
             yield from check(self.file.value["found"], self.file.marks, "/found", known)
@@ -319,6 +319,8 @@ class _Reader:
             yield self.file.fault("/expect/text", "say what the text is: body, with a const, an enum or a pattern")
         if not self._journaled and "/body" in self.own:
             yield self.file.fault("/body", f"a {value['method']} is sent without a body; give query parameters")
+        if expect.get("missing") and self._journaled:
+            yield self.file.fault("/expect/missing", "only a GET may find that there is nothing; here it is a refusal")
         if value.get("pages") and value["method"] != "GET":
             yield self.file.fault("/pages", "only a GET can be read page by page")
         body, kind = value.get("body"), bodies.media_type(self._content_type)
@@ -338,8 +340,9 @@ class _Reader:
         pages = value.get("pages")
         structure = self.templates.structure
 
-        def alone(key: str) -> Callable[[Mapping[str, Any]], Any] | None:
-            return structure({key: value[key]}, self.file.marks, f"{file}#{key}") if key in value else None
+        def alone(key: str, pointer: str) -> Callable[[Mapping[str, Any]], Any] | None:
+            leaf, marks = part_at(value, pointer), _Moved(self.file.marks, {key: pointer})
+            return None if leaf is None else structure({key: leaf}, marks, f"{file}#{key}")
 
         return RequestType(
             name=self.name,
@@ -354,7 +357,7 @@ class _Reader:
             live=mode == "live",
             schema=Schema(self._data),
             parts=structure(self._sending(), self.file.marks, file),
-            account=alone("account"),
+            account=alone("account", "/account"),
             reading=structure(reading, reading_marks, f"{file}#reading"),
             body=self.templates.body(Source.at(value["body"], self.file.marks["/body"])) if self._is_document else None,
             content_type=self._content_type,
@@ -367,13 +370,15 @@ class _Reader:
             saves_all=idempotency.get("saves", "all") == "all",
             idempotent=bool(value.get("idempotent")),
             retry_header=(value.get("retry") or {}).get("header"),
+            after=alone("after", "/retry/after"),
             request_id=value.get("request_id"),
             bodiless=tuple(expect.get("bodiless", ())),
+            missing=tuple(expect.get("missing", ())),
             takes_text=bool(expect.get("text")),
             bodiless_refusals=tuple(value.get("bodiless_refusals", ())),
             refusals=tuple(value.get("refusals", ())),
             lookup=value.get("lookup"),
-            found=alone("found"),
+            found=alone("found", "/found"),
             pages=Pages(pages["items"], pages.get("limit", 1000), "more" in pages, self._counts) if pages else None,
             sealed=tuple(value.get("sealed", ())),
             answer_limit=value.get("answer_limit"),

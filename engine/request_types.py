@@ -141,8 +141,9 @@ class RequestType:
     """One request type. `written` is its file as it stands, laid over the gateway's, with the base_url of its mode.
 
     `parts` renders url, headers, query and body, `account` the account it acts in, `reading` what an answer says:
-    error, mismatch, limited, redirect, more and next. `key_lasts` is in seconds, the limits in bytes. `redirected`:
-    base_url is not the file's own. `live`: it sends in live mode, and what it keeps is of live money.
+    error, mismatch, limited, redirect, more and next; `after`, when the request may be sent again. `key_lasts` is in
+    seconds, the limits in bytes. `redirected`: base_url is not the file's own. `live`: it sends in live mode, and what
+    it keeps is of live money.
     """
 
     name: str
@@ -170,8 +171,10 @@ class RequestType:
     saves_all: bool
     idempotent: bool
     retry_header: str | None
+    after: Callable[[Mapping[str, Any]], Any] | None
     request_id: str | None
     bodiless: tuple[int, ...]
+    missing: tuple[int, ...]
     takes_text: bool
     bodiless_refusals: tuple[int, ...]
     refusals: tuple[int, ...]

@@ -15,6 +15,7 @@ from engine.answers import Verdict, judge, parse_json, retry_after
 from engine.catalog import load
 from engine.dispatcher import Answer, Failure
 from engine.dispatcher.outcomes import Kind
+from engine.errors import DefinitionError
 from engine.json_texts import MAX_DEPTH
 from engine.request_types import RequestType
 from engine.schemas import Schema
@@ -247,6 +248,60 @@ WAITS: list[tuple[dict[str, str], float | None]] = [
 def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
     """Retry-After is seconds or a date beside the answer's own; anything else is as if it were not there."""
     assert retry_after(headers) == seconds
+
+
+DATE = "Thu, 01 Jan 2026 00:00:00 GMT"  # 1767225600
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"x-reset": "1767225660", "date": DATE}, 60.0),
+        ({"x-reset": "1767225000", "date": DATE}, 0.0),
+        ({"x-reset": "1767225660"}, None),
+        ({"x-reset": "45"}, 45.0),
+        ({"x-reset": "Thu, 01 Jan 2026 00:01:00 GMT", "date": DATE}, 60.0),
+        ({"x-reset": "later", "retry-after": "7"}, None),
+        ({"retry-after": "7"}, 7.0),
+        ({}, None),
+    ],
+)
+def test_a_file_says_when_to_send_again(tmp_path: Path, headers: dict[str, str], seconds: float | None) -> None:
+    """In seconds, by a date, or in seconds since 1970; where it says nothing, Retry-After does."""
+    text = SHOP["request_types/shop/pay.yml"] + "retry: {after: \"{{ headers['x-reset'] }}\"}\n"
+    type = load([write(tmp_path, {**SHOP, "request_types/shop/pay.yml": text})]).request_types["shop/pay"]
+    assert judge(type, ok({}, 429, **headers), first=True).wait == seconds
+    assert judge(type, html(503), first=True).wait is None
+
+
+def test_when_to_send_again_is_of_the_answer_alone(tmp_path: Path) -> None:
+    """What cannot be read leaves it to Retry-After; a name that is not known is a fault."""
+    text = SHOP["request_types/shop/pay.yml"] + 'retry: {after: "{{ response.at | epoch }}"}\n'
+    type = load([write(tmp_path / "a", {**SHOP, "request_types/shop/pay.yml": text})]).request_types["shop/pay"]
+    assert judge(type, ok({"at": "never"}, 429, retry_after="7"), first=True).wait == 7.0
+    files = {**SHOP, "request_types/shop/pay.yml": text.replace("response.at", "data.at")}
+    with pytest.raises(DefinitionError, match="the name 'data' is not known here"):
+        load([write(tmp_path / "b", files)])
+
+
+GET = """\
+summary: Read a payment.
+method: GET
+url: /payments/{{ data.id }}
+expect: {missing: [404], body: {required: [id]}}
+data: {required: [id], properties: {id: {type: string}}}
+"""
+
+
+def test_there_is_no_such_thing(tmp_path: Path) -> None:
+    """A status that says so is an answer, in JSON as any other; what a proxy writes is none."""
+    type = load([write(tmp_path / "a", {**SHOP, "request_types/shop/get.yml": GET})]).request_types["shop/get"]
+    assert judge(type, ok(ERROR, 404), first=True) == Verdict("succeeded", "ok", "answered 404: there is no such thing")
+    for answer, outcome in ((ok(ERROR, 410), "declined"), (html(404), "unknown"), (ok(GOOD), "succeeded")):
+        assert judge(type, answer, first=True).outcome == outcome
+    files = {**SHOP, "request_types/shop/get.yml": GET.replace("GET", "DELETE") + "idempotent: true\n"}
+    with pytest.raises(DefinitionError, match="only a GET may find that there is nothing"):
+        load([write(tmp_path / "b", files)])
 
 
 def test_strict_json() -> None:

@@ -711,3 +711,19 @@ def test_where_there_is_no_look_up_a_conflict_is_repeated(root: Path, time: Time
     engine, gateway = left_unknown(root, time, *[KNOWN] * 3, ok(id="p_1", amount=5))
     assert [at_its_time(engine, time)["state"] for _ in range(2)] == ["unknown", "succeeded"]
     assert methods(gateway) == ["POST"] * 7
+
+
+def test_a_look_up_that_finds_nothing_by_its_status(root: Path, time: Time) -> None:
+    """A gateway may answer 404 where there is no payment of ours: then it was not carried out."""
+    path = root / "request_types/acme/find_payment.yml"
+    text = path.read_text().replace(
+        'url: /payments\nquery: {ref: "{{ data.call_id }}"}', "url: /payments/{{ data.call_id }}"
+    )
+    text = text.replace("response.items[0]", "response")
+    nothing = Answer(404, {"content-type": "application/json"}, b'{"error": "there is no such payment"}', 0.01)
+    for expect, states in (("", ["unknown", "unknown"]), ("expect: {missing: [404]}\n", ["unknown", "not_done"])):
+        path.write_text(text + expect)
+        engine, _ = left_unknown(root, time, nothing, nothing)
+        for state in states:
+            time.moves(days=2)
+            assert engine.recovery.look_up(the_call(engine), "ann", "to be sure")["state"] == state
