@@ -83,10 +83,12 @@ def test_everything_shipped_is_listed(catalog: Catalog) -> None:
     assert named(*catalog.request_types, *catalog.record_types, *events) == []
 
 
+ACME = "base_url: https://acme.test\nbrowser: {redirect: [pay.acme.test]}\n"
 ANSWERS: dict[str, tuple[str, set[str]]] = {
     "error": ("error: '{{ %s }}'", {"response", "status", "headers"}),
     "mismatch": ("idempotency: {header: X-Key, lasts: 1h, mismatch: '{{ %s }}'}", {"response", "status", "headers"}),
     "limited": ("limited: '{{ %s }}'", {"response", "status", "headers"}),
+    "retry": ("retry: {after: '{{ %s }}'}", {"response", "status", "headers"}),
     "redirect": ("redirect: '{{ %s }}'", {"response", "status", "headers"}),
     "pages": ("pages: {items: '', next: '{{ %s }}'}", {"response", "status", "headers", "links", "page", "read"}),
     "found": ("found: '{{ %s }}'", {"response", "data"}),
@@ -101,10 +103,7 @@ def test_what_reads_an_answer_has_the_names_that_are_said(key: str, tmp_path: Pa
     assert all(f"`{name}`" in told for name in {key, *names} - {"error"})
     for name in ("response", "status", "headers", "links", "page", "read", "data", "now", "call_id"):
         text = f"summary: x\nmethod: GET\nurl: /x\n{written % name}\n"
-        write(
-            tmp_path,
-            {"request_types/acme/_gateway.yml": "base_url: https://acme.test", "request_types/acme/x.yml": text},
-        )
+        write(tmp_path, {"request_types/acme/_gateway.yml": ACME, "request_types/acme/x.yml": text})
         with (
             nullcontext() if name in names else pytest.raises(DefinitionError, match=f"the name '{name}' is not known")
         ):
