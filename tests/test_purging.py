@@ -18,6 +18,7 @@ from engine import calls
 from engine.context import Clock
 from engine.core import Engine
 from engine.dispatcher import Answer, Failure
+from engine.doctor import work
 from engine.errors import Conflict, DataError, EngineError, RejectedError, TransportError
 from engine.purging import BATCH, Purged, purge
 from engine.records import Record
@@ -235,6 +236,15 @@ def test_events_that_were_given_up_are_removed_when_asked_for(host: Host) -> Non
     aside = host.receive("evt_1", live=True)
     assert host.purge(given_up=True).events == 1
     assert (host.row(aside)["body"], host.row(aside)["state"]) == ("", "quarantined")
+
+
+def test_what_nobody_can_mend_is_put_away(host: Host) -> None:
+    """The doctor says how; after that it has no more to say of it."""
+    host.receive("evt_1", body=b"no JSON")
+    (said,) = work.events(host.engine)
+    assert said.remedy.endswith("; what nobody can mend: callsheet purge --older-than AGE --all")
+    host.purge(given_up=True)
+    assert list(work.events(host.engine)) == []
 
 
 def test_a_dry_run_changes_nothing(host: Host) -> None:

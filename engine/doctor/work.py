@@ -54,16 +54,20 @@ def _calls(engine: Engine) -> Iterator[Finding]:
         yield _told("warning", "calls", given_up, ("queued call was", "queued calls were"), said, remedy)
 
 
+_FOR_GOOD = "; what nobody can mend: callsheet purge --older-than AGE --all"
+
+
 def events(engine: Engine) -> Iterator[Finding]:
     """Events that are not processed again by themselves. Raises StoreError."""
     if dead := _some(engine, "event", state="dead"):
         said = "tried for the last time"
         remedy = "callsheet events --state dead, mend what they say, then callsheet replay --state dead --reason …"
+        remedy += _FOR_GOOD
         yield _told("problem", "events", dead, ("event was", "events were"), said, remedy)
     aside = _some(engine, "event", state="quarantined", live=engine.settings.live)  # a gateway may send the others, too
     if aside:
         again = "callsheet replay --state quarantined --reason …"
-        remedy = f"callsheet events --state quarantined says why; mend that, then {again}"
+        remedy = f"callsheet events --state quarantined says why; mend that, then {again}{_FOR_GOOD}"
         yield _told("problem", "events", aside, ("event was", "events were"), "put aside", remedy)
 
 
