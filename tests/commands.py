@@ -82,7 +82,7 @@ class Gateway:
                 self.end_headers()
                 self.wfile.write(raw)
 
-            do_GET = do_POST = do_DELETE = _any  # noqa: N815 - the library calls them so
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _any  # noqa: N815 - the library calls them so
 
             def log_message(self, *_: Any) -> None:
                 pass

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from commands import CHECKOUT, process, run
+from commands import CHECKOUT, Gateway, process, run
 from hosts import write
 
 from engine.cases import CaseRunner, read_cases
@@ -143,6 +144,32 @@ def assert_good(asked: str, sent: str, tmp_path: Path) -> None:
     assert [runner.run(case).differences for case in cases] == [[] for _ in cases]
     planned = run(tmp_path, "send", *sent.split(), "--dry-run")
     assert planned.exit_code == 0, planned.output
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "harmless"),
+    [
+        ("POST", 201, "at_most_once"),
+        ("PATCH", 200, "at_most_once"),
+        ("PUT", 201, "idempotent"),
+        ("DELETE", 204, "idempotent"),
+    ],
+)
+def test_what_is_new_goes_by_what_its_method_means(
+    method: str, status: int, harmless: str, tmp_path: Path, gateway: Gateway, alone: None
+) -> None:
+    """HTTP has it that PUT and DELETE may be repeated, and that what was removed needs no answer but 204."""
+    asked = (
+        f"acme/change_order --base-url https://a.example --method {method} --url /orders/{{{{data.id}}}} --record order"
+    )
+    made = run(tmp_path, "new", *asked.split())
+    assert made.exit_code == 0, made.output
+    written = (tmp_path / "request_types/acme/change_order.yml").read_text("utf-8")
+    assert re.findall(r"^(at_most_once|idempotent): true$", written, re.MULTILINE) == [harmless]
+    gateway.answer = lambda *_: (status, b"" if status == 204 else {"id": "7", "name": "Lamp", "state": "new"})
+    more = ["name=Lamp"] if "name" in written else []
+    sent = run(tmp_path, "send", "acme/change_order", "id=7", *more, CALLSHEET_ACME_BASE_URL=gateway.url)
+    assert sent.exit_code == 0, sent.output
 
 
 def test_new_writes_the_line_that_editors_need(tmp_path: Path, alone: None) -> None:

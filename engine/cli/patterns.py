@@ -126,14 +126,21 @@ webhook:
     return text
 
 
+_REPEATABLE = ("PUT", "DELETE")  # RFC 9110, 9.2.2
+_SUCCESSES = {"POST": [200, 201], "PUT": [200, 201], "DELETE": [200, 204]}
+
+
 def _request_type(plan: Plan) -> str:
     lines = [f"summary: {_sentence(plan.name)}.", f"method: {plan.method}", f"url: {json.dumps(plan.url)}"]
-    if not plan.reads and not plan.keyed:
+    if plan.method in _REPEATABLE and not plan.keyed:
+        lines += ["# A repeat changes nothing more, as HTTP has it of this method; where it does: at_most_once: true"]
+        lines += ["idempotent: true"]
+    elif not plan.reads and not plan.keyed:
         lines += ["# A gateway that knows a repeated key: idempotency: {header: Idempotency-Key, lasts: 24h}"]
         lines += ["at_most_once: true"]
     if plan.fields:
         lines += ["query:" if plan.reads else "body:", *(f'  {name}: "{{{{ data.{name} }}}}"' for name in plan.fields)]
-    lines.append("expect: {status: [200, 201]}" if plan.method == "POST" else "expect: {status: [200]}")
+    lines.append(f"expect: {{status: {_SUCCESSES.get(plan.method, [200])}}}")
     lines += ["data:", f"  required: [{', '.join(plan.in_url + plan.fields)}]", "  properties:"]
     lines += [f"    {name}: {{type: string, description: Part of the URL.}}" for name in plan.in_url]
     lines += [f"    {name}: {{type: string, description: Say what this is.}}" for name in plan.fields]
