@@ -111,7 +111,9 @@ def _success(type: RequestType, status: int, response: Any) -> Verdict:
     if status not in type.expected and not bodiless:
         expected = ", ".join(map(str, sorted(type.expected)))
         message = f"answered {status}, which is no success here (expect.status is {expected}) and names no error"
-        return Verdict("unknown", f"http_{status}", message, response, repeat=not 300 <= status < 400)
+        if status < 300:
+            message += "; if it is one, write it into expect.status"
+        return Verdict("unknown", f"http_{status}", message, response, repeat=status >= 400)
     problems = type.expected_body.problems(response) if type.expected_body and not bodiless else []
     if problems:
         message = f"answered {status} in another shape than expected: {problems[0]}"
