@@ -314,6 +314,9 @@ class _Reader:
         if self._journaled and not keyed:
             message = "say how a repeat is kept harmless: idempotency:, idempotent: true or at_most_once: true"
             yield self.file.fault("/method", message)
+        if value.get("idempotent") and value.get("at_most_once"):
+            message = "idempotent says that it may be repeated; remove at_most_once, or write idempotent: false"
+            yield self.file.fault("/at_most_once", message)
         expect = value.get("expect", {})
         if expect.get("text") and "body" not in expect:
             yield self.file.fault("/expect/text", "say what the text is: body, with a const, an enum or a pattern")

@@ -127,6 +127,13 @@ FAULTS: dict[str, tuple[str, str, list[str]]] = {
             f"{NEW}:2:1: say how a repeat is kept harmless: idempotency:, idempotent: true or at_most_once: true",
         ],
     ),
+    "two promises that contradict each other": (
+        NEW,
+        HEAD + "idempotent: true\nat_most_once: true\n",
+        [
+            f"{NEW}:5:1: idempotent says that it may be repeated; remove at_most_once, or write idempotent: false",
+        ],
+    ),
     "no promise for a DELETE": (
         NEW,
         "summary: x\nmethod: DELETE\nurl: /x\nidempotency: null\n",
