@@ -1,24 +1,29 @@
-"""How values become the bytes of a body or a query, as the Content-Type says.
+"""How values become the bytes of a body or a query, as the Content-Type says, and how the parts of one are read back.
 
 Hides: the four encodings. Values are encoded once, at the end, so no data can bend the structure around it.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote, unquote
 
 from engine.schemas import from_base64
+
+if TYPE_CHECKING:
+    from werkzeug.sansio.multipart import File
 
 _stands_as_it_is = re.compile("[A-Za-z0-9_.~-]*").fullmatch  # RFC 3986, 2.3
 _ESCAPES = [quote(chr(code), safe="") for code in range(128)]
 
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
+_ANY = "application/octet-stream"  # what a file is of which nothing is said
 
 Lists = Literal["indexed", "bracketed", "repeated"]
 """How a form writes the list `a` of 1 and 2: a[0]=1&a[1]=2, a[]=1&a[]=2, a=1&a=2."""
@@ -132,7 +137,7 @@ def _multipart(value: Any, boundary: str, lists: Lists) -> bytes:
 
 def _parts(key: str, value: Any, lists: Lists) -> Iterator[bytes]:
     if isinstance(value, Mapping) and "base64" in value:
-        kind = str(value.get("content_type", "application/octet-stream"))
+        kind = str(value.get("content_type", _ANY))
         if not re.fullmatch(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?", kind):
             raise ValueError(f"{kind!r} is no content type")
         named = f'; filename="{_quoted(str(value.get("filename", key)))}"\r\nContent-Type: {kind}'
@@ -155,3 +160,34 @@ def _part(name: str, more: str, content: bytes) -> bytes:
 def _quoted(text: str) -> str:
     """Text between the quotes of a head line, as the HTML standard has it: it can end neither."""
     return text.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def read_parts(body: bytes, content_type: str) -> list[tuple[str, Any]]:
+    """The name and value of each part of a multipart body: a text, or a file as {filename, content_type, base64}.
+
+    Raises ValueError where the bytes are no such body.
+    """
+    from werkzeug.http import parse_options_header
+    from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder
+
+    boundary = parse_options_header(content_type)[1].get("boundary")
+    if not boundary:
+        raise ValueError("its Content-Type names no boundary")
+    decoder = MultipartDecoder(boundary.encode())
+    decoder.receive_data(body)
+    decoder.receive_data(None)
+    found: list[tuple[Field | File, bytearray]] = []
+    while not isinstance(event := decoder.next_event(), Epilogue):
+        if isinstance(event, Field | File):
+            found.append((event, bytearray()))
+        elif isinstance(event, Data):
+            found[-1][1].extend(event.data)
+    return [
+        (head.name or "", _file(head, content) if isinstance(head, File) else content.decode("utf-8"))
+        for head, content in found
+    ]
+
+
+def _file(head: File, content: bytearray) -> dict[str, str]:
+    kind = head.headers.get("Content-Type", _ANY)
+    return {"filename": head.filename, "content_type": kind, "base64": base64.b64encode(content).decode()}

@@ -11,15 +11,13 @@ from __future__ import annotations
 import itertools
 import json
 import warnings
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
-from engine import bodies
+from engine.case_requests import differences
 from engine.catalog import Catalog
 from engine.context import Clock
 from engine.core import OWN_TYPES, Engine
@@ -210,8 +208,9 @@ class _Told:
     """
 
     def __init__(self, case: Case, catalog: Catalog) -> None:
-        types = catalog.request_types.values()
-        self._token_endpoints = {token_endpoint(type) for type in types if "oauth2" in type.auth}
+        types = catalog.request_types
+        self._token_endpoints = {token_endpoint(type) for type in types.values() if "oauth2" in type.auth}
+        self._type = types.get(case.subject)
         self._sends, self._receives = _listed(case.told.get("sends")), _listed(case.told.get("receives"))
         self._sent: list[Request] = []
 
@@ -231,7 +230,7 @@ class _Told:
             shown = [f"{request.method} {request.url}" for request in self._sent]
             yield f"sends: {len(self._sends)} requests, but they were {shown}"
         for wanted, request in zip(self._sends, self._sent, strict=False):
-            yield from _request_differs(wanted, request)
+            yield from differences(wanted, request, self._type) if self._type else ()
 
 
 def _listed(value: Any) -> list[Any]:
@@ -253,42 +252,6 @@ def answer_of(told: Mapping[str, Any]) -> Answer | Failure:
         **{k.lower(): v for k, v in told.get("headers", {}).items()},
     }
     return Answer(told.get("status", 200), headers, raw, 0.0)
-
-
-def _request_differs(wanted: Mapping[str, Any], request: Request) -> Iterator[str]:
-    url, headers = urlsplit(request.url), {name.lower(): value for name, value in request.headers}
-    told = urlsplit(wanted["url"])
-    pairs: list[tuple[str, Any, Any]] = [
-        ("method", wanted["method"], request.method),
-        ("url", told._replace(query="").geturl(), url._replace(query="").geturl()),
-    ]
-    if "query" in wanted or told.query or url.query:
-        pairs.append(("query", form_pairs(wanted.get("query", told.query)), form_pairs(url.query)))
-    pairs += [(f"header {name}", value, headers.get(name.lower())) for name, value in wanted.get("headers", {}).items()]
-    if "body" in wanted:
-        content_type = bodies.media_type(headers.get("content-type", ""))
-        if bodies.is_json(content_type) and not isinstance(wanted["body"], str):
-            pairs.append(("body", wanted["body"], json.loads(request.body or b"null")))
-        else:
-            pairs.append(("body", form_pairs(wanted["body"] or ""), form_pairs(request.body.decode())))
-    elif request.body:
-        pairs.append(("body", None, request.body.decode(errors="replace")))
-    yield from (f"sends: {name}: {a!r}, but it was {b!r}" for name, a, b in pairs if a != b)
-
-
-def form_pairs(form: Any) -> dict[tuple[str, str], int]:
-    """The pairs of a form, told as text or as a mapping whose keys are written as they are sent or nested."""
-    pairs = parse_qsl(form.strip(), keep_blank_values=True) if isinstance(form, str) else list(_flat("", form))
-    return dict(Counter(pairs))
-
-
-def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
-    if isinstance(value, Mapping | list):
-        for key, part in value.items() if isinstance(value, Mapping) else enumerate(value):
-            yield from _flat(f"{name}[{key}]" if name else str(key), part)
-    else:
-        text = "" if value is None else str(value)
-        yield name, text.lower() if isinstance(value, bool) else text
 
 
 def _records_differ(store: MemoryStore, case: Case) -> Iterator[str]:

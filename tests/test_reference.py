@@ -17,7 +17,8 @@ import pytest
 from commands import KEYS, command, run
 from hosts import write
 
-from engine.cases import form_pairs, read_cases
+from engine.case_requests import form_pairs
+from engine.cases import read_cases
 from engine.catalog import load, shipped
 from engine.errors import DefinitionError
 from engine.reference import Site
