@@ -9,7 +9,6 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from email import message_from_bytes
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -59,7 +58,7 @@ class Asked:
             if bodies.is_json(kind):
                 return json.loads(self.raw)
             if kind == bodies.MULTIPART:
-                return _parts(self.headers["content-type"], self.raw)
+                return nested(bodies.read_parts(self.raw, self.headers["content-type"]))
             return decode_form(self.raw.decode()) if kind == bodies.FORM else self.raw.decode()
         except (ValueError, RecursionError) as error:
             raise Malformed(str(error)) from None
@@ -105,20 +104,6 @@ def nested(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
         else:
             place[last] = value
     return {name: _listed(value) for name, value in top.items()}
-
-
-def _parts(content_type: str, raw: bytes) -> dict[str, Any]:
-    """The values of a multipart body (RFC 7578); of a file, what it is called and how large it is."""
-    message = message_from_bytes(b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + raw)
-    if not message.is_multipart():
-        raise Malformed("the body has no parts")
-    pairs: list[tuple[str, Any]] = []
-    for part in message.walk():
-        name, content = part.get_param("name", header="content-disposition"), part.get_payload(decode=True)
-        if isinstance(name, str) and isinstance(content, bytes):
-            file = part.get_filename()
-            pairs.append((name, {"filename": file, "size": len(content)} if file else content.decode()))
-    return nested(pairs)
 
 
 def _listed(value: Any) -> Any:
