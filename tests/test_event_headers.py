@@ -165,7 +165,50 @@ def test_a_case_and_a_sandbox_have_headers(tmp_path: Path) -> None:
     events, now = Events(gateway, [case]), datetime(2026, 1, 1, tzinfo=UTC)
     event = events.made("issues.closed", {"id": "i"}, None, None, {}, now)
     target = Target("http://127.0.0.1/hook", HUB_SECRET, "")
-    (delivery,) = events.deliveries([("issues.closed", event, target)], now)
+    (delivery,) = events.deliveries([(event, target)], now)
     assert (delivery.headers["X-GitHub-Event"], delivery.type) == ("issues", "issues.closed")
     row = hub(tmp_path / "c").receive("hub", delivery.headers, delivery.body)
     assert row["event_type"] == "issues.closed"
+
+
+NUMBERED = {
+    **HUB,
+    GATEWAY: HUB[GATEWAY] + "  id: \"{{ headers['x-github-delivery'] }}\"\n  time: \"{{ headers['x-time'] }}\"\n",
+}
+
+
+@pytest.mark.parametrize("shown", ["", ", X-GitHub-Delivery: d-1, X-Time: '2026-01-01T00:00:00Z'"])
+def test_each_event_of_a_sandbox_has_an_id_of_its_own(tmp_path: Path, shown: str) -> None:
+    """In the header that the file reads it in, and so the time; one event that goes to two addresses is one."""
+    files = {
+        name: text.replace("X-GitHub-Event: issues}", f"X-GitHub-Event: issues{shown}}}")
+        for name, text in NUMBERED.items()
+    }
+    files[GATEWAY] = files[GATEWAY].replace("X-GitHub-Delivery]", "X-GitHub-Delivery, X-Time]")
+    engine, now = hub(tmp_path, files), datetime(2026, 7, 1, tzinfo=UTC)
+    events = Events(engine.catalog.gateway("hub"), read_cases(tmp_path / "tests" / "cases"))
+    made = [events.made("issues.closed", {"id": number}, None, None, {}, now) for number in range(2)]
+    target, other = (Target(f"http://127.0.0.1/{name}", HUB_SECRET, "") for name in ("hook", "other"))
+    deliveries = events.deliveries([(made[0], target), (made[1], target), (made[0], other)], now)
+    rows = [engine.receive("hub", one.headers, one.body) for one in deliveries]
+    assert rows[0].id == rows[2].id
+    kept = engine.find("event", order="id")
+    assert [one["happened_at"][:10] for one in kept] == ["2026-07-01"] * 2
+    assert len({one["event_id"] for one in kept}) == 2
+    assert [one["headers"]["x-github-event"] for one in kept] == ["issues"] * 2
+    assert all(one["event_id"].startswith("d-" if shown else "evt_") for one in kept)
+
+
+def test_an_id_that_the_signature_has_in_its_header(tmp_path: Path) -> None:
+    """It is sent once, as it was signed."""
+    scheme = "{header: X-Signature, id: Hook-Id, signed: '{id}.{body}'}"
+    gateway = HUB[GATEWAY].replace("scheme: github", f"scheme: {scheme}").replace("X-GitHub-Delivery]", "Hook-Id]")
+    engine = hub(tmp_path, {**HUB, GATEWAY: gateway + "  id: \"{{ headers['hook-id'] }}\"\n"})
+    events, now = Events(engine.catalog.gateway("hub"), read_cases(tmp_path / "tests" / "cases")), datetime.now(UTC)
+    target = Target("http://127.0.0.1/hook", HUB_SECRET, "")
+    found = [(events.made("issues.closed", {"id": number}, None, None, {}, now), target) for number in range(2)]
+    deliveries = events.deliveries(found, now)
+    assert [[name.lower() for name in one.headers].count("hook-id") for one in deliveries] == [1, 1]
+    for one in deliveries:
+        assert engine.receive("hub", one.headers, one.body)["event_id"] == one.headers["Hook-Id"]
+    assert len(engine.find("event")) == 2

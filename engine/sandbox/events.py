@@ -1,7 +1,7 @@
 """Events as the gateway sends them: a case's event with the object put in, signed by the gateway's own scheme.
 
-Hides: where in an event its id, time, account and object stand, which is where the gateway's file looks for them; and
-whether events are delivered one by one.
+Hides: where in an event or its headers its id, time, account and object stand, which is where the gateway's file looks
+for them; and whether events are delivered one by one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from engine.deliveries import delivered
 from engine.ids import new_id
 from engine.request_types import Gateway
 from engine.sandbox.analogies import fresh_id, merged
-from engine.sandbox.places import at, place_in, put
+from engine.sandbox.places import at, header_in, place_in, put
 from engine.signatures import scheme_of, sign
 
 
@@ -30,6 +30,14 @@ class Delivery:
     body: bytes
     type: str
     wait: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event: its body, and the headers that say the rest of it."""
+
+    body: Mapping[str, Any]
+    headers: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,51 +85,67 @@ class Events:
 
     def made(
         self, type: str, thing: Any, account: str | None, key: str | None, further: Mapping[str, Any], now: datetime
-    ) -> dict[str, Any]:
+    ) -> Event:
         """An event of `type` about `thing`."""
         like = self._shown.get(type) or next(iter(self._shown.values()), {})
         event = dict(like)
-        said: dict[str, Any] = {"id": fresh_id(self._at(like, "id") or "evt_"), "key": key}
+        shown = self._headers.get(type, {})
+        said: dict[str, Any] = {"id": fresh_id(self._told("id", like, shown) or "evt_"), "key": key}
         said |= {} if type in self._shown else {"type": type}
-        said |= {"time": self._time(like, now), "account": account}
+        said |= {"time": _written_as(self._told("time", like, shown), now), "account": account}
         for part, value in said.items():
             if (place := self._place(part)) and (value is not None or at(like, place) is not None):
                 event = put(event, place, value)
         if place := self._object_place(like):
             event = put(event, place, thing)
-        return _without_null(merged(event, further), further)
+        return Event(_without_null(merged(event, further), further), self._with_headers(shown, said))
 
-    def _time(self, like: Mapping[str, Any], now: datetime) -> Any:
-        if isinstance(self._at(like, "time"), str):
-            return now.isoformat(timespec="seconds").replace("+00:00", "Z")
-        return int(now.timestamp())
+    def _with_headers(self, shown: Mapping[str, str], said: Mapping[str, Any]) -> dict[str, str]:
+        """The headers `shown` by a case, with what is `said` of an event in those where the gateway's file reads it."""
+        headers = dict(shown)
+        for part, value in said.items():
+            name = header_in(self._webhook.get(part))
+            if name and value is not None:
+                headers = {one: text for one, text in headers.items() if one.lower() != name} | {name: str(value)}
+        return headers
+
+    def _told(self, part: str, event: Mapping[str, Any], headers: Mapping[str, str]) -> Any:
+        """What a case's event or its headers tell of a part; the empty text of one that is read in a header alone."""
+        name = header_in(self._webhook.get(part))
+        in_header = next((text for one, text in headers.items() if one.lower() == name), "" if name else None)
+        found = at(event, place) if (place := self._place(part)) else None
+        return in_header if found is None else found
 
     def _place(self, part: str) -> list[str] | None:
         return place_in(self._webhook.get(part), "event")
 
-    def _at(self, event: Mapping[str, Any], part: str) -> Any:
-        place = self._place(part)
-        return at(event, place) if place else None
-
     def _object_place(self, event: Mapping[str, Any]) -> list[str] | None:
         return self._place("object") or _thing_in(event)
 
-    def deliveries(self, found: Sequence[tuple[str, Mapping[str, Any], Target]], now: datetime) -> list[Delivery]:
-        """Events, each with its type, as they are posted: one by one, or a target's together where they hold lists."""
+    def deliveries(self, found: Sequence[tuple[Event, Target]], now: datetime) -> list[Delivery]:
+        """Events as they are posted: one by one, or a target's together where they hold lists."""
         if self._list is None:
-            return [self._delivery([event], target, now, self._headers.get(type, {})) for type, event, target in found]
-        targets = dict.fromkeys(target for *_, target in found)
-        return [self._delivery([event for _, event, to in found if to == one], one, now, {}) for one in targets]
+            return [self._delivery([event.body], target, now, event.headers) for event, target in found]
+        targets = dict.fromkeys(target for _, target in found)
+        return [self._delivery([event.body for event, to in found if to == one], one, now, {}) for one in targets]
 
     def _delivery(
         self, events: Sequence[Mapping[str, Any]], target: Target, now: datetime, shown: Mapping[str, str]
     ) -> Delivery:
         body = json.dumps(delivered(events, self._list)).encode()
         signed = sign(scheme_of(self._webhook["scheme"]), target.secret, body, now.timestamp(), f"msg_{new_id()}")
-        headers = {"Content-Type": "application/json", **shown, **signed}
-        kept = {name.lower(): value for name, value in shown.items()}
+        others = {name: text for name, text in shown.items() if name.lower() not in map(str.lower, signed)}
+        headers = {"Content-Type": "application/json", **others, **signed}
+        kept = {name.lower(): text for name, text in headers.items()}
         types = ", ".join(str(self._read({"event": event, "headers": kept}).get("type")) for event in events)
         return Delivery(target.url, headers, body, types)
+
+
+def _written_as(shown: Any, now: datetime) -> Any:
+    """An instant in the way that another is written: ISO 8601, or seconds since 1970."""
+    if isinstance(shown, str) and not shown.isdigit():
+        return now.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return int(now.timestamp())
 
 
 def _without_null(body: Mapping[str, Any], further: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 from urllib.parse import urlsplit
 
 from engine.sandbox.delivering import Deliverer
 from engine.sandbox.effects import Effects, seen
-from engine.sandbox.events import Delivery, Events, Target
+from engine.sandbox.events import Delivery, Event, Events, Target
 from engine.sandbox.files import Part
 from engine.sandbox.objects import Objects
 from engine.sandbox.scenarios import LATE
@@ -33,10 +32,10 @@ class Hearing:
 
     def deliveries(self, effects: Effects, objects: Objects, now: datetime) -> list[Delivery]:
         """What is to be posted of what an errand tells; `objects` as they are afterwards."""
-        found = list[tuple[str, Mapping[str, Any], Target]]()
+        found = list[tuple[Event, Target]]()
         for told in effects.told if self.events.known else []:
             event = self.events.made(told.type, told.thing, told.account, effects.visit.key, told.further, now)
-            found += [(told.type, event, one) for one in self._targets(objects) if one.takes(told.type, told.endpoint)]
+            found += [(event, one) for one in self._targets(objects) if one.takes(told.type, told.endpoint)]
         return self.events.deliveries(found, now)
 
     def send(self, deliveries: list[Delivery], scenarios: frozenset[str]) -> None:

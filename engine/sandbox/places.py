@@ -18,6 +18,13 @@ def place_in(template: object, name: str) -> list[str] | None:
     return found[1][1:].split(".") if found else None
 
 
+def header_in(template: object) -> str | None:
+    """The name, in lower case, of the header that a template looks at first, or None where it looks at none."""
+    known = r"\bheaders(?:\.(\w+)|\[\s*(['\"])(.+?)\2\s*\])"
+    found = re.search(known, template) if isinstance(template, str) else None
+    return (found[1] or found[3]).lower() if found else None
+
+
 def constant_in(template: object, name: str) -> tuple[list[str], str] | None:
     """The place below `name` that a template compares with a text, and that text; or None."""
     known = rf"\b{name}((?:\.[A-Za-z_]\w*)+)\s*==\s*(['\"])(.*?)\2"
