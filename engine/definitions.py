@@ -16,6 +16,7 @@ from typing import Any
 from engine import bodies
 from engine.errors import Fault, did_you_mean
 from engine.file_kinds import address_faults, check_file, in_mode
+from engine.keywords import schema_faults
 from engine.pointers import part_at
 from engine.records import SCOPE, RecordType
 from engine.request_types import READS, REQUEST_LIMIT, Gateway, Pages, Rate, RequestType
@@ -63,9 +64,7 @@ def _record_type_faults(file: YamlFile) -> list[Fault]:
             if property_name not in properties:
                 guess = did_you_mean(property_name, properties)
                 faults.append(file.fault(f"/{part}/{number}", f"there is no property {property_name!r}{guess}"))
-    for problem in Schema({"properties": properties}).verify():
-        faults.append(file.fault(problem.pointer, f"not JSON Schema: {problem.message}"))
-    return faults
+    return [*faults, *schema_faults(file, "", {"properties": properties})]
 
 
 def read_gateway(name: str, file: YamlFile, templates: Templates, mode: str, look: Look) -> Gateway | list[Fault]:
@@ -252,8 +251,7 @@ class _Reader:
 
     def faults(self) -> Iterator[Fault]:
         """Everything that is wrong with the merged file."""
-        for problem in Schema(self._data).verify():
-            yield self.file.fault(f"/data{problem.pointer}", f"not JSON Schema: {problem.message}")
+        yield from schema_faults(self.file, "/data", self._data)
         properties, required = self._data.get("properties"), self._data.get("required")
         if isinstance(required, list) and isinstance(properties, dict) and not self._data.get("additionalProperties"):
             for number, name in enumerate(map(str, required)):
@@ -261,8 +259,7 @@ class _Reader:
                     message = f"there is no property {name!r}{did_you_mean(name, properties)}"
                     yield self.file.fault(f"/data/required/{number}", message)
         expected = self.file.value.get("expect", {}).get("body")
-        for problem in Schema(expected).verify() if expected else []:
-            yield self.file.fault(f"/expect/body{problem.pointer}", f"not JSON Schema: {problem.message}")
+        yield from schema_faults(self.file, "/expect/body", expected or {})
         check = partial(self.templates.check_structure, self.file.name)
         names: dict[str, Any] = {"data": self._data, "settings": {"properties": self.gateway.settings}}
         names |= dict.fromkeys(("now", "call_id", *(["version"] if self.gateway.version else [])))

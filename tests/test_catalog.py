@@ -167,6 +167,27 @@ FAULTS: dict[str, tuple[str, str, list[str]]] = {
             f"{NEW}:6:14: not JSON Schema: ",
         ],
     ),
+    "a misspelt keyword of data": (
+        NEW,
+        READ + "data:\n  properties:\n    amount: {type: integer, defualt: 5}\n",
+        [
+            f"{NEW}:6:29: 'defualt' is no keyword of JSON Schema; did you mean 'default'?",
+        ],
+    ),
+    "a misspelt keyword of a record type": (
+        RECORD,
+        SHOP[RECORD].replace("amount: {type: integer}", "amount: {type: integer, minimun: 1}"),
+        [
+            f"{RECORD}:7:27: 'minimun' is no keyword of JSON Schema; did you mean 'minimum'?",
+        ],
+    ),
+    "a misspelt keyword of an answer": (
+        NEW,
+        READ + "expect: {body: {anyOf: [{requried: [id]}]}}\n",
+        [
+            f"{NEW}:4:26: 'requried' is no keyword of JSON Schema; did you mean 'required'?",
+        ],
+    ),
     "a reference to nowhere": (
         NEW,
         READ + "data:\n  properties:\n    amount: {$ref: '#/$defs/x'}\n",
@@ -392,6 +413,12 @@ def test_faults(tmp_path: Path, name: str, text: str, said: list[str]) -> None:
     assert len(found) == len(said), found
     for fault, wanted in zip(found, said, strict=True):
         assert wanted in fault
+
+
+def test_keywords_of_ones_own(tmp_path: Path) -> None:
+    """What resembles no keyword may stand in a schema, and a property may have any name."""
+    properties = "{defualt: {note: x, x-unit: cent, theme: dark, enumNames: [a]}, minimun: {const: {requried: 1}}}"
+    assert faults(tmp_path, {NEW: READ + f"data: {{id: x, properties: {properties}}}\n"}) == []
 
 
 def test_all_faults_are_told_together(tmp_path: Path) -> None:
