@@ -24,7 +24,7 @@ from engine.core import OWN_TYPES, Engine
 from engine.credentials import keys_of, token_endpoint
 from engine.deliveries import delivered
 from engine.dispatcher import BEFORE_SENDING, HELD_BACK, Answer, Failure
-from engine.errors import DefinitionError, EngineError, Fault, RejectedError, unreadable
+from engine.errors import DefinitionError, EngineError, Fault, RejectedError, UnknownNameError, reason, unreadable
 from engine.file_kinds import file_schema
 from engine.records import Change, Record, Scope
 from engine.reloading import Files
@@ -33,7 +33,7 @@ from engine.seals import Sealer, is_sealed, new_key
 from engine.settling import Result
 from engine.signatures import sign
 from engine.store.memory import MemoryStore
-from engine.yaml_files import parse
+from engine.yaml_files import YamlFile, parse
 
 KINDS = ("request_types", "webhook_processors")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -49,6 +49,11 @@ class Case:
     kind: str
     subject: str
     told: Mapping[str, Any]
+    text: YamlFile | None = None
+
+    def fault(self, pointer: str, message: str) -> Fault:
+        """What is wrong at `pointer` of the file."""
+        return (self.text or YamlFile(str(self.file), self.told, {})).fault(pointer, message)
 
     @property
     def gateway(self) -> str:
@@ -90,10 +95,33 @@ def read_case(path: Path) -> Case:
         file = parse(path.read_text("utf-8-sig"), shown)
     except (OSError, UnicodeDecodeError) as error:
         raise DefinitionError([Fault(shown, 1, 1, unreadable(error))]) from None
-    faults = [file.fault(problem.pointer, str(problem)) for problem in file_schema("case").problems(file.value)]
-    if faults:
-        raise DefinitionError(faults)
-    return Case(path, kind, f"{gateway}/{name}", file.value)
+    problems = file_schema("case").problems({} if file.value is None else file.value)
+    if problems:
+        raise DefinitionError(file.fault(problem.pointer, str(problem)) for problem in problems)
+    return Case(path, kind, f"{gateway}/{name}", file.value, file)
+
+
+def _unknown(case: Case, catalog: Catalog) -> Iterator[Fault]:
+    """What a case is about, or has in its store, and that no file defines."""
+    try:
+        gateway = catalog.gateway(case.gateway)
+        if case.kind == "request_types":
+            catalog.request_type(case.subject)
+        elif gateway.scheme is None:
+            yield case.fault(
+                "", f"{gateway.name} receives no events: request_types/{gateway.name}/_gateway.yml has no webhook:"
+            )
+        elif (endpoint := case.told.get("endpoint", "")) not in gateway.endpoint_secrets:
+            raise UnknownNameError("endpoint", endpoint, gateway.endpoint_secrets)
+        elif "event" not in case.told:
+            yield case.fault("", "a case of a webhook has an event:, which is what is delivered")
+    except UnknownNameError as error:
+        yield case.fault("/endpoint", str(error))
+    for part in ("before", "after"):
+        for type in case.told.get(part, {}):
+            if type not in OWN_TYPES and type not in catalog.record_types:
+                said = UnknownNameError("record type", type, [*catalog.record_types, *OWN_TYPES])
+                yield case.fault(f"/{part}/{type}", str(said))
 
 
 class CaseRunner:
@@ -103,8 +131,14 @@ class CaseRunner:
         self._files = Files(root, {}, reload=False)
 
     def run(self, case: Case) -> Run:
-        """Run one case; an empty list of differences means that it holds."""
-        run, store, sender = Run(), _Watched(), _Told(case, self._files.catalog())
+        """Run one case; an empty list of differences means that it holds.
+
+        Raises DefinitionError where it is about something that there is not.
+        """
+        catalog = self._files.catalog()
+        if faults := list(_unknown(case, catalog)):
+            raise DefinitionError(faults)
+        run, store, sender = Run(), _Watched(), _Told(case, catalog)
         counter, keys = itertools.count(1), itertools.count(1)
         engine = Engine(
             store=store,
@@ -116,7 +150,10 @@ class CaseRunner:
         )
         engine.wake = lambda: None
         for type, records in case.told.get("before", {}).items():
-            store.apply([_existing(engine, case, type, record) for record in records])
+            try:
+                store.apply([_existing(engine, case, type, record) for record in records])
+            except EngineError as error:
+                raise DefinitionError([case.fault(f"/before/{type}", reason(error))]) from None
         store.seen.clear()
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")

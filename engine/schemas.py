@@ -220,7 +220,10 @@ def _misfit(error: ValidationError, *, hidden: bool) -> str:
         return f"{value} does not fit the pattern {rule}; {_wanted(error.schema)}"
     if hidden:
         return f"{value} does not keep to {error.validator}{_plainly(rule)}"
-    return error.message if len(error.message) <= 300 else error.message[:297] + "..."
+    said = error.message
+    if error.validator == "minLength" and rule > 1:
+        said = f"{value} is too short: {rule} characters are wanted at least"
+    return said if len(said) <= 300 else said[:297] + "..."
 
 
 def _wanted(schema: Any) -> str:

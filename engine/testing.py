@@ -76,7 +76,11 @@ class CaseItem(pytest.Item):
             raise CaseDiffersError(run.differences)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """What differs, without a traceback."""
+        """What differs, or what is wrong with a file, without a traceback."""
+        from engine.errors import DefinitionError
+
+        if isinstance(excinfo.value, DefinitionError):
+            return str(excinfo.value)
         if isinstance(excinfo.value, CaseDiffersError):
             return "\n".join([str(self.path), *excinfo.value.args[0]])
         return super().repr_failure(excinfo, style)

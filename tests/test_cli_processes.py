@@ -129,6 +129,52 @@ def test_test_runs_the_cases_of_the_folder(tmp_path: Path) -> None:
     assert (nowhere.exit_code, "is not there" in nowhere.output) == (2, True)
 
 
+FAULTY = {
+    "request_types/acme/pay/key.yml": (
+        "claim: it is good\ndat: {}\n",
+        "key.yml:2:1: /dat: is not known here; did you mean 'data'?",
+    ),
+    "request_types/acme/pay/short.yml": (
+        "claim: x\n",
+        "short.yml:1:1: /claim: 'x' is too short: 5 characters are wanted at least",
+    ),
+    "request_types/acme/pay/empty.yml": ("", "empty.yml:1:1: /claim: is required"),
+}
+UNKNOWN = {
+    "request_types/acme/gone/a.yml": ("", "gone/a.yml:1:1: there is no request type 'acme/gone'"),
+    "request_types/acne/pay/a.yml": ("", "acne/pay/a.yml:1:1: there is no gateway 'acne'; did you mean 'acme'?"),
+    "request_types/acme/pay/type.yml": ("before: {sales: [{}]}\n", "type.yml:2:10: there is no record type 'sales'"),
+    "request_types/acme/pay/after.yml": ("after: {sales: []}\n", "after.yml:2:9: there is no record type 'sales'"),
+    "request_types/acme/pay/bare.yml": ("before: {sale: [{}]}\n", "bare.yml:2:10: insert sale: /number: is required"),
+    "webhook_processors/acme/done/a.yml": ("event: {}\n", "done/a.yml:1:1: acme receives no events: "),
+    "webhook_processors/bell/done/a.yml": ("event: {}\nendpoint: b\n", "a.yml:3:1: there is no endpoint 'b'"),
+    "webhook_processors/bell/done/b.yml": ("", "b.yml:1:1: a case of a webhook has an event:"),
+}
+
+
+def test_test_says_what_is_wrong_with_a_case(tmp_path: Path) -> None:
+    """Where it stands and in one sentence, whether it is misspelt or about something that there is not."""
+    hook = "webhook: {scheme: github, secrets: [BELL_HOOK], type: '{{ event.type }}'}\n"
+    files = {
+        "request_types/acme/_gateway.yml": "base_url: https://a.example\n",
+        "request_types/acme/pay.yml": "summary: Pay.\nmethod: GET\nurl: /pay\n",
+        "request_types/bell/_gateway.yml": f"base_url: https://b.example\n{hook}",
+        "response_mappers/records/sale.yml": "summary: A sale.\nrequired: [number]\nunique: [number]\n"
+        "properties: {number: {type: integer}}\n",
+    }
+    told = {name: text for name, (text, _) in FAULTY.items()}
+    told |= {name: f"claim: it is good\n{text}" for name, (text, _) in UNKNOWN.items()}
+    write(tmp_path, {**files, **{f"tests/cases/{name}": text for name, text in told.items()}})
+    with command("test", "tests/cases", "--continue-on-collection-errors", cwd=tmp_path) as running:
+        shown = running.communicate()[0]
+    assert f"{len(UNKNOWN)} failed, {len(FAULTY)} errors" in shown
+    lines = shown.splitlines()
+    for _, said in [*FAULTY.values(), *UNKNOWN.values()]:
+        assert any(line.startswith("tests/cases/") and said in line for line in lines), said
+    assert "Traceback" not in shown
+    assert "def " not in shown
+
+
 def test_the_demo_runs_the_main_job(tmp_path: Path) -> None:
     """Without a terminal it returns when done, and leaves nothing behind."""
     with command("demo", cwd=tmp_path) as running:
