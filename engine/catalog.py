@@ -7,7 +7,6 @@ host's file replaces a shipped one. All faults of all files are reported togethe
 from __future__ import annotations
 
 import gc
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from engine.changes import Mapper, check_changes
 from engine.confined import documents, structures
 from engine.definitions import Look, Shared, read_gateway, read_record_type, read_request_type
 from engine.errors import DefinitionError, Fault, UnknownNameError, unreadable
-from engine.folders import below, text_of
+from engine.folders import below, text_of, unfit_name
 from engine.forms import RESULT, translations
 from engine.forms.translations import Translations
 from engine.json_texts import iter_documents
@@ -46,7 +45,6 @@ PROCESSOR_NAMES = ("event", "now", "sent_at")
 FRAME = "_form"  # forms/_form.html, which every form stands in
 
 _ANYTHING: Mapping[str, Any] = {"properties": {}, "additionalProperties": True}
-_NAME = re.compile(r"[a-z0-9_]+/[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
 
 
 def shipped() -> Path:
@@ -161,8 +159,8 @@ class _Loading:
             if not file.is_file():
                 if name.endswith(right):
                     self._faults.append(Fault(shown, 1, 1, "is no file; write it, or remove it"))
-            elif not _NAME.fullmatch(name):
-                self._faults.append(Fault(shown, 1, 1, "a name holds letters, digits, _ and single dots; rename it"))
+            elif unfit := unfit_name(gateway, file.name):
+                self._faults.append(Fault(shown, 1, 1, f"{unfit}; rename it"))
             elif not name.endswith(right):
                 self._faults.append(Fault(shown, 1, 1, f"a file of {kind} ends in {right}; rename it"))
             else:

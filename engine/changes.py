@@ -155,7 +155,7 @@ def _are_scalars(values: Iterable[Any]) -> bool:
 def _demand_key(type: RecordType, where: Mapping[str, Any]) -> None:
     if frozenset(where) not in type.ways_to_name:
         keys = " or ".join(["id", *(" with ".join(key) for key in type.unique)])
-        raise ValueError(f'"where" of {type.name} must be {keys}, not {" with ".join(where)}')
+        raise ValueError(f'"where" of {type.name} must be {keys}, not {" with ".join(where) or "absent"}')
 
 
 def check_changes(

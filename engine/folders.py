@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -45,3 +46,12 @@ def seen(paths: Iterable[Path]) -> Seen:
             state = path.stat()
             found.add((str(path), state.st_mtime_ns, state.st_size))
     return frozenset(found)
+
+
+def unfit_name(folder: str, file: str) -> str | None:
+    """What keeps a file in `folder` from giving its definition a name; None where nothing does."""
+    if not re.fullmatch(r"[a-z0-9_]+", folder):
+        return "a folder's name holds small letters, digits and _"
+    if not re.fullmatch(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*", file):
+        return "a name holds letters, digits, _ and single dots"
+    return None

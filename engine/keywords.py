@@ -27,8 +27,7 @@ _PLAIN = frozenset(
     "multipleOf pattern readOnly required title type uniqueItems writeOnly".split()
 )
 KEYWORDS = _WITHIN | _BY_NAME | _PLAIN
-# Every short word is near to another one, and a slip adds or leaves out a letter or two: `note`, `theme` and `enumNames`
-# are none.
+# Every short word is near to another one, and a slip adds or leaves out a letter or two: `note` and `theme` are none.
 _SHORT, _SLIP, _ALIKE = 3, 2, 0.75
 
 

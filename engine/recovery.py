@@ -192,7 +192,7 @@ class Recovery:
 
     def remap(self, call: Record, who: str = "a program", why: str = "its mapper was mended") -> Result:
         """Map the kept answer of an unmapped call again; nothing is sent. Raises MappingError where it still fails."""
-        _demand(call, {"unmapped"}, "map again")
+        _demand(call, {"unmapped"}, "be mapped again")
         type = self._with.catalog().request_type(call["request_type"])
         audit = self._audited(call, who, "mapped again", why)
         call = self._with.commit([calls.moved(call, audit=audit)])[0]
@@ -215,7 +215,7 @@ class Recovery:
 
     def resolve(self, call: Record, resolution: str, who: str, why: str) -> Record:
         """A person's last word on an open call: succeeded, declined or not_done."""
-        _demand(call, {"unknown", "unmapped"}, "resolve")
+        _demand(call, {"unknown", "unmapped"}, "be resolved")
         audit = self._audited(call, who, f"resolved as {resolution}", why)
         message = self._with.settings.clean(f"resolved as {resolution} by {who}: {why}")
         moved = calls.moved(call, state="resolved", resolution=resolution, message=message, audit=audit)
@@ -223,7 +223,7 @@ class Recovery:
 
     def come_back(self, call: Record, who: str, why: str) -> Record:
         """Have a worker take an unknown call up now: resend inside the key's window, look up after it."""
-        _demand(call, {"unknown"}, "take up")
+        _demand(call, {"unknown"}, "be taken up")
         now = self._with.clock.now()
         audit = self._audited(call, who, "taken up", why)
         return self._with.commit([calls.moved(call, due=instant(now), audit=audit)])[0]
@@ -247,7 +247,7 @@ class Recovery:
 
     def cancel(self, call: Record, who: str, why: str) -> Record:
         """Keep a prepared call from ever being sent."""
-        _demand(call, {"prepared"}, "cancel")
+        _demand(call, {"prepared"}, "be cancelled")
         audit = self._audited(call, who, "cancelled", why)
         return self._with.commit([calls.moved(call, state="cancelled", audit=audit)])[0]
 

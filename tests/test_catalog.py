@@ -389,6 +389,16 @@ FAULTS: dict[str, tuple[str, str, list[str]]] = {
             "request_types/shop/take payment.yml:1:1: a name holds letters, digits, _ and single dots; rename it",
         ],
     ),
+    "a bad name of a folder": (
+        "request_types/Shop/take.yml",
+        READ,
+        ["request_types/Shop/take.yml:1:1: a folder's name holds small letters, digits and _; rename it"],
+    ),
+    "a mapper's change of no record": (
+        MAPPER,
+        '{"update": "sale", "set": {}}',
+        [f'{MAPPER}:1:1: "where" of sale must be id or gateway_id, not absent'],
+    ),
     "a bad ending": (
         "request_types/shop/take.yaml",
         READ,

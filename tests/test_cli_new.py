@@ -133,6 +133,12 @@ def test_new_files_for_a_shipped_gateway_are_good_too(asked: str, sent: str, tmp
     assert_good(asked, sent, tmp_path)
 
 
+def test_a_new_processor_names_what_is_in_its_reach(tmp_path: Path) -> None:
+    run(tmp_path, "new", "stripe/create_coupon", "--event", "coupon.created")
+    text = (tmp_path / "webhook_processors/stripe/coupon.created.json.j2").read_text()
+    assert ("{{ event.data.object.id }}" in text, "response" in text) == (True, False)
+
+
 def assert_good(asked: str, sent: str, tmp_path: Path) -> None:
     """What is said of both."""
     made = run(tmp_path, "new", *asked.split())

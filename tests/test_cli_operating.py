@@ -79,7 +79,7 @@ def test_a_cancelled_call_is_not_sent(shop: Path, gateway: Gateway) -> None:
     assert the(shop, "calls")["audit"][0]["why"] == "ordered twice"
     run(shop, "worker", "--once", gateway=gateway)
     assert gateway.requests == []
-    assert "only one that is prepared" in run(shop, "cancel", id, "--reason", "again").stderr
+    assert "only one that is prepared can be cancelled" in run(shop, "cancel", id, "--reason", "again").stderr
 
 
 def left_unknown(shop: Path, gateway: Gateway, found: Any, hours: int = 0) -> str:

@@ -52,7 +52,7 @@ def records(here: Opening, type: str, where: tuple[str, ...], limit: int, after:
 def calls(here: Opening, id: str | None, states: tuple[str, ...], limit: int, after: str | None, as_json: bool) -> None:
     """List the calls in the journal, or tell one from beginning to end.
 
-    GETs are not journaled. No secret is ever part of what is kept.
+    A GET is in it only where it is sent later, as by a mapper. No secret is ever part of what is kept.
     """
     if id is None:
         columns = ["sent_at", "request_type", "state", "message"]

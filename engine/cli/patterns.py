@@ -215,19 +215,20 @@ def _mapper(plan: Plan) -> str:
     if plan.kept and _removes(plan):
         key = f'"{plan.kept.unique[0][0]}": {{{{ data.{plan.in_url[-1]} }}}}'
         return f'{comment}{{"delete": "{plan.kept.name}", "where": {{{key}}}}}\n'
-    return comment + (_upsert(plan.kept, "response") if plan.kept else _UNCHANGED)
+    return comment + (_upsert(plan.kept, "response") if plan.kept else _unchanged("response"))
 
 
 def _processor(plan: Plan) -> str:
     comment = f"{{# What the event {plan.event} of {plan.gateway} means. In reach: event, now, sent_at. #}}\n"
     place = "event.data.object" if _object(plan) else "event.data"
-    return comment + (_upsert(plan.kept, place) if plan.kept else _UNCHANGED)
+    return comment + (_upsert(plan.kept, place) if plan.kept else _unchanged(place))
 
 
-_UNCHANGED = """\
-{# It changes no record yet. A change looks like this:
-{"upsert": "order", "where": {"gateway_id": {{ response.id }}}, "set": {"state": {{ response.state }}}}
-#}
+def _unchanged(place: str) -> str:
+    return f"""\
+{{# It changes no record yet. A change looks like this:
+{{"upsert": "order", "where": {{"gateway_id": {{{{ {place}.id }}}}}}, "set": {{"state": {{{{ {place}.state }}}}}}}}
+#}}
 """
 
 
