@@ -80,7 +80,8 @@ def _fits(checks: _Checks, value: Any) -> bool:
     return check is None or check(value)
 
 
-_SAID = {"title": str, "description": str, "$comment": str, "$schema": str, "$id": str, "default": object}
+WORDS = "errorMessage"  # what editors, too, say of a value that does not fit
+_SAID = {WORDS: str, "title": str, "description": str, "$comment": str, "$schema": str, "$id": str, "default": object}
 _SAID |= {"deprecated": bool, "readOnly": bool, "writeOnly": bool, "examples": list}
 _OF_DOCUMENTS = {"$schema", "$id"}
 _OF_OBJECTS = {"properties", "additionalProperties", "required"}

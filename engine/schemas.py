@@ -15,7 +15,7 @@ from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from engine.acceptance import Accepts, acceptance, as_python
+from engine.acceptance import WORDS, Accepts, acceptance, as_python
 from engine.errors import Problem, did_you_mean
 from engine.json_texts import is_too_deep, iter_documents
 from engine.pointers import pointer_to
@@ -196,13 +196,22 @@ def _problem(error: ValidationError, unseen: list[Path]) -> Problem:
         unknown = sorted(str(name) for name in error.instance if name not in known)
         name = next((name for name in unknown if repr(name) in error.message), unknown[0] if unknown else "")
         return Problem(pointer_to([*path, name]), f"is not known here{did_you_mean(name, known)}")
-    return Problem(pointer, _misfit(error, hidden=hidden))
+    value = "what is given" if hidden else _short(error.instance)
+    words = _words(error)
+    return Problem(pointer, f"{value} {words}" if words else _misfit(error, hidden=hidden))
 
 
 def _telling(error: ValidationError) -> ValidationError:
     """Of a type that is none, the branch that lists all of them."""
     lists = (one for one in error.context or () if one.validator == "enum" and isinstance(one.instance, str))
     return next(lists, error) if error.validator == "anyOf" else error
+
+
+def _words(error: ValidationError) -> str | None:
+    """What the schema itself says of a value that does not fit its pattern, or its type where it has no pattern."""
+    schema = error.schema if isinstance(error.schema, Mapping) else {}
+    told = schema.get(WORDS)
+    return told if isinstance(told, str) and error.validator == ("pattern" if "pattern" in schema else "type") else None
 
 
 def _misfit(error: ValidationError, *, hidden: bool) -> str:

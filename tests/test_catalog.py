@@ -80,9 +80,13 @@ FAULTS: dict[str, tuple[str, str, list[str]]] = {
     "a URL with a query": (
         NEW,
         "summary: x\nmethod: GET\nurl: /x?y=1\n",
-        [f"{NEW}:3:1: '/x?y=1' does not fit the pattern"],
+        [f"{NEW}:3:1: '/x?y=1' must be a path that begins with /; give query: for what stands after the ?"],
     ),
-    "a URL without a slash": (NEW, "summary: x\nmethod: GET\nurl: x\n", [f"{NEW}:3:1: 'x' does not fit the pattern"]),
+    "a URL without a slash": (
+        NEW,
+        "summary: x\nmethod: GET\nurl: x\n",
+        [f"{NEW}:3:1: 'x' must be a path that begins with /"],
+    ),
     "an absolute URL": (NEW, "summary: x\nmethod: GET\nurl: https://evil.test/x\n", [f"{NEW}:3:1: "]),
     "http": (NEW, READ + "base_url: http://api.shop.test\n", [f"{NEW}:4:1: "]),
     "a name that does not exist": (

@@ -173,3 +173,10 @@ def test_a_pattern_ends_where_the_text_ends(pattern: str) -> None:
     for schema in ({"pattern": pattern}, {"pattern": pattern, "not": {"const": "x"}}):
         assert Schema(schema).problems("eur") == []
         assert Schema(schema).problems("eur\n")
+
+
+def test_words_of_the_schema_itself() -> None:
+    """They are said in the place of a pattern, and of nothing else that is wrong."""
+    schema = Schema({"type": "string", "pattern": "^[a-z]+$", "maxLength": 3, "errorMessage": "must be small letters"})
+    assert [problem.message for problem in schema.problems("A")] == ["'A' must be small letters"]
+    assert [problem.message for problem in schema.problems(5)] == ["5 is not of type string"]
