@@ -19,7 +19,7 @@ import jinja2
 from engine import cross_checks
 from engine.changes import Mapper, check_changes
 from engine.confined import documents, structures
-from engine.definitions import Look, Shared, read_gateway, read_record_type, read_request_type
+from engine.definitions import Look, read_gateway, read_record_type
 from engine.errors import DefinitionError, Fault, UnknownNameError, unreadable
 from engine.folders import below, text_of, unfit_name
 from engine.forms import RESULT, translations
@@ -27,6 +27,7 @@ from engine.forms.translations import Translations
 from engine.json_texts import iter_documents
 from engine.known_files import KnownFiles, digest
 from engine.records import RecordType
+from engine.request_files import Shared, read_request_type
 from engine.request_types import Gateway, RequestType
 from engine.template_checks import Names, Source
 from engine.templates import Templates
