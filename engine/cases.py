@@ -33,7 +33,7 @@ from engine.seals import Sealer, is_sealed, new_key
 from engine.settling import Result
 from engine.signatures import sign
 from engine.store.memory import MemoryStore
-from engine.yaml_files import YamlFile, parse
+from engine.yaml_files import Mark, YamlFile, parse
 
 KINDS = ("request_types", "webhook_processors")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -49,11 +49,11 @@ class Case:
     kind: str
     subject: str
     told: Mapping[str, Any]
-    text: YamlFile | None = None
+    marks: Mapping[str, Mark] = field(default_factory=dict)
 
     def fault(self, pointer: str, message: str) -> Fault:
         """What is wrong at `pointer` of the file."""
-        return (self.text or YamlFile(str(self.file), self.told, {})).fault(pointer, message)
+        return YamlFile(_shown(self.file), self.told, self.marks).fault(pointer, message)
 
     @property
     def gateway(self) -> str:
@@ -90,7 +90,7 @@ def read_cases(folder: Path) -> list[Case]:
 def read_case(path: Path) -> Case:
     """The case in `path`, whose folders name its kind and subject. Raises DefinitionError."""
     kind, gateway, name = path.parts[-4:-1]
-    shown = "/".join(path.parts[-6:])
+    shown = _shown(path)
     try:
         file = parse(path.read_text("utf-8-sig"), shown)
     except (OSError, UnicodeDecodeError) as error:
@@ -98,7 +98,11 @@ def read_case(path: Path) -> Case:
     problems = file_schema("case").problems({} if file.value is None else file.value)
     if problems:
         raise DefinitionError(file.fault(problem.pointer, str(problem)) for problem in problems)
-    return Case(path, kind, f"{gateway}/{name}", file.value, file)
+    return Case(path, kind, f"{gateway}/{name}", file.value, file.marks)
+
+
+def _shown(path: Path) -> str:
+    return "/".join(path.parts[-6:])
 
 
 def _unknown(case: Case, catalog: Catalog) -> Iterator[Fault]:

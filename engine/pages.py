@@ -31,7 +31,7 @@ def read_pages(type: RequestType, request: Request, fetch: Callable[[Request], E
     list, or leads away from the gateway.
     """
     exchange = fetch(request)
-    if type.pages is None:
+    if type.pages is None or _finds_nothing(type, exchange):
         return exchange, False
     limit, page = type.pages.limit, 1
     ends_empty = type.pages.counts and not type.pages.says_more
@@ -50,6 +50,11 @@ def read_pages(type: RequestType, request: Request, fetch: Callable[[Request], E
     response = replaced_at(exchange.verdict.response, type.pages.items, lambda _: items[:limit])
     cut_off = more or len(items) > limit
     return replace(exchange, verdict=replace(exchange.verdict, response=response)), cut_off
+
+
+def _finds_nothing(type: RequestType, exchange: Exchange) -> bool:
+    """Whether there is no such thing, of which there would be a list."""
+    return isinstance(exchange.result, Answer) and exchange.result.status in type.missing
 
 
 def _leads_to(type: RequestType, exchange: Exchange, page: int, read: int) -> tuple[dict[str, Any] | str | None, bool]:

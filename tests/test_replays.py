@@ -94,7 +94,9 @@ def test_only_what_came_since_then(shop: Host) -> None:
 def test_a_moment_before_there_were_ids(shop: Host) -> None:
     """All came since then."""
     event = receive(shop, 1)
-    assert shop.engine.replays.begin({}, datetime(1912, 6, 23, tzinfo=UTC), "ann", "why")["first"] == event.id  # type: ignore[index]
+    begun = shop.engine.replays.begin({}, datetime(1912, 6, 23, tzinfo=UTC), "ann", "why")
+    assert begun
+    assert begun["first"] == event.id
     assert first_id(datetime(1912, 6, 23, tzinfo=UTC)) == "00000000-0000"
 
 

@@ -1206,6 +1206,13 @@ def test_a_counted_list_that_does_not_go_on(tmp_path: Path) -> None:
     assert (result.response, len(urls), result.cut_off) == (["a", "b"], 2, True)
 
 
+def test_a_list_of_nothing_that_there_is(tmp_path: Path) -> None:
+    """Where the file says by which status a gateway tells so, the response is null, and no page is looked for."""
+    file = COUNTED + "expect: {missing: [404]}\n"
+    result, urls = linked(tmp_path, ok({"error": {"message": "there is no such shop"}}, 404), file=file)
+    assert (result.response, len(urls), result.cut_off) == (None, 1, False)
+
+
 def test_pages_are_counted_where_lists_are_read_on_alone(tmp_path: Path) -> None:
     """Elsewhere in a file there is no such name."""
     file = SHOP["request_types/shop/pay.yml"] + 'error: "{{ response.errors[page] }}"\n'

@@ -3,8 +3,8 @@
 no_op       a Flask route that does nothing
 callsheet   the engine's own route; its events are kept, and left to `callsheet worker`
 hooked      the same in a host that has Flask call a function before each request: no event goes past Flask
-by_hand     what somebody would write who verifies an event and keeps it, and nothing else; of three kinds, and one
-            more that does by hand what is demanded of the engine
+by_hand     what somebody would write who verifies an event and keeps it, and nothing else; of three kinds, and two
+            more that do by hand what is demanded of the engine, the second past Flask
 dj_stripe   the view that dj-stripe brings, with its tables in the same kind of database
 """
 
@@ -18,7 +18,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,6 +47,7 @@ PATHS = {
     "hooked": "/callsheet/webhooks/stripe",
     "by_hand": "/hook",
     "by_hand_as_demanded": "/hook",
+    "by_hand_past_flask": "/hook",
     "by_hand_in_threads": "/hook",
     "by_hand_on_server": "/hook",
     "dj_stripe": f"/webhook/{ENDPOINT}/",
@@ -92,11 +93,28 @@ def by_hand(file: str) -> Flask:
 
 
 def by_hand_as_demanded(file: str) -> Flask:
-    """The same with what is demanded of whoever keeps other people's events, in the table and indexes of the store.
+    """The same with what is demanded of whoever keeps other people's events, in the table and indexes of the store."""
+    return _receiver(_keeping_as_demanded(file))
 
-    Secrets and card numbers are masked, a body with a key twice is refused, and a worker finds the row by its state
-    and its time.
-    """
+
+def by_hand_past_flask(file: str) -> Callable[..., Any]:
+    """That as an application of its own for the server: no framework stands between."""
+    keep = _keeping_as_demanded(file)
+
+    def receive(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Sequence[bytes]:
+        body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+        if not _is_right(environ["HTTP_STRIPE_SIGNATURE"], body):
+            start_response("400 Bad Request", [("Content-Length", "0")])
+            return ()
+        keep(body)
+        start_response("200 OK", [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", "0")])
+        return ()
+
+    return receive
+
+
+def _keeping_as_demanded(file: str) -> Callable[[bytes], None]:
+    """Secrets and card numbers are masked, a key given twice is refused, a worker finds the row by state and time."""
     store = f"sqlite+pysqlite3:///{file}"
     SqlStore(store).upgrade()
     settings = Settings(None, _settings(store))
@@ -112,7 +130,7 @@ def by_hand_as_demanded(file: str) -> Flask:
         properties = json.dumps({**row, "received_at": now, "body": kept.decode()})
         connection.execute(_INSERT_AS_DEMANDED, {**row, "properties": properties})
 
-    return _receiver(keep)
+    return keep
 
 
 def by_hand_in_threads(file: str) -> Flask:
@@ -170,21 +188,26 @@ def _database(file: str) -> Any:
 
 
 def _receiver(keep: Callable[[bytes], None]) -> Flask:
-    app, secret = Flask("by_hand"), SECRET.encode()
+    app = Flask("by_hand")
 
     def hook() -> tuple[str, int]:
         body = request.get_data()
-        pairs = [part.split("=", 1) for part in request.headers["Stripe-Signature"].split(",")]
-        timestamp = dict(pairs)["t"]
-        expected = hmac.digest(secret, timestamp.encode() + b"." + body, "sha256").hex()
-        right = any(name == "v1" and hmac.compare_digest(value, expected) for name, value in pairs)
-        if not right or abs(time.time() - int(timestamp)) > 300:
+        if not _is_right(request.headers["Stripe-Signature"], body):
             return "not accepted", 400
         keep(body)
         return "ok", 200
 
     app.add_url_rule("/hook", "hook", hook, methods=["POST"])
     return app
+
+
+def _is_right(signature: str, body: bytes) -> bool:
+    """Whether a header of Stripe's signs the body, and not long ago."""
+    pairs = [part.split("=", 1) for part in signature.split(",")]
+    timestamp = dict(pairs)["t"]
+    expected = hmac.digest(SECRET.encode(), timestamp.encode() + b"." + body, "sha256").hex()
+    is_signed = any(name == "v1" and hmac.compare_digest(value, expected) for name, value in pairs)
+    return is_signed and abs(time.time() - int(timestamp)) <= 300
 
 
 def dj_stripe(database: dict[str, Any]) -> Callable[..., Any]:

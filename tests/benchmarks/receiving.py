@@ -21,8 +21,9 @@ from .hosts import PATHS, served
 
 THREADS = {"sync": 0, "gthread": CONNECTIONS}
 WRITTEN, DEMANDED = "the same written by hand", "that with masks, in the store's table with its indexes"
+PAST_FLASK = "that as a bare WSGI application, past Flask"
 BY_HAND = {
-    "sync": {WRITTEN: "by_hand", DEMANDED: "by_hand_as_demanded"},
+    "sync": {WRITTEN: "by_hand", DEMANDED: "by_hand_as_demanded", PAST_FLASK: "by_hand_past_flask"},
     "gthread": {WRITTEN: "by_hand_in_threads"},
 }
 GOALS = {"sync": 0.42, "gthread": 0.50}  # of a route that does nothing
@@ -76,6 +77,9 @@ def receiving(deliveries: int) -> Iterator[Contest]:
         rows += [
             Row("webhook on gunicorn sync, durable in SQLite", "callsheet, sync", django, TIMES_DJ_STRIPE, RATE),
             Row(WRITTEN, "by_hand, sync", django, None, RATE),
+            Row(
+                "the same written by hand as it is demanded, past Flask", "by_hand_past_flask, sync", django, None, RATE
+            ),
             Row("the same without the extra `fast`", plain, django, None, RATE),
             Row("a Flask route that does nothing", "no-op Flask route, sync", django, None, RATE),
             Row("webhook on gunicorn sync, PostgreSQL", on_server, f"{django}, PostgreSQL", TIMES_DJ_STRIPE, RATE),
