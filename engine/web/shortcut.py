@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _MOST = 64  # addresses; whoever has one signed event could send it under any host name
 
-_EMPTY = {"Content-Type": "text/plain; charset=utf-8", "Content-Length": "0"}
+_EMPTY = {"Content-Length": "0"}
 _SIGNALS = (
     signals.appcontext_pushed,
     signals.request_started,

@@ -40,7 +40,7 @@ def post(gateway: str, name: str = "") -> Response:
     except (SettingError, StoreError) as error:
         log.error("a webhook of %s could not be taken: %s", gateway, error)
         return _said("try again later", 503)
-    return _said("", 200)
+    return _Said("")
 
 
 def take(engine: Engine, environ: WSGIEnvironment, gateway: str, name: str) -> None:
@@ -54,7 +54,9 @@ def take(engine: Engine, environ: WSGIEnvironment, gateway: str, name: str) -> N
 
 
 class _Said(Response):
-    """A short text, whose headers are right as they stand."""
+    """A short text or none, whose headers are right as they stand."""
+
+    default_mimetype = None
 
     def get_wsgi_headers(self, environ: WSGIEnvironment) -> Headers:
         """They themselves: a copy with everything corrected would take twice as long as finding the route."""

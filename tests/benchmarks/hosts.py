@@ -107,7 +107,7 @@ def by_hand_past_flask(file: str) -> Callable[..., Any]:
             start_response("400 Bad Request", [("Content-Length", "0")])
             return ()
         keep(body)
-        start_response("200 OK", [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", "0")])
+        start_response("200 OK", [("Content-Length", "0")])
         return ()
 
     return receive
