@@ -305,7 +305,8 @@ class Sending:
                 records = self._with.commit(changes) if changes else []
         except (ValueError, Conflict) as error:
             raise MappingError(f"{type.name} was read, but its answer could not be mapped: {reason(error)}") from None
-        return replace(self.settling.result(None, type, response, records), cut_off=cut_off)
+        result = self.settling.result(None, type, exchange.result, response, records)
+        return replace(result, cut_off=cut_off)
 
 
 def unattended(do: Callable[[Record], object], call: Record) -> None:

@@ -146,7 +146,7 @@ class Settling:
             raise error_of(type, ended, verdict)
         if len(records) < len(changes) and any(_was_passed_over(change, records) for change in changes):
             records = [*changed_by(self._with.store, self._with.catalog().record_types, ended), *records]
-        return self.result(ended, type, verdict.response, records)
+        return self.result(ended, type, exchange.result, verdict.response, records)
 
     def as_it_is(self, call: Record) -> Record:
         """The call's row now, whoever changed it."""
@@ -204,21 +204,21 @@ class Settling:
         type, state = self._with.catalog().request_type(call["request_type"]), call["state"]
         if state == "resolved":
             raise UnknownOutcome(f"{type.name} was {call['message']}", call)
-        verdict = self._verdict(type, call)
+        answer = self._answer(call)
+        verdict = self._verdict(type, call, answer)
         if state == "unmapped":
             raise _unmapped_error(call, verdict)
         if state == "succeeded":
-            return self.result(
-                call, type, verdict.response, changed_by(self._with.store, self._with.catalog().record_types, call)
-            )
+            records = changed_by(self._with.store, self._with.catalog().record_types, call)
+            return self.result(call, type, answer, verdict.response, records)
         outcome: Any = {"declined": "declined", "not_done": "not_done", "cancelled": "not_done"}.get(state, "unknown")
         raise error_of(type, call, replace(verdict, outcome=outcome))
 
-    def _verdict(self, type: RequestType, call: Record) -> Verdict:
+    def _verdict(self, type: RequestType, call: Record, answer: Answer | None) -> Verdict:
         """What the kept answer says, or what the row does where there is none."""
-        kept, state = call.get("answer"), call["state"]
-        if kept and not call.get("purged"):
-            verdict = judge(type, calls.given_answer(kept, self._with.sealer), first=True)
+        state = call["state"]
+        if answer is not None:
+            verdict = judge(type, answer, first=True)
             return replace(verdict, message=self.hiding(type, call)(verdict.message))
         idle = (
             "it was cancelled" if state == "cancelled" else f"{type.name} is being sent by another process; ask again"
@@ -228,10 +228,24 @@ class Settling:
             said = f"{said}; what it was to send was purged at {call['purged']}, so do it as a new operation"
         return Verdict("unknown", state, said)
 
-    def result(self, call: Record | None, type: RequestType, response: Any, records: list[Record]) -> Result:
-        """The result of a success."""
+    def _answer(self, call: Record) -> Answer | None:
+        """The answer that a call's row keeps. Raises SignatureError and SettingError where it is sealed."""
+        kept = call.get("answer")
+        return calls.given_answer(kept, self._with.sealer) if kept and not call.get("purged") else None
+
+    def result(
+        self,
+        call: Record | None,
+        type: RequestType,
+        answer: Answer | Failure | None,
+        response: Any,
+        records: list[Record],
+    ) -> Result:
+        """The result of a success; `response` is what `answer` says, its sealed parts sealed."""
         types = self._with.catalog().record_types
-        said = type.says(response) if type.leads_on else {}
+        said: dict[str, Any] = {}
+        if type.leads_on and isinstance(answer, Answer):
+            said = type.says(response, answer.status, answer.headers)
         last = {(record.type, record.id): record for record in records if record.type in types}
         mine = [types[record.type].complete(record) for record in last.values()]
         return Result(call, response, mine, said.get("redirect"))

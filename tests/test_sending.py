@@ -74,6 +74,19 @@ def test_two_commits(tmp_path: Path) -> None:
     assert result.call["state"] == "succeeded"
 
 
+def test_a_hosted_page_may_be_named_by_a_header(tmp_path: Path) -> None:
+    """What a file reads of an answer it reads of the whole of it: when the answer comes, and when it is asked again."""
+    page = "https://pay.shop.test/s/1"
+    go = "summary: x\nmethod: POST\nurl: /x\nexpect: {status: [201]}\n"
+    go += 'redirect: "{{ headers.location if status == 201 }}"\n'
+    limited = "limited: \"{{ headers['x-left'] < '1' }}\"\n"
+    named = SHOP["request_types/shop/_gateway.yml"] + "browser: {redirect: [pay.shop.test]}\n" + limited
+    files = {"request_types/shop/go.yml": go, "request_types/shop/_gateway.yml": named}
+    shop = host(tmp_path, ok({"id": "x"}, 201, location=page, x_left="9"), files=files)
+    assert [shop.engine.send("shop/go", {}, operation="a").redirect for _ in range(2)] == [page, page]
+    assert len(shop.gateway.requests) == 1
+
+
 def test_what_is_sent_is_durable_before(tmp_path: Path) -> None:
     """When the first byte leaves, the journal already has the very bytes, their key and the lease."""
     shop = host(tmp_path)
