@@ -287,7 +287,7 @@ class RequestType:
         self, parts: Mapping[str, Any], names: Mapping[str, Any], headers: dict[str, str], boundary: str
     ) -> bytes:
         content_type = next((name for name in headers if name.lower() == "content-type"), None)
-        value = next(iter_documents(self.body(names)), None) if self.body else parts.get("body")
+        value = _only_value(self.body(names)) if self.body else parts.get("body")
         if value is None and bodies.media_type(self.content_type) == bodies.FORM:
             value = {}  # an empty form is a form
         if value is None or not self.journaled:
@@ -303,6 +303,14 @@ class RequestType:
     def scope(self, account: str) -> Scope:
         """Where the records of a call belong."""
         return Scope(self.gateway.name, account, self.live)
+
+
+def _only_value(text: str) -> Any:
+    """The value of a body's JSON text; None where it is empty. Raises ValueError for a second one: it would be lost."""
+    values = list(iter_documents(text))
+    if len(values) > 1:
+        raise ValueError(f"a body is one JSON value, and its template makes {len(values)}")
+    return values[0] if values else None
 
 
 def _pointer(path: str) -> str:

@@ -74,6 +74,21 @@ def test_two_commits(tmp_path: Path) -> None:
     assert result.call["state"] == "succeeded"
 
 
+@pytest.mark.parametrize("more", ['{"b": 2}', "{% if data.amount %}[]{% endif %}", "x"])
+def test_a_body_is_sent_whole_or_not_at_all(tmp_path: Path, more: str) -> None:
+    """What a template says after the body's one value would be left out without a word."""
+    file = (
+        "summary: x\nmethod: POST\nurl: /x\nbody: |\n  {}\n  {}\ndata: {{properties: {{amount: {{type: integer}}}}}}\n"
+    )
+    lines = '{"a": {{ data.amount }}}'
+    shop = host(tmp_path, files={"request_types/shop/lines.yml": file.format(lines, "")})
+    assert shop.engine.plan("shop/lines", {"amount": 5}).request.body == b'{"a":5}'
+    shop = host(tmp_path, files={"request_types/shop/lines.yml": file.format(lines, more)})
+    with pytest.raises(DataError, match="shop/lines was not sent, its data does not fit: "):
+        shop.engine.send("shop/lines", {"amount": 5})
+    assert shop.gateway.requests == []
+
+
 def test_a_hosted_page_may_be_named_by_a_header(tmp_path: Path) -> None:
     """What a file reads of an answer it reads of the whole of it: when the answer comes, and when it is asked again."""
     page = "https://pay.shop.test/s/1"
