@@ -15,7 +15,7 @@ from urllib.request import Request, urlopen
 import pytest
 from acme import ACME, RULES
 from commands import command, run
-from fault_server import FaultServer, answer
+from fault_server import FaultServer, answer, says
 from hosts import write
 
 from engine.sandbox.delivering import Poster
@@ -67,6 +67,15 @@ def test_nobody_there_is_no_end(poster: Poster) -> None:
         poster.now(delivery(server.url("/a")))
         assert poster.drain(SECONDS)
     assert [one.target for one in server.requests] == ["/a"]
+
+
+def test_what_no_host_can_be_is_no_end(poster: Poster) -> None:
+    """An address with a blank in it, as somebody may register, or an answer that is not HTTP."""
+    with FaultServer() as server:
+        server.behave(says(b"220 mail.shop.test\r\n"), GOOD)
+        poster.deliver([delivery(server.url("/call sheet")), delivery(server.url("/a"))])
+        assert poster.drain(SECONDS)
+    assert [one.target for one in server.requests] == ["/a", "/a"]
 
 
 # In processes ---------------------------------------------------------------------------------------------------------
