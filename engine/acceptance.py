@@ -38,7 +38,11 @@ def acceptance(schema: Any, formats: Mapping[str, Accepts], documents: Documents
 
 def as_python(pattern: str) -> str:
     """A pattern of JSON Schema for `re`: there `$` is the end of the text alone, not also a place before a newline."""
-    return re.sub(r"(?<!\\)\$(?=\||\)|$)", r"\\Z", pattern)
+    return _END.sub(lambda found: r"\Z" if found[0] == "$" else found[0], pattern)
+
+
+# What may hold a `$` that is a character comes first: an escape, and a class of characters.
+_END = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\$", re.DOTALL)
 
 
 class _NotUnderstood(Exception):

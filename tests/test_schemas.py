@@ -167,6 +167,24 @@ def test_typed_text(schema: dict[str, Any], text: str, value: Any) -> None:
     assert (found, type(found)) == (value, type(value))
 
 
+@pytest.mark.parametrize(
+    ("pattern", "good", "bad"),
+    [
+        ("^[^$|]+$", "a", "$"),
+        (r"^[\]$|]$", "$", "$\n"),
+        (r"^\$$", "$", "$\n"),
+        (r"^\\$", "\\", "\\\n"),
+        ("^[]$]$", "]", "]\n"),
+    ],
+)
+def test_a_dollar_may_be_a_character(pattern: str, good: str, bad: str) -> None:
+    """In a class of characters, and after a backslash, unless that one is a character, too."""
+    for schema in ({"pattern": pattern}, {"pattern": pattern, "not": {"const": "x"}}):
+        assert Schema(schema).verify() == []
+        assert Schema(schema).problems(good) == []
+        assert Schema(schema).problems(bad) != []
+
+
 @pytest.mark.parametrize("pattern", ["^[a-z]{3}$", "^(usd|eur$)", "^usd$|^eur$"])
 def test_a_pattern_ends_where_the_text_ends(pattern: str) -> None:
     """A newline after the last character is a character: `$` is the end of the text, as JSON Schema has it."""
