@@ -250,12 +250,11 @@ class Generator(CodeGenerator):
 
 
 class Environment(ImmutableSandboxedEnvironment):
-    """The sandbox, narrowed to JSON values. Compiled code is kept in `cache_folder` where one is given."""
+    """The sandbox, narrowed to JSON values. `cache` keeps compiled code between starts."""
 
     context_class = _Scene
     code_generator_class = Generator
-
-    intercepted_binops = frozenset({"*", "**"})
+    intercepted_binops = frozenset({"*", "**", "%"})  # `%` fills the memory, too, where its left side is a text
 
     def __init__(
         self,
@@ -318,11 +317,13 @@ class Environment(ImmutableSandboxedEnvironment):
 
     def call_binop(self, _: Context, operator: str, left: Any, right: Any) -> Any:
         """Numbers only, and no powers: a template must not fill the memory."""
-        if operator == "*" and Absent in (type(left), type(right)):
+        if operator == "**":
+            raise TypeError("powers are not offered")
+        if Absent in (type(left), type(right)):
             raise ValueError(_SOMETHING_NEEDED)
-        if operator == "**" or not all(isinstance(side, int | float) for side in (left, right)):
-            raise TypeError(f"{operator} is for numbers only" if operator == "*" else "powers are not offered")
-        return left * right
+        if not all(isinstance(side, int | float) for side in (left, right)):
+            raise TypeError(f"{operator} is for numbers only")
+        return left * right if operator == "*" else left % right
 
     def _generate(
         self, source: nodes.Template, name: str | None, filename: str | None, defer_init: bool = False

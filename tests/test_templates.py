@@ -73,6 +73,7 @@ LEAVES: dict[str, Any] = {
     "{{ data.text }}{{ data.number }}": "04785",
     "{{ 'a' ~ data.number }}": "a5",
     "{{ data.number * 100 }}": 500,
+    "{{ data.number % 3 }}": 2,
     "{{ 'x' if data.no else 'y' }}": "y",
     "{% if data.no %}a{% elif data.number == 5 %}b{{ data.text }}{% else %}c{% endif %}": "b0478",
     "{{ dict(data.deep, more=1) }}": {"a": {"b": ["x", "y"]}, "more": 1},
@@ -249,12 +250,13 @@ WRONG_JOINS: list[tuple[str, str]] = [
     ("Order {{ data.deep }}", "text cannot be made of an object"),
     ("{{ data.text * 3 }}", r"\* is for numbers only"),
     ("{{ data.number ** 9 }}", "powers are not offered"),
+    ("{{ '%9d' % data.number }}", "% is for numbers only"),
 ]
 
 
 @pytest.mark.parametrize(("text", "message"), WRONG_JOINS)
 def test_what_text_is_not_made_of(text: str, message: str) -> None:
-    """A list or an object never becomes text by accident; memory cannot be filled by multiplying."""
+    """A list or an object never becomes text by accident; memory cannot be filled by multiplying or formatting."""
     with pytest.raises(RenderError, match=message):
         leaf(text, data=DATA)
 
