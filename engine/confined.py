@@ -136,10 +136,11 @@ def _instant(value: Any) -> Any:
 
 
 def _epoch(value: Any) -> Any:
-    """An ISO 8601 instant as whole seconds since 1970; null stays null."""
+    """An ISO 8601 instant as whole seconds since 1970, in UTC where it names no zone; null stays null."""
     if value is None or isinstance(value, Absent):
         return value
-    return int(datetime.fromisoformat(value).timestamp())
+    moment = datetime.fromisoformat(value)
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
 
 
 def _amount(convert: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:

@@ -245,6 +245,17 @@ def test_nothing_is_guessed_from_text() -> None:
         assert document('{"x": {{ data.x }}}', data={"x": text}) == {"x": text}
 
 
+def test_an_instant_is_the_same_on_every_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that names no zone is in UTC, whatever the machine's own is."""
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        assert leaf("{{ '2026-01-01T00:00:00' | epoch }}") == leaf("{{ '2026-01-01' | epoch }}") == 1767225600
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 WRONG_JOINS: list[tuple[str, str]] = [
     ("{{ 'a' ~ data.list }}", "text cannot be made of a list"),
     ("Order {{ data.deep }}", "text cannot be made of an object"),
