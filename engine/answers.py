@@ -101,10 +101,11 @@ def _read(type: RequestType, answer: Answer) -> Verdict:
         )
     if refusal and not 300 <= status < 400:
         return Verdict("declined", f"http_{status}", refusal, response)
-    return _success(type, status, response)
+    return _success(type, answer, response)
 
 
-def _success(type: RequestType, status: int, response: Any) -> Verdict:
+def _success(type: RequestType, answer: Answer, response: Any) -> Verdict:
+    status = answer.status
     if status in type.missing:
         return Verdict("succeeded", "ok", f"answered {status}: there is no such thing")
     bodiless = response is None and status in type.bodiless
@@ -118,6 +119,11 @@ def _success(type: RequestType, status: int, response: Any) -> Verdict:
     if problems:
         message = f"answered {status} in another shape than expected: {problems[0]}"
         return Verdict("unknown", "unexpected_shape", message, response, repeat=True)
+    if type.leads_on:
+        try:
+            type.leads(response, status, answer.headers)
+        except ValueError as error:
+            return _unreadable(type, answer, str(error))
     return Verdict("succeeded", "ok", f"answered {status}", response)
 
 

@@ -61,7 +61,7 @@ def _leads_to(type: RequestType, exchange: Exchange, page: int, read: int) -> tu
     """Where a page leads on to, parameters or an address, and whether there is more."""
     headers = exchange.result.headers if isinstance(exchange.result, Answer) else {}
     try:
-        said = type.says(exchange.verdict.response, 200, headers, _links(headers), page, read)
+        said = type.leads(exchange.verdict.response, 200, headers, _links(headers), page, read)
     except ValueError as error:
         raise UnknownOutcome(f"{type.name} brought a page that cannot be read on from: {error}") from None
     following = said.get("next")

@@ -87,14 +87,8 @@ class _Moved(Mapping[str, Mark]):
         return sum(1 for _ in self)
 
 
-_READING = {
-    "error": "/error",
-    "mismatch": "/idempotency/mismatch",
-    "limited": "/limited",
-    "redirect": "/redirect",
-    "more": "/pages/more",
-    "next": "/pages/next",
-}
+_READING = {"error": "/error", "mismatch": "/idempotency/mismatch", "limited": "/limited"}
+_LEADING = {"redirect": "/redirect", "more": "/pages/more", "next": "/pages/next"}
 ANSWER = ("response", "status", "headers")  # what an answer is read by
 COUNTS = ("page", "read")  # what a list may be continued by: which page was read, and how many items so far
 
@@ -141,10 +135,10 @@ class _Reader:
             del parts["body"]
         return {key: part for key, part in parts.items() if part is not None}
 
-    def _reading(self) -> tuple[dict[str, Any], Mapping[str, Mark]]:
-        """The leaves that are rendered with the answer, and where they stand."""
-        found = {key: part_at(self.file.value, pointer) for key, pointer in _READING.items()}
-        return {key: part for key, part in found.items() if part is not None}, _Moved(self.file.marks, _READING)
+    def _taken(self, places: Mapping[str, str]) -> tuple[dict[str, Any], Mapping[str, Mark]]:
+        """Of the leaves that are rendered with an answer those at `places`, and where they stand."""
+        found = {key: part_at(self.file.value, pointer) for key, pointer in places.items()}
+        return {key: part for key, part in found.items() if part is not None}, _Moved(self.file.marks, places)
 
     @property
     def _counts(self) -> bool:
@@ -169,8 +163,8 @@ class _Reader:
         yield from check(self._sending(), self.file.marks, "", {**names, "account": None})
         if "account" in self.file.value:
             yield from check(self.file.value["account"], self.file.marks, "/account", names)
-        reading, marks = self._reading()
         known: dict[str, Any] = dict.fromkeys(ANSWER)
+        reading, marks = self._taken({**_READING, **_LEADING})
         paging = {key: reading.pop(key) for key in ("more", "next") if key in reading}
         yield from check(reading, marks, "", known)
         yield from check(paging, marks, "", known | dict.fromkeys(("links", *COUNTS)))
@@ -236,12 +230,15 @@ class _Reader:
     def request_type(self, mode: str, base_url: str | None) -> RequestType:
         """The request type of a file without faults, as it is in a mode."""
         value, file = in_mode(self.file.value, mode), self.file.name
-        reading, reading_marks = self._reading()
         idempotency = value.get("idempotency") or {}
         keyed = bool(idempotency) and not value.get("at_most_once")
         expect = value.get("expect", {})
         pages = value.get("pages")
         structure = self.templates.structure
+
+        def taken(places: Mapping[str, str], name: str) -> Callable[[Mapping[str, Any]], Any]:
+            leaves, marks = self._taken(places)
+            return structure(leaves, marks, f"{file}#{name}")
 
         def alone(key: str, pointer: str) -> Callable[[Mapping[str, Any]], Any] | None:
             leaf, marks = part_at(value, pointer), _Moved(self.file.marks, {key: pointer})
@@ -261,7 +258,8 @@ class _Reader:
             schema=Schema(self._data),
             parts=structure(self._sending(), self.file.marks, file),
             account=alone("account", "/account"),
-            reading=structure(reading, reading_marks, f"{file}#reading"),
+            reading=taken(_READING, "reading"),
+            leading=taken(_LEADING, "leading"),
             body=self.templates.body(Source.at(value["body"], self.file.marks["/body"])) if self._is_document else None,
             content_type=self._content_type,
             lists=value.get("lists", "indexed"),

@@ -141,9 +141,9 @@ class RequestType:
     """One request type. `written` is its file as it stands, laid over the gateway's, with the base_url of its mode.
 
     `parts` renders url, headers, query and body, `account` the account it acts in, `reading` what an answer says:
-    error, mismatch, limited, redirect, more and next; `after`, when the request may be sent again. `key_lasts` is in
-    seconds, the limits in bytes. `redirected`: base_url is not the file's own. `live`: it sends in live mode, and what
-    it keeps is of live money.
+    error, mismatch and limited; `leading` where a success leads: redirect, more and next; `after`, when the request may
+    be sent again. `key_lasts` is in seconds, the limits in bytes. `redirected`: base_url is not the file's own. `live`:
+    it sends in live mode, and what it keeps is of live money.
     """
 
     name: str
@@ -160,6 +160,7 @@ class RequestType:
     parts: Callable[[Mapping[str, Any]], Any]
     account: Callable[[Mapping[str, Any]], Any] | None
     reading: Callable[[Mapping[str, Any]], Any]
+    leading: Callable[[Mapping[str, Any]], Any]
     body: Callable[[Mapping[str, Any]], str] | None
     content_type: str
     lists: bodies.Lists
@@ -227,7 +228,11 @@ class RequestType:
             renamed[known] = value
         return renamed
 
-    def says(
+    def says(self, response: Any, status: int, headers: Mapping[str, str]) -> dict[str, Any]:
+        """What an answer says: of the parts of `reading` those that it has. Raises RenderError."""
+        return dict(self.reading({"response": response, "status": status, "headers": headers}))
+
+    def leads(
         self,
         response: Any,
         status: int = 200,
@@ -236,13 +241,13 @@ class RequestType:
         page: int = 1,
         read: int = 0,
     ) -> dict[str, Any]:
-        """What an answer says: of the parts of `reading` those that it has.
+        """Where a success leads: of the parts of `leading` those that it has; a refusal need not have what they name.
 
         Of a page `links` are those of its Link header, `page` is its number from 1, and `read` the number of items read
         with it. Raises RenderError.
         """
         known = {"response": response, "status": status, "headers": headers, "links": links, "page": page, "read": read}
-        return dict(self.reading(known))
+        return dict(self.leading(known))
 
     def account_of(self, data: Mapping[str, Any], names: Mapping[str, Any]) -> str:
         """The gateway account that a call with checked `data` acts in; "" is our own. Raises DataError."""

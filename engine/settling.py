@@ -244,8 +244,8 @@ class Settling:
         """The result of a success; `response` is what `answer` says, its sealed parts sealed."""
         types = self._with.catalog().record_types
         said: dict[str, Any] = {}
-        if type.leads_on and isinstance(answer, Answer):
-            said = type.says(response, answer.status, answer.headers)
+        if type.leads_on and isinstance(answer, Answer) and answer.status not in type.missing:
+            said = type.leads(response, answer.status, answer.headers)
         last = {(record.type, record.id): record for record in records if record.type in types}
         mine = [types[record.type].complete(record) for record in last.values()]
         return Result(call, response, mine, said.get("redirect"))

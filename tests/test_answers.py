@@ -338,6 +338,28 @@ def test_reading_itself_may_fail(pay: RequestType) -> None:
     assert judge(replace(pay, reading=broken), ok(GOOD), first=True).outcome == "unknown"
 
 
+def test_a_refusal_leads_nowhere(tmp_path: Path) -> None:
+    """What only a success has, where it leads, is asked of no refusal, and of no answer of another shape."""
+    counted = "{{ response.page < response.total_pages }}"
+    pages = f'pages: {{items: /items, more: "{counted}", next: {{page: "{{{{ response.page + 1 }}}}"}}}}\n'
+    files = {
+        "request_types/shop/go.yml": "summary: x\nmethod: POST\nurl: /x\nexpect: {body: {required: [token]}}\n"
+        "redirect: \"{{ 'https://pay.shop.test/' + response.token }}\"\n",
+        "request_types/shop/list.yml": "summary: x\nmethod: GET\nurl: /x\nexpect: {body: {required: [page]}}\n" + pages,
+        "request_types/shop/_gateway.yml": SHOP["request_types/shop/_gateway.yml"]
+        + "browser: {redirect: [pay.shop.test]}\n",
+    }
+    types = load([write(tmp_path, {**SHOP, **files})]).request_types
+    for name, lacks in (("shop/go", "token"), ("shop/list", "page")):
+        refused, odd = (judge(types[name], answer, first=True) for answer in (ok(ERROR, 402), ok({"items": []})))
+        assert (refused.outcome, refused.kind, refused.message) == ("declined", "http_402", "no funds")
+        assert odd.outcome == "unknown"
+        assert f"/{lacks}: is required" in odd.message
+    unread = judge(types["shop/go"], ok({"token": 5}), first=True)
+    assert unread.outcome == "unknown"
+    assert "request_types/shop/go.yml:5" in unread.message
+
+
 def test_the_table_names_every_kind(tmp_path: Path) -> None:
     """Each failure that the dispatcher knows is judged, sent and not sent."""
     kinds = {row[0].kind for row in TABLE.values() if isinstance(row[0], Failure)}

@@ -30,7 +30,7 @@ class Frame:
         and the number of items `read` with it."""
         if self.type is None or "pages" not in self.type.written:
             return {"more": isinstance(body, Mapping) and body.get("has_more")}
-        said = self.type.says(body, page=page, read=read)
+        said = self.type.leads(body, page=page, read=read)
         return {**said, "more": said.get("more", bool(said.get("next")))}
 
     @property
