@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from engine.core import Engine
 
 CONCURRENCY = 8  # calls under way at once, where neither the caller nor the gateway's file says
-PAUSES = (1.0, 4.0, 15.0, 60.0, 300.0)  # seconds between the tries of a row that could not be sent
+PAUSES = (1.0, 4.0, 15.0, 60.0, 300.0)  # seconds between the tries of a row that could not be sent, at least
 COMES_BACK = 90.0  # seconds within which an open row is waited for; longer than a lease
 IN_VAIN = 10  # rows in a row that could not be sent, at least, until a run is given up
 LOOKS = 0.2, 2.0  # seconds between two looks at them, at least and at most: whoever sends one may end it any moment
@@ -98,6 +98,8 @@ class Bulk:
         self._per_second = (rate.live if engine.settings.live else rate.test) if rate else None
         self._rows, self._ended, self._in_vain = WaitingRows(), threading.Event(), 0
         self.settled_before: Counter[str] = Counter()  # rows that an earlier run settled, by state
+        self.trouble: str | None = None  # what keeps rows from being carried out, as long as none is
+        self._insists = True
 
     # Before anything is sent ------------------------------------------------------------------------------------------
 
@@ -230,35 +232,49 @@ class Bulk:
         return True
 
     def _carry_out(self, row: Row) -> RowOutcome | None:
-        """Send a row, again and again while it is not carried out; None where the run was stopped before."""
+        """Send a row, again and again while it is not carried out; None where the run was stopped before.
+
+        Nobody insists where a gateway asks to be left alone for longer than that, or where it was in vain just before.
+        """
         outcome = None
         for pause in (*PAUSES, None):
             if self._ended.is_set():
                 return outcome
             if row.call:
                 self._engine.run_row("call", row.call)
-            outcome = self._sent(row)
-            if outcome.state != "not_done" or pause is None or self._ended.wait(pause):
+            outcome, asked = self._sent(row)
+            if outcome.state != "not_done":
+                self.trouble, self._insists = None, True
+                break
+            self.trouble = outcome.message
+            if pause is None or asked > PAUSES[-1]:
+                self._insists = False
+            if pause is None or not self._insists or self._ended.wait(max(pause, asked)):
                 break
         return outcome
 
-    def _sent(self, row: Row) -> RowOutcome:
-        """Send a row. Raises SettingError and StoreError."""
-        became = partial(RowOutcome, row.number, row.operation, row.digest)
+    def _sent(self, row: Row) -> tuple[RowOutcome, float]:
+        """Send a row; what became of it, and for how long its gateway asks to be left alone.
+
+        Raises SettingError and StoreError.
+        """
+        became, asked = partial(RowOutcome, row.number, row.operation, row.digest), 0.0
         try:
             result = self._engine.send(self._type.name, row.data, operation=row.operation)
         except DataError as error:
-            return became("not_sent", message=error.details)
+            return became("not_sent", message=error.details), asked
         except Conflict as error:
-            return became("not_done", message=str(error))  # asked again, it tells
+            return became("not_done", message=str(error)), asked  # asked again, it tells
         except CallError as error:
             call, state = error.call, _STATES[type(error)]
+            if isinstance(error, TransportError):
+                asked = error.wait
             if call and call["state"] in {"resolved", "cancelled"}:
                 state = str(call.get("resolution") or "cancelled")
             elif state == "unknown" and not self._type.journaled:
                 state = "not_done"  # it only reads
-            return became(state, call, str(error), before=self._was_before(call))
-        return became("succeeded", result.call, None, result, self._was_before(result.call))
+            return became(state, call, str(error), before=self._was_before(call)), asked
+        return became("succeeded", result.call, None, result, self._was_before(result.call)), asked
 
     def _was_before(self, call: Record | None) -> bool:
         sent_at = call.get("sent_at") if call else None

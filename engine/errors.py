@@ -116,7 +116,14 @@ class CallError(EngineError):
 
 
 class TransportError(CallError):
-    """The request provably did not leave this machine whole. It was not carried out."""
+    """The request provably did not leave this machine whole. It was not carried out.
+
+    `wait`: for how many seconds the gateway asked to be left alone.
+    """
+
+    def __init__(self, message: str, call: Record | None = None, wait: float = 0.0) -> None:
+        self.wait = wait
+        super().__init__(message, call)
 
 
 class UnknownOutcome(CallError):

@@ -369,7 +369,7 @@ def error_of(type: RequestType, call: Record | None, verdict: Verdict, status: i
         status = call["attempts"][-1].get("status", status) if call else status
         return RejectedError(f"the gateway refused {type.name}: {said}", call, verdict.response, status)
     if verdict.outcome == "not_done":
-        return TransportError(f"{type.name} was not carried out: {said}", call)
+        return TransportError(f"{type.name} was not carried out: {said}", call, verdict.wait or 0.0)
     if not type.journaled:
         return UnknownOutcome(f"{type.name} brought no answer to trust: {said}; reading it again is safe", call)
     hint = f"callsheet calls {call.id} shows what is known" if call else ""

@@ -252,6 +252,59 @@ def test_a_gateway_that_is_away_ends_the_run(here: Host, hasty: None) -> None:
     assert sorted({json.loads(request.body)["amount"] for request in here.gateway.requests}) == list(range(1, 21))
 
 
+class Waits(threading.Event):
+    """Waits for nothing, and remembers for how long it should have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[float | None] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.asked.append(timeout)
+        return self.is_set()
+
+
+@pytest.mark.parametrize(("asked", "waited"), [("100", [100.0, 100.0]), ("9", [9.0, 60.0]), ("3600", [])])
+def test_a_gateway_is_left_alone_as_long_as_it_asks(here: Host, asked: str, waited: list[float]) -> None:
+    """Where that is longer than a run insists, the row is not tried again, and says why."""
+    one, waits = Bulk(here.engine, "shop/pay", concurrency=1), Waits()
+    one._ended = waits
+    here.gateway.answers = [ok({"error": {"message": "slow"}}, 429, retry_after=asked)]
+    assert one.take(0, {"amount": 1}) == []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(bulk, "PAUSES", (0.5, 60.0, 300.0))
+        (outcome,) = one.send()
+    assert waits.asked[: len(waited)] == waited
+    assert len(waits.asked) == (3 if waited else 0)
+    assert outcome.state == "not_done"
+    assert f"left alone for {asked} s" in str(outcome.message)
+
+
+def test_only_the_first_rows_are_insisted_on(here: Host, hasty: None) -> None:
+    """Ten rows, each tried for minutes, would make an hour of an outage that the first has shown already."""
+    one, waits = Bulk(here.engine, "shop/pay", concurrency=1), Waits()
+    one._ended = waits
+    here.gateway.answers = [failure("connect", sent=False)]
+    for number, row in enumerate(ROWS):
+        one.take(number, row)
+    with pytest.raises(TransportError, match=r"1\d rows in a row"):
+        list(one.send())
+    assert waits.asked == list(bulk.PAUSES)
+
+
+def test_what_is_in_the_way_is_known(here: Host, hasty: None) -> None:
+    """As long as no row is carried out."""
+    one = Bulk(here.engine, "shop/pay", concurrency=1)
+    seen: list[str | None] = []
+    here.gateway.before = lambda _: seen.append(one.trouble)
+    here.gateway.answers = [*[failure("connect", sent=False)] * 5, ok()]
+    for number, row in enumerate(ROWS[:2]):
+        one.take(number, row)
+    assert states(one.send()) == {"succeeded": 2}
+    assert (seen[0], one.trouble) == (None, None)
+    assert any("connect" in str(said) for said in seen)
+
+
 def test_what_reads_is_read_again(here: Host, hasty: None) -> None:
     """Reading is never "perhaps": it is tried again, and brings its answer."""
     here.gateway.answers = [*[failure("read_timeout")] * 4, ok({"id": "p1", "amount": 7})]
