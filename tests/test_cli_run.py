@@ -8,19 +8,23 @@ import fcntl
 import json
 import os
 import pty
+import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import Result
-from commands import CHECKOUT, Gateway, command, run
+from commands import CHECKOUT, Gateway, command, process, run
 from hosts import write
 from rates import limited
 
+from engine.cli import tables
 from engine.cli.meter import Meter, duration
 
 ORDER = """\
@@ -472,6 +476,20 @@ def test_a_line_of_the_meter(monkeypatch: pytest.MonkeyPatch) -> None:
     assert meter.line().startswith("95,688 of 95,688, 956.9 a second: 95,684 succeeded")
 
 
+@pytest.mark.parametrize("columns", [1, 20, 60, 79, 110, 300])
+def test_a_bar_is_as_wide_as_the_terminal(columns: int) -> None:
+    """The line is cut before it would go on in a second one; the bar is left out first."""
+    meter = Meter(95_688, lambda: "answered 429: \x1b[31mzu viel \u4eca")
+    meter.counts.update({"succeeded": 1196, "declined": 3})
+    text = meter.bar(columns)
+    assert tables.columns(text) == columns
+    assert ("[#" in text or "[-" in text) == (columns >= 150)
+    assert "\x1b" not in text
+    if columns == 300:
+        assert " 1%  1,199 of 95,688, " in text
+        assert r"declined; trying again: answered 429: \x1b[31mzu viel" in text
+
+
 def test_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("engine.cli.meter.SAY", 0.01)
     with Meter(3) as meter:
@@ -491,8 +509,9 @@ def test_a_bar_on_a_terminal(shop: Path, gateway: Gateway) -> None:
     """With the time that the gateway's rate will take, before and while it runs."""
     path = limited_shop(shop, gateway, 60)
     ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
     code = "from engine.cli import main; main()"
-    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "COLUMNS": "150", "TERM": "xterm"}
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "TERM": "xterm"}
     with subprocess.Popen(
         [sys.executable, "-P", "-c", code, "run", "shop/pay", path], cwd=shop, env=environment, stdin=theirs,
         stdout=theirs, stderr=theirs,
@@ -511,6 +530,22 @@ def test_a_bar_on_a_terminal(shop: Path, gateway: Gateway) -> None:
     assert "100%" in text
     assert "60 of 60" in text
     assert " a second, " in text
+    drawn = [line for line in re.split(r"[\r\n]+", text) if "%  " in line]
+    assert {len(line) for line in drawn} == {79}
+    assert "\x1b" not in text, "killed, it would leave the terminal without a cursor"
+
+
+def test_what_is_in_the_way_is_told(shop: Path, gateway: Gateway) -> None:
+    """Whoever waits for a gateway that is away sees it, and not nothing for minutes."""
+    path = limited_shop(shop, gateway, 2)
+    gateway.answer = lambda *_: (429, {"error": {"message": "too many"}})
+    slow = "from engine.cli import main, meter; meter.SAY = 0.2; main()"
+    with process("-c", slow, "run", "shop/pay", path, cwd=shop) as running:
+        assert running.stderr
+        line = next(line for line in running.stderr if "trying again" in line)
+        running.send_signal(signal.SIGINT)
+        running.communicate(timeout=60)
+    assert "0 of 2, 0.0 a second; trying again: shop/pay was not carried out: answered 429: too many" in line
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

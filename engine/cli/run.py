@@ -187,7 +187,7 @@ def _send(bulk: Bulk, told: Results, *, as_json: bool) -> int:
     if not as_json:
         click.echo(_plan_of(bulk), err=True)
     told.begin()
-    meter, stopped = Meter(total), _Stop(bulk)
+    meter, stopped = Meter(total, lambda: bulk.trouble), _Stop(bulk)
     try:
         with meter, stopped:
             for outcome in bulk.send():

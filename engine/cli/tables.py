@@ -72,7 +72,7 @@ def _line(row: Sequence[str], widths: Sequence[int], *, wrap: bool) -> str:
     *_, last = row[: len(widths)]
     parts = _wrapped(last, widths[-1]) if wrap and len(row) == len(widths) and last else [last]
     cells = [*row[: len(widths) - 1], parts[0]]
-    first, *rest = (_padded(cell, size) for cell, size in zip(cells, widths, strict=True))
+    first, *rest = (padded(cell, size) for cell, size in zip(cells, widths, strict=True))
     coloured = [cell.replace(cell.strip(), state(cell.strip()), 1) if cell.strip() else cell for cell in rest]
     indent = " " * (sum(widths[:-1]) + len(GAP) * (len(widths) - 1))
     return "\n".join([GAP.join([first, *coloured]).rstrip(), *(indent + part for part in parts[1:])])
@@ -86,7 +86,7 @@ def facts(pairs: Iterable[tuple[str, str]], *, indent: str = "") -> str:
     said = []
     for name, value in known:
         inside = [part for line in value.split("\n") for part in _wrapped(line, max(room, 20))]
-        said += [f"{indent}{click.style(_padded(name, left), fg='cyan')}{GAP}{inside[0]}"]
+        said += [f"{indent}{click.style(padded(name, left), fg='cyan')}{GAP}{inside[0]}"]
         said += [f"{indent}{' ' * left}{GAP}{line}".rstrip() for line in inside[1:]]
     return "\n".join(said)
 
@@ -128,7 +128,8 @@ def _total(sizes: Sequence[int]) -> int:
     return sum(sizes) + len(GAP) * (len(sizes) - 1)
 
 
-def _padded(value: str, size: int) -> str:
+def padded(value: str, size: int) -> str:
+    """`value` in exactly `size` columns, one at least; its end is left out where there is no room for it."""
     if columns(value) <= size:
         return value + " " * (size - columns(value))
     while columns(value) > size - 1:
