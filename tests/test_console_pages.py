@@ -15,6 +15,7 @@ from hosts import SECRETS, write
 from html_pages import Page
 
 from engine.calls import NEXT
+from engine.catalog import shipped
 from engine.errors import StoreError
 from engine.purging import purge
 from engine.records import Change, Record, Scope
@@ -680,6 +681,16 @@ def test_a_form_is_filled_in_with_an_example(console: ConsoleHost) -> None:
     assert blank(console, "shop/pay", example="")["amount"] == ""
     for type in console.engine.catalog.request_types.values():
         assert console.client.get(f"{CONSOLE}/types/{type.name}/try?example").status_code == 200
+
+
+def test_an_example_is_about_the_file_that_is_there(tmp_path: Path) -> None:
+    """A host's file in the place of a shipped one is not shown by the shipped cases, which tell of that one."""
+    name = "request_types/stripe/create_customer.yml"
+    write(tmp_path, {name: (shipped() / name).read_text("utf-8")})
+    console = ConsoleHost(tmp_path)
+    console.sign_in()
+    assert blank(console, "stripe/create_payment", example="")["amount"] != ""
+    assert blank(console, "stripe/create_customer", example="")["email"] == ""
 
 
 def test_live_money_is_moved_by_nobody_who_does_not_say_so(tmp_path: Path) -> None:

@@ -14,13 +14,13 @@ from typing import Any
 from flask import Response, abort, request, url_for
 
 from engine.card_numbers import holds_card_number
-from engine.cases import read_case
 from engine.core import Engine
 from engine.descriptions import repeats
 from engine.errors import CallError, DataError, EngineError, Problem
 from engine.forms.fields import ABSENT, Field, as_texts, field_of, misposted, unseen, value_of
 from engine.forms.translations import ENGLISH
 from engine.reference.examples import plainest
+from engine.reference.sources import Sources
 from engine.reloading import folders
 from engine.request_types import RequestType
 from engine.settling import Result
@@ -133,13 +133,9 @@ def _texts(fields: Sequence[Field], data: Mapping[str, Any]) -> dict[str, str]:
 
 
 def example(engine: Engine, type: RequestType) -> Mapping[str, Any]:
-    """The data of the case that teaches most, the host's own cases first; empty where no case succeeds."""
-    for folder in folders(engine.root):
-        paths = sorted((folder / "tests" / "cases" / "request_types" / type.name).glob("[!.]*.yml"))
-        for case in plainest([read_case(path) for path in paths]):
-            data: Mapping[str, Any] = case.told.get("data", {})
-            return data
-    return {}
+    """The data of the case that teaches most; empty where none about its file succeeds."""
+    cases = Sources(engine.catalog, folders(engine.root)).cases("request_types", type.name, type.file)
+    return next((case.told.get("data", {}) for case in plainest(cases)), {})
 
 
 def _form(
