@@ -244,6 +244,27 @@ Callsheet(app, base_urls={{"shop": {gateway.url!r}}}, environment={KEYS | {"CALL
     assert [sale["gateway_id"] for sale in Engine(home, environment=KEYS).find("sale")] == ["p1"]
 
 
+def test_flask_callsheet_tells_of_the_store_that_the_app_gives(tmp_path: Path) -> None:
+    """Not of the one that a setting names, or that would be in the folder."""
+    home, file = write(tmp_path / "home", SHOP), tmp_path / "given.sqlite3"
+    code = f"""
+from flask import Flask
+from engine.core import Engine
+from engine.store.sql import SqlStore
+from engine.web import Callsheet
+app = Flask(__name__, root_path={str(home)!r})
+keys = {KEYS | {"CALLSHEET_SECRET_KEY": "k" * 40}!r}
+Callsheet(app, engine=Engine({str(home)!r}, store=SqlStore({str(file)!r}), environment=keys))
+"""
+    write(tmp_path, {"host.py": code})
+    ask = "from engine.cli import group; from flask.cli import FlaskGroup; cli = FlaskGroup(); "
+    ask += "cli.add_command(group); cli()"
+    for asked, said in (("status", "is not there yet"), ("upgrade", "is up to date"), ("status", "")):
+        with process("-c", ask, "callsheet", "db", asked, cwd=tmp_path, FLASK_APP="host.py") as running:
+            shown, errors = running.communicate()
+        assert (running.returncode, shown.startswith(f"{file} {said}".rstrip())) == (0, True), (shown, errors)
+
+
 def test_flask_callsheet_uses_the_folder_that_the_app_names(tmp_path: Path) -> None:
     """Every command, also those that need no engine."""
     home = write(tmp_path / "elsewhere", SHOP)

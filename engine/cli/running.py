@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from engine.core import Engine
+    from engine.store import Store
 
 
 @click.command(short_help="Serve the host's Flask app, or a bare one.")
@@ -168,7 +169,7 @@ def upgrade(here: Opening) -> None:
         return click.echo(f"{type(engine.store).__name__} has no tables to upgrade")
     do()
     fill([*OWN_TYPES.values(), *engine.catalog.record_types.values()])
-    return click.echo(f"{_place(here)} is up to date, its indexes are complete")
+    return click.echo(f"{_place(engine.store)} is up to date, its indexes are complete")
 
 
 @db.command()
@@ -176,14 +177,16 @@ def upgrade(here: Opening) -> None:
 @opening
 def status(here: Opening, as_json: bool) -> None:
     """Tell where records are kept, and how many there are; a store that is not there yet is not made."""
+    from engine.doctor.places import is_made
+
     engine = here.engine
-    there = not _file(here) or Path(_place(here)).exists()
+    there, place = is_made(engine), _place(engine.store)
     names = [*engine.catalog.record_types, "call", "event"]
     counts = {name: _count(here, name) for name in names} if there else {}
     if as_json:
-        return print_json({"store": _place(here), "exists": there, "records": counts})
-    click.echo(f"{_place(here)}{'' if there else ' is not there yet; the first call makes it'}")
-    rows = [[name, number] for name, number in counts.items() if number not in (0, "0")]
+        return print_json({"store": place, "exists": there, "records": counts})
+    click.echo(f"{place}{'' if there else ' is not there yet; the first call makes it'}")
+    rows = [[name, number] for name, number in counts.items() if number]
     return click.echo(tables.table(["record", "number"], rows)) if rows else None
 
 
@@ -194,23 +197,11 @@ def _count(here: Opening, type: str) -> int:
     return sum(1 for _ in every(here.engine.store, type))
 
 
-def _file(here: Opening) -> bool:
-    return "://" not in _place(here) and _place(here) != "memory:"
+def _place(store: Store) -> str:
+    """A store as it may be shown: a file's path, a URL without its password, or the class of a host's own."""
+    from engine.store.memory import MemoryStore
+    from engine.store.sql import SqlStore
 
-
-def _place(here: Opening) -> str:
-    """The store as it may be shown: a file's path, or a URL without its password."""
-    from engine.store.opening import FILE
-
-    setting = here.engine.settings.get("CALLSHEET_STORE")
-    if setting is None:
-        return str(here.root / FILE)
-    if setting.startswith("sqlite"):
-        return setting.partition(":///")[2] or setting
-    if "://" not in setting:
-        return setting
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(setting)
-    user = f"{parts.username}@" if parts.username else ""
-    return parts._replace(netloc=f"{user}{parts.hostname}{f':{parts.port}' if parts.port else ''}", query="").geturl()
+    if isinstance(store, MemoryStore):
+        return "memory:"
+    return str(store) if isinstance(store, SqlStore) else type(store).__name__
