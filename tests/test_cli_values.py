@@ -122,6 +122,12 @@ def test_data_files_that_make_no_sense(name: str, text: str, said: str, shop: Pa
     assert (result.exit_code, said in result.output, name in result.output) == (2, True, True), result.output
 
 
+@pytest.mark.parametrize(("typed", "said"), [("[1]", "must hold one object"), ("{", "is not JSON")])
+def test_typed_data_that_makes_no_sense(typed: str, said: str, shop: Path) -> None:
+    """It is called what it is, and not by the - that stands for it."""
+    assert f"the standard input {said}" in run(shop, "send", "shop/pay", "--data", "-", typed=typed).output
+
+
 def test_the_same_key_twice_means_either_value() -> None:
     """And types are those of the properties."""
     properties = {"state": {"type": "string"}, "amount": {"type": "integer"}}

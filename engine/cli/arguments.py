@@ -88,14 +88,14 @@ def data_file(path: str) -> dict[str, Any]:
     from engine.answers import parse_json
     from engine.errors import unreadable
 
-    raw = sys.stdin.buffer.read() if path == "-" else _bytes(path)
+    raw, place = (sys.stdin.buffer.read(), "the standard input") if path == "-" else (_bytes(path), path)
     try:
         value = _parsed_yaml(raw, path) if path.endswith((".yml", ".yaml")) else parse_json(raw)
     except ValueError as error:
         said = unreadable(error) if isinstance(error, UnicodeDecodeError) else said_of_json(error)
-        raise click.UsageError(f"{'the standard input' if path == '-' else path} {said}") from None
+        raise click.UsageError(f"{place} {said}") from None
     if not isinstance(value, dict):
-        raise click.UsageError(f'{path} must hold one object, as in {{"amount": 500}}')
+        raise click.UsageError(f'{place} must hold one object, as in {{"amount": 500}}')
     return value
 
 
