@@ -126,3 +126,21 @@ def test_a_start_imports_what_every_host_needs(tmp_path: Path) -> None:
     later = {"httpx", "ssl", "h11", "flask", "click", "sqlalchemy", "alembic", "jsonschema", "yaml", "cryptography"}
     later |= {"dotenv", "sqlite3", "concurrent.futures", "importlib.metadata", "engine.forms.markup", "engine.bulk"}
     assert later & set(second.stdout.split()) == set()
+
+
+LISTS = {
+    path.parent: re.findall(
+        r"^(?: {4})?(\w+) {2,}\S", ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "", re.MULTILINE
+    )
+    for _, path in modules()
+    if path.name == "__init__.py"
+}
+LISTING = [folder for folder, listed in LISTS.items() if listed]
+assert len(LISTING) > 8
+
+
+@pytest.mark.parametrize("folder", LISTING, ids=[folder.name for folder in LISTING])
+def test_a_package_that_lists_its_modules_lists_each_once(folder: Path) -> None:
+    """What its docstring says of them is all that there is."""
+    inside = {path.stem for path in folder.glob("*.py")} | {path.parent.name for path in folder.glob("*/__init__.py")}
+    assert sorted(LISTS[folder]) == sorted(inside - {"__init__"})

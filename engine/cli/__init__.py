@@ -20,6 +20,7 @@
     webhooks    webhooks register, list, remove
     doctor      doctor
     purge       purge
+    waiting     what recover leaves open, and why
     operating   recover, lookup, remap, resolve, cancel, replay
     working     worker
     sandbox     sandbox, and what makes a host use one

@@ -11,6 +11,7 @@ calls       the journal; one call as a timeline, and what may be done with it
 events      the inbox; one event, and replaying it
 replays     many events, with a bar
 records     every record type
+uses        what can be done with a record
 types       request types
 trying      a form to try each of them
 webhooks    endpoints at the gateways
