@@ -270,8 +270,10 @@ def _claim(where: Mapping[str, Any], held: Mapping[str, Any], limit: int, id: st
 
 
 def key_is_anothers(attempts: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the gateway knows the key from other bytes, as after a backup was restored: what was done bears another
-    reference than ours, so only a person can tell what it was."""
+    """Whether the gateway knows the key from other bytes, as after a backup was restored.
+
+    What was done then bears another reference than ours, so only a person can tell what it was.
+    """
     return any(line["class"] == "key_mismatch" for line in attempts)
 
 

@@ -60,7 +60,7 @@ class Reactions:
 
     @property
     def listens(self) -> bool:
-        """Whether this process has any such function."""
+        """Whether this process has any handler."""
         return bool(self._handlers)
 
     def rows(self, changes: Sequence[Change]) -> list[Change]:

@@ -33,7 +33,7 @@ class Scope(NamedTuple):
 
 SCOPE = Scope._fields
 _COLUMNS = frozenset(("id", *SCOPE))
-_LONGEST = 255  # characters; PostgreSQL refuses an index entry over 2,704 bytes, of which an event's has other parts
+_LONGEST = 255  # characters; PostgreSQL refuses an index entry over 2,704 bytes, and an event's has other parts, too
 
 
 def can_be_account(text: str) -> bool:

@@ -173,7 +173,7 @@ class Recovery:
                 continue
             try:
                 self._settle_by(call, found, event.get("happened_at") or event["received_at"])
-            except (EngineError, Conflict) as error:
+            except EngineError as error:
                 log.warning("%s %s: %s", call["request_type"], call.id, error)
 
     def _settle_by(self, call: Record, found: Any, seen_at: str) -> None:

@@ -28,7 +28,7 @@ def folders(root: Path | None) -> list[Path]:
 class Files:
     """The folders of a host and of the package, read for a mode: a host's own, or `test`, which cases are told for.
 
-    Raises DefinitionError where the first reading finds faults.
+    Raises DefinitionError where the first reading finds faults, SettingError for a base_url that can be none.
     """
 
     def __init__(self, root: Path | None, base_urls: Mapping[str, str], *, mode: str = "test", reload: bool) -> None:

@@ -76,7 +76,8 @@ class Gateway:
     """What a gateway's `_gateway.yml` says beside what its request types share.
 
     `base_url` is that of the mode that the files were read for. `read_event` reads what an event says of itself,
-    `read_cause` the call that it may be about and the object.
+    `read_cause` the call that it may be about and the object, `read_release` what of a version names its shape.
+    `settings` are public: name → the setting behind it. `renamed`: old spelling in data → the one of now.
     """
 
     name: str

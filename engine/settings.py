@@ -81,6 +81,7 @@ class Settings:
         """The secret, fit to stand in a header, and masked from now on. Raises SettingError, never with the value.
 
         `live_key` is the pattern of keys for live money, which are refused outside live mode, and all others in it.
+        What is not `masked` only names somebody, and may be shown.
         """
         asked = (name, live_key, masked)
         if asked not in self._secrets:

@@ -26,8 +26,10 @@ class Frame:
     items: tuple[str, ...]
 
     def says(self, body: Any, page: int = 1, read: int = 0) -> Mapping[str, Any]:
-        """Whether there is more after a page, and which parameters lead to it; of a list that counts, by its number
-        and the number of items `read` with it."""
+        """Whether there is more after a page, and which parameters lead to it.
+
+        `page` is its number and `read` how many items were read with it, by which a list that counts goes on.
+        """
         if self.type is None or "pages" not in self.type.written:
             return {"more": isinstance(body, Mapping) and body.get("has_more")}
         said = self.type.leads(body, page=page, read=read)
