@@ -50,6 +50,10 @@ _ANOTHER = (
     "was settled by an earlier run, but with other data, or for another request type, mode or store; give it a new key,"
     " or the run another file of results (--results)"
 )
+_UNDER_ANOTHER = (
+    "was settled by an earlier run under another key, {!r}; give the same --key, or, to send it once more, another file"
+    " of results (--results)"
+)
 _STATES = {
     RejectedError: "declined",
     MappingError: "unmapped",
@@ -103,14 +107,15 @@ class Bulk:
 
     # Before anything is sent ------------------------------------------------------------------------------------------
 
-    def settle(self, operation: str, digest: str, state: str) -> None:
-        """Note that an earlier run settled the row with this key and digest. Before any row is taken."""
-        self._rows.settle(operation, digest, state)
+    def settle(self, operation: str, digest: str, state: str, number: int) -> None:
+        """Note that an earlier run settled the row with this key and digest, then `number`. Before any row is taken."""
+        self._rows.settle(operation, digest, state, number)
 
     def take(self, number: int, data: Mapping[str, Any]) -> list[Problem]:
         """Check a row, and let it wait where nothing is wrong with it. `number` is above that of the row before.
 
-        What an earlier run settled is not checked again, but has to be the same. Raises StoreError.
+        What an earlier run settled is not checked again, but has to be the same, and under the same key. Raises
+        StoreError.
         """
         if not isinstance(data, Mapping):
             return [Problem("", "must be an object")]
@@ -119,13 +124,15 @@ class Bulk:
         try:
             seen = self._seen(mine)
             operation = _text_of(data.get(name), name) if self._key or name in data else self._made_of(seen)
-            digest = short_digest(f"{self._engine.key_of(self._scope, self._type.name, operation)} {seen}")
+            digest = self._digest(operation, seen)
             if not (settled := self._rows.settled(operation)):
                 self._engine.plan(self._type.name, mine, operation=operation)
         except DataError as error:
             return list(error.problems)
         if settled and settled[0] != digest:
             return [Problem(f"/{name}", f"{operation!r} {_ANOTHER}")]
+        if not settled and (other := self._settled_as(number, data, seen)):
+            return [Problem("", _UNDER_ANOTHER.format(other))]
         same = self._rows.add(Row(number, mine, operation, digest))
         if same is not None:
             return [Problem(f"/{name}", f"{operation!r} is the key of row {same} as well")]
@@ -139,6 +146,19 @@ class Bulk:
             return json.dumps(self._type.schema.with_write_only(data, lambda _: MASK), sort_keys=True)
         except (TypeError, ValueError) as error:
             raise DataError(self._type.name, [Problem("", f"is not JSON: {error}")]) from None
+
+    def _digest(self, operation: str, seen: str) -> str:
+        return short_digest(f"{self._engine.key_of(self._scope, self._type.name, operation)} {seen}")
+
+    def _settled_as(self, number: int, data: Mapping[str, Any], seen: str) -> str | None:
+        """The key under which an earlier run settled this row, where that named rows by another part of them."""
+        made = short_digest(seen)
+        for operation, digest in self._rows.settled_at(number):
+            was_made = operation.rpartition(".")[0].endswith(made)
+            is_another = self._key is not None if was_made else operation in map(str, data.values())
+            if is_another and digest == self._digest(operation, seen):
+                return operation
+        return None
 
     def _made_of(self, seen: str) -> str:
         """The operation key of a row that gives none."""

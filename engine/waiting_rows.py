@@ -19,7 +19,8 @@ _TABLES = """
     CREATE TABLE row (
         number INTEGER PRIMARY KEY, operation TEXT UNIQUE, digest TEXT, data TEXT, state TEXT, call TEXT, due TEXT
     );
-    CREATE TABLE settled (operation TEXT PRIMARY KEY, digest TEXT, state TEXT) WITHOUT ROWID;
+    CREATE TABLE settled (operation TEXT PRIMARY KEY, digest TEXT, state TEXT, number INTEGER) WITHOUT ROWID;
+    CREATE INDEX place ON settled (number);
     CREATE TABLE alike (digest TEXT PRIMARY KEY, count INTEGER) WITHOUT ROWID;
 """
 
@@ -43,15 +44,19 @@ class WaitingRows:
         self._database.execute("PRAGMA journal_mode = OFF").close()
         self._database.executescript(_TABLES).close()
 
-    def settle(self, operation: str, digest: str, state: str) -> None:
-        """Note that an earlier run settled `operation`; its row will not wait."""
-        self._execute("INSERT OR IGNORE INTO settled VALUES (?, ?, ?)", (operation, digest, state))
+    def settle(self, operation: str, digest: str, state: str, number: int) -> None:
+        """Note that an earlier run settled `operation`, then row `number`; its row will not wait."""
+        self._execute("INSERT OR IGNORE INTO settled VALUES (?, ?, ?, ?)", (operation, digest, state, number))
 
     def settled(self, operation: str) -> tuple[str, str] | None:
         """The digest and the state of the row that an earlier run settled as `operation`, if any."""
         asked = "SELECT digest, state FROM settled WHERE operation = ?"
         found: tuple[str, str] | None = self._execute(asked, (operation,)).fetchone()
         return found
+
+    def settled_at(self, number: int) -> Sequence[tuple[str, str]]:
+        """What earlier runs settled as row `number`: operations and digests."""
+        return self._execute("SELECT operation, digest FROM settled WHERE number = ?", (number,)).fetchall()
 
     def count_alike(self, digest: str) -> int:
         """How many rows with this digest there are by now."""

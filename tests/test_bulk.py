@@ -441,7 +441,7 @@ def test_what_was_settled_is_not_asked_for(here: Host, tmp_path: Path) -> None:
     files = OnlyHere(write(tmp_path, {"request_types/shop/pay.yml": stricter}), {})
     engine = Engine(tmp_path, store=here.store, environment=SECRETS, dispatcher=here.gateway, files=files)
     one = Bulk(engine, "shop/pay", key="order")
-    one.settle("a", earlier.digest, "declined")
+    one.settle("a", earlier.digest, "declined", 1)
     assert one.take(1, {"order": "a", "amount": 1}) == []
     assert one.take(2, {"order": "b", "amount": 2}) == []
     assert (one.waiting, one.settled, one.settled_before) == (1, 1, {"declined": 1})
@@ -457,7 +457,7 @@ def test_what_was_settled_settles_no_other_row(here: Host, tmp_path: Path, other
     store = MemoryStore() if other == "store" else here.store
     engine = Engine(tmp_path, store=store, environment=settings, files=OnlyHere(tmp_path, mode=mode))
     one = Bulk(engine, "shop/pay_once" if other == "request type" else "shop/pay", key="order")
-    one.settle("a", earlier.digest, "succeeded")
+    one.settle("a", earlier.digest, "succeeded", 1)
     (problem,) = one.take(1, {"order": "a", "amount": 2 if other == "data" else 1})
     assert problem.pointer == "/order"
     assert problem.message.startswith("'a' was settled by an earlier run, but with other data, or for another ")

@@ -346,7 +346,8 @@ def test_what_was_not_settled_is_asked_again(shop: Path, gateway: Gateway) -> No
 def test_rows_can_be_new(shop: Path, gateway: Gateway) -> None:
     """Under another name, with results of its own; a key makes them new or not by itself."""
     rows(shop, TABLE)
-    for options, count in (((), 3), (("--run", "may"), 6), (("--run", "may"), 6), (("--key", "amount"), 9)):
+    keyed = ("--key", "amount", "--results", str(shop / "keyed.csv"))
+    for options, count in (((), 3), (("--run", "may"), 6), (("--run", "may"), 6), (keyed, 9)):
         assert again(shop, gateway, *options).exit_code == 0
         assert len(gateway.requests) == count
     assert len(results(shop, "rows.may.results.csv")) == 3
@@ -370,6 +371,53 @@ def test_results_of_other_rows_settle_nothing(shop: Path, gateway: Gateway) -> N
         assert (result.exit_code, "2 faulty rows; nothing was sent" in result.stderr) == (2, True), result.stderr
     assert (shop / "rows.results.csv").read_bytes() == told
     assert len(gateway.requests) == 2
+
+
+KEYS = ((), ("--key", "note"), ("--key", "amount"))
+
+
+@pytest.mark.parametrize("first", KEYS, ids=" ".join)
+@pytest.mark.parametrize("second", KEYS, ids=" ".join)
+def test_another_key_makes_no_settled_row_new(
+    shop: Path, gateway: Gateway, first: tuple[str, ...], second: tuple[str, ...]
+) -> None:
+    """Who forgets the `--key` of the run that is to go on would have everything carried out once more."""
+    rows(shop, "amount,note\n1,a\n3,b\n2,c\n")
+    assert again(shop, gateway, *first, "--limit", "2").exit_code == 0
+    result = again(shop, gateway, *second)
+    if first == second:
+        assert (result.exit_code, len(gateway.requests)) == (0, 3)
+        return
+    assert (result.exit_code, len(gateway.requests)) == (2, 2)
+    assert "rows.csv:2: was settled by an earlier run under another key, '" in result.stderr
+    assert "2 faulty rows; nothing was sent" in result.stderr
+
+
+def test_new_rows_in_the_place_of_settled_ones_are_new(shop: Path, gateway: Gateway) -> None:
+    """Where they hold the same under a key of their own, or are one more of the same."""
+    for text in ("order,amount\nmay-1,5\nmay-2,5\n", "order,amount\njune-1,5\njune-2,5\n"):
+        rows(shop, text)
+        assert again(shop, gateway, "--key", "order").exit_code == 0
+    assert len(gateway.requests) == 4
+    for text in ("amount\n7\n8\n", "amount\n8\n8\n7\n7\n"):
+        path = rows(shop, text, "alike.csv")
+        assert run(shop, "run", "shop/pay", path, gateway=gateway).exit_code == 0
+    assert len(gateway.requests) == 8
+
+
+def test_what_nobody_can_have_written_settles_nothing(shop: Path, gateway: Gateway) -> None:
+    """Whatever stands in a file of results, it is no reason to fail."""
+    path = rows(shop, '{"amount": 5}\n', "rows.jsonl")
+    lines: list[dict[str, Any]] = [
+        {"line": "1e999", "key": "a"},
+        {"line": 10**30, "key": "b"},
+        {"line": 1, "key": "\ud800"},
+        {"line": None},
+    ]
+    told = "".join(json.dumps({**one, "outcome": "succeeded", "digest": "x"}) + "\n" for one in lines)
+    (shop / "rows.results.jsonl").write_text(told.replace('"1e999"', "1e999"))
+    result = run(shop, "run", "shop/pay", path, gateway=gateway)
+    assert (result.exit_code, len(gateway.requests)) == (0, 1), result.output
 
 
 def test_what_was_settled_counts_for_the_exit_code(shop: Path, gateway: Gateway) -> None:

@@ -56,8 +56,8 @@ class Results:
             said = "is there, and no earlier run wrote it; nothing was sent, move it or name another with --results"
             raise click.UsageError(f"{self.path} {said}")
 
-    def settled(self) -> Iterator[tuple[str, str, str]]:
-        """The keys of the rows that earlier runs settled, each with the row's digest and its outcome."""
+    def settled(self) -> Iterator[tuple[str, str, str, int]]:
+        """The keys of the rows that earlier runs settled, each with the row's digest, its outcome and its line."""
         for line in self._lines():
             if told := self._settled(line):
                 yield told
@@ -135,16 +135,18 @@ class Results:
             except OSError as error:
                 raise click.UsageError(f"{self.path} {unreadable(error)}; nothing was sent") from None
 
-    def _settled(self, line: str) -> tuple[str, str, str] | None:
-        """The key, the digest and the outcome of a row that was settled; nothing of a line not written to its end."""
+    def _settled(self, line: str) -> tuple[str, str, str, int] | None:
+        """What `settled` says of a row, if it was; nothing of a line not written to its end."""
         try:
             if not line.endswith("\n"):
                 return None
             told = dict(zip(COLUMNS, next(csv.reader([line])), strict=True)) if self._is_csv else json.loads(line)
             key, digest, outcome = str(told["key"]), str(told["digest"]), str(told["outcome"])
+            number = int(str(told["line"])[:18])  # what somebody wrote there may be any number
+            f"{key}{digest}".encode()
         except (ValueError, KeyError, TypeError, csv.Error, StopIteration):
             return None
-        return (key, digest, outcome) if key and outcome in SETTLED else None
+        return (key, digest, outcome, number) if key and outcome in SETTLED else None
 
     def _line(self, told: dict[str, Any]) -> str:
         if not self._is_csv:
