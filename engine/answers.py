@@ -186,7 +186,8 @@ def parse_json(body: bytes, decoder: json.JSONDecoder | None = None) -> Any:
     except RecursionError:
         raise ValueError("the body is nested too deep") from None
     except ValueError as error:
-        raise ValueError(f"the body is not JSON: {error}") from None
+        said = "a number has too many digits" if "set_int_max_str_digits" in str(error) else error
+        raise ValueError(f"the body is not JSON: {said}") from None
     if is_too_deep(text, value):
         raise ValueError("the body is nested too deep")
     return value

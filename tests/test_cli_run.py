@@ -164,6 +164,29 @@ def test_rows_from_the_standard_input(shop: Path, gateway: Gateway, text: str) -
     assert [one["outcome"] for one in results(shop, "there.jsonl")] == ["succeeded"] * 3
 
 
+def test_rows_from_a_pipe_with_a_name(shop: Path, gateway: Gateway) -> None:
+    """As /dev/stdin is one: nothing can stand beside them."""
+    pipe = shop / "pipe"
+    os.mkfifo(pipe)
+    with command("run", "shop/pay", str(pipe), cwd=shop, CALLSHEET_SHOP_BASE_URL=gateway.url) as running:
+        pipe.write_text(TABLE)
+        told, errors = running.communicate(timeout=60)
+    assert (running.returncode, told.count("succeeded")) == (0, 3), errors
+    assert not list(shop.glob("pipe.results*"))
+
+
+def test_json_is_all_there_is_on_the_standard_output(shop: Path, gateway: Gateway) -> None:
+    """Results among it would make it nothing that a program can read."""
+    refused = run(shop, "run", "shop/pay", "-", "--json", gateway=gateway, typed=TABLE)
+    assert (refused.exit_code, refused.stdout, gateway.requests) == (2, "", [])
+    assert "nothing was sent, name a file for them with --results" in refused.stderr
+    planned = run(shop, "run", "shop/pay", "-", "--json", "--dry-run", gateway=gateway, typed=TABLE)
+    assert json.loads(planned.stdout)["rows"] == 3
+    there = str(shop / "there.csv")
+    result = run(shop, "run", "shop/pay", "-", "--json", "--results", there, gateway=gateway, typed=TABLE)
+    assert json.loads(result.stdout)["outcomes"] == {"succeeded": 3}
+
+
 def test_what_is_read_is_told(shop: Path, gateway: Gateway) -> None:
     """A GET keeps nothing, so its answer stands in the results."""
     result = run(shop, "run", "shop/read", rows(shop, "id\np1\np2\n"), gateway=gateway)
@@ -179,7 +202,7 @@ WRONG = {
     "a bound": ("amount\n0\n", "rows.csv:2: /amount: 0 is less than the minimum of 1"),
     "a card number": ("amount,note\n5,4242424242424242\n", "rows.csv:2: /note: "),
     "too many cells": ("amount,note\n5,a,b\n", "rows.csv:2: has 3 cells, and there are 2 columns"),
-    "too few cells": ("amount,note\n5\n", "rows.csv:2: has 1 cells, and there are 2 columns"),
+    "too few cells": ("amount,note\n5\n", "rows.csv:2: has 1 cell, and there are 2 columns"),
     "after a cell of two lines": ('amount,note\n5,"a\nb"\nx,\n', "rows.csv:4: /amount"),
     "an open quote": ('amount,note\n5,"a\n6,b\n', 'rows.csv:2: a cell begins with " here, and no " ends it; what'),
     "a cell without bounds": (
@@ -215,7 +238,9 @@ HEADINGS = {
     "an unknown column": ("amont\n5\n", "rows.csv:1: column amont: there is no data 'amont'; did you mean 'amount'?"),
     "one that may be a key": ("amount,order\n5,a\n", "there is no data 'order'; is it each row's key? --key order"),
     "the same twice": ("amount,amount\n5,6\n", "rows.csv:1: two columns are called amount"),
-    "no name": ("amount,,note\n5,6,7\n", "rows.csv:1: the heading of column 2 is no name"),
+    "no name": ("amount,[],note\n5,6,7\n", "rows.csv:1: the heading of column 2 is no name"),
+    "no heading of a column": ("amount,,note\n5,6,7\n", "rows.csv:1: column 2 has no heading; name it, or take it out"),
+    "an empty line": ("\r\namount\r\n5\r\n", "rows.csv:1: the line is empty; the first one of a CSV file names its"),
     "not UTF-8": (b"amount\xff\n5\n", "rows.csv:1: is not UTF-8"),
 }
 
@@ -229,7 +254,9 @@ def test_a_faulty_heading(shop: Path, gateway: Gateway, text: str | bytes, said:
 
 LINES = {
     "{bad": "rows.jsonl:2: is not JSON at column 2: ",
-    "[5]": "rows.jsonl:2: must be an object",
+    "[5]": "rows.jsonl:2: must be an object in one line, as in",
+    '{\n"amount": 5\n}': "rows.jsonl:2: must be an object in one line, as in",
+    '{"amount": ' + "9" * 5000 + "}": "rows.jsonl:2: is not JSON: a number has too many digits",
     '{"amount": 5, "amount": 6}': "an object has the same key twice",
     '{"amount": NaN}': "NaN is not JSON",
     '{"amount": "5"}': "rows.jsonl:2: /amount: '5' is not of type integer",

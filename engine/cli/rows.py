@@ -33,7 +33,7 @@ def read_rows(source: BinaryIO, name: str, schema: JsonSchema, key: str | None) 
     """
     first = source.readline(LONGEST + 1).removeprefix(_BOM)
     lines = chain([first] if first else [], iter(lambda: source.readline(LONGEST + 1), b""))
-    if (kind_of(Path(name)) or ("jsonl" if first.lstrip().startswith(b"{") else "csv")) == "jsonl":
+    if (kind_of(Path(name)) or ("jsonl" if first.lstrip().startswith((b"{", b"[")) else "csv")) == "jsonl":
         return "jsonl", _objects(lines)
     return "csv", _table(lines, name, schema, key)
 
@@ -55,15 +55,17 @@ def _objects(lines: Iterable[bytes]) -> Iterator[Line]:
             yield number, f"{error}{_ENDS}"
             return
         except ValueError as error:
-            yield number, said_of_json(error)
+            yield number, _NO_ROW if line.strip() in _BEGINNINGS else said_of_json(error)
             continue
-        yield number, value if isinstance(value, dict) else 'must be an object, as in {"amount": 500}'
+        yield number, value if isinstance(value, dict) else _NO_ROW
 
 
 def _table(lines: Iterable[bytes], name: str, schema: JsonSchema, key: str | None) -> Iterator[Line]:
     texts = (_whole(line).decode("utf-8") for line in lines)
     try:
         heading = next(texts, "")
+        if heading.isspace():
+            raise ValueError("the line is empty; the first one of a CSV file names its columns")
         delimiter = max(",;\t", key=heading.count)
         table = csv.reader(chain([heading], texts), delimiter=delimiter, strict=True)
         columns = _columns(next(table, []), schema, key)
@@ -81,7 +83,9 @@ def _table(lines: Iterable[bytes], name: str, schema: JsonSchema, key: str | Non
         if not cells:
             continue
         if len(cells) != len(columns):
-            yield number, f"has {len(cells)} cells, and there are {len(columns)} columns"
+            has, are = len(cells), len(columns)
+            said = f"has {has} {'cell' if has == 1 else 'cells'}, and there {'is' if are == 1 else 'are'} {are}"
+            yield number, f"{said} {'column' if are == 1 else 'columns'}"
             continue
         try:
             yield number, data_from_cells(zip(columns, cells, strict=True), schema)
@@ -98,6 +102,8 @@ def _columns(heading: list[str], schema: JsonSchema, key: str | None) -> list[st
     if key and key not in heading:
         raise ValueError(f"there is no column {key!r}, which --key names{did_you_mean(key, heading)}")
     for number, name in enumerate(heading, 1):
+        if not name:
+            raise ValueError(f"column {number} has no heading; name it, or take it out of every line")
         if not is_path(name):
             raise ValueError(f"the heading of column {number} is no name; a nested one is written key[inner]")
         if name in heading[: number - 1]:
@@ -125,6 +131,8 @@ def _said(error: Exception) -> str:
     return next((said for part, said in _OF_CSV.items() if part in str(error)), str(error))
 
 
+_BEGINNINGS = b"{", b"["  # of what goes on in the next lines
+_NO_ROW = 'must be an object in one line, as in {"amount": 500}'
 _ENDS = "; what follows was not read"
 _NO_HEADING = "; the first line has to name the columns, as `callsheet show NAME` names the data"
 _OF_CSV = {  # what the parser says, in terms of the file

@@ -90,6 +90,9 @@ def run(  # noqa: PLR0913, PLR0917 - click gives every option as an argument
         place = results or _beside(rows, label, kind)
         told = Results(place, kind_of(place) or kind, with_responses=not marks(schema))
         told.demand_own(rows)
+        if as_json and told.is_standard_output and not dry_run:
+            said = "--json prints its summary where the results of the rows would go"
+            raise click.UsageError(f"{said}; nothing was sent, name a file for them with --results")
         for row in told.settled():
             bulk.settle(*row)
         if faulty := _check(bulk, lines, rows, as_json=as_json):
@@ -125,8 +128,9 @@ def _shown(rows: Path) -> str:
 
 
 def _beside(rows: Path, label: str, kind: str) -> Path:
+    """Where the results go: beside the rows, or to the standard output where they come out of a pipe."""
     name = f"{rows.stem}.{label}" if label else rows.stem
-    return Path("-") if str(rows) == "-" else rows.with_name(f"{name}.results.{kind}")
+    return rows.with_name(f"{name}.results.{kind}") if rows.is_file() else Path("-")
 
 
 def _check(bulk: Bulk, lines: Iterator[Line], rows: Path, *, as_json: bool) -> int:
