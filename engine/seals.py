@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 ENCRYPTION_KEY = "CALLSHEET_ENCRYPTION_KEY"
 SECRET_KEY = "CALLSHEET_SECRET_KEY"  # noqa: S105  # the name of the setting
 KEY_MINIMUM = 32  # bytes
+SEALED = "(sealed)"  # what is shown of a sealed value
 
 _MARK = "sealed:"
 _SEALED = re.compile(rf"{_MARK}gAAAA[\w=-]+", re.ASCII)  # every token of the library begins so
@@ -41,6 +42,15 @@ def new_key() -> str:
 def is_sealed(value: object) -> bool:
     """Whether `value` is the text that `Sealer.seal` made of another."""
     return isinstance(value, str) and _SEALED.fullmatch(value) is not None
+
+
+def without_seals(value: Any) -> Any:
+    """`value`, a JSON value, with SEALED in the place of everything that is sealed in it."""
+    if isinstance(value, Mapping):
+        return {name: without_seals(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [without_seals(part) for part in value]
+    return SEALED if is_sealed(value) else value
 
 
 class Sealer:

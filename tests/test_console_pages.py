@@ -19,6 +19,7 @@ from engine.catalog import shipped
 from engine.errors import StoreError
 from engine.purging import purge
 from engine.records import Change, Record, Scope
+from engine.seals import SEALED
 from engine.store.sql import SqlStore
 from engine.stories import steps
 from engine.web.console import charts, overview, records, searching, shown
@@ -377,10 +378,10 @@ def test_what_is_remote_is_text_and_never_a_tag(console: ConsoleHost) -> None:
 
 def test_what_is_sealed_or_too_long_is_not_shown(console: ConsoleHost) -> None:
     sealed = console.engine.sealer.seal("whsec_1")
-    assert shown.value(sealed) == shown.SEALED
+    assert shown.value(sealed) == SEALED
     body = shown.body(console.engine, json.dumps({"secret": sealed, "list": [sealed]}), "application/json")
-    assert body.text.count(shown.SEALED) == 2
-    assert shown.body(console.engine, None, "").text == shown.SEALED
+    assert body.text.count(SEALED) == 2
+    assert shown.body(console.engine, None, "").text == SEALED
     long = shown.body(console.engine, "x" * (shown.LONGEST + 1), "text/plain")
     assert long.cut
     assert len(long.text) == shown.LONGEST
@@ -773,7 +774,7 @@ def test_an_endpoint_is_registered_and_removed(console: ConsoleHost) -> None:
     assert record["gateway_id"] in done
     register = console.engine.find("call", request_type="stripe/create_webhook_endpoint")[0]
     assert register["operation"] == f"console:ann:{operation}"
-    assert shown.SEALED in said(console.get(f"/records/webhook_endpoint/{record.id}"))
+    assert SEALED in said(console.get(f"/records/webhook_endpoint/{record.id}"))
     page = console.get("/webhooks")
     path = f"/webhooks/stripe/{record['gateway_id']}/remove"
     follow(console, console.post(path, operation=page.input("operation")["value"]))

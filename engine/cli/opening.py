@@ -175,18 +175,9 @@ def as_json(command: _Command) -> _Command:
 
 def print_json(value: Any) -> None:
     """Print a value for programs: ASCII, so that no terminal or pipe can mistake it, and nothing that is sealed."""
+    from engine.seals import without_seals
+
     click.echo(json.dumps(without_seals(value), indent=2))
-
-
-def without_seals(value: Any) -> Any:
-    """`value` with a word in the place of everything that is sealed."""
-    from engine.seals import is_sealed
-
-    if isinstance(value, dict):
-        return {name: without_seals(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [without_seals(part) for part in value]
-    return "(sealed)" if is_sealed(value) else value
 
 
 class _Name(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions

@@ -18,8 +18,6 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from engine.cli.opening import without_seals
-
 if TYPE_CHECKING:
     from engine.bulk import RowOutcome
 
@@ -155,6 +153,8 @@ class Results:
         return _csv_line("" if cell is None else " ".join(str(cell).splitlines()) for cell in cells)
 
     def _told(self, outcome: RowOutcome) -> dict[str, Any]:
+        from engine.seals import without_seals
+
         result = outcome.result
         only_read = result and result.call is None and self._with_responses
         values = (

@@ -12,20 +12,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine.cli import requests, tables
-from engine.cli.opening import without_seals
 
 if TYPE_CHECKING:
     from engine.core import Engine
     from engine.records import Record
 
 LONG = 72  # characters of one value among many
-SEALED = "(sealed)"
 _BORING = ("gateway", "live", "account")
 
 
 def request_of(call: Record) -> str:
     """The request that a call sends, as it was frozen; credentials are never part of it."""
     from engine.calls import is_private, visible
+    from engine.seals import SEALED
 
     shown = requests.shown(visible(call["request"]))
     if call.get("purged"):
@@ -37,6 +36,7 @@ def answer_of(call: Record, *, brief: bool = False) -> str:
     """Status and body of the answer, empty where none came; `brief`: only what it says at its top."""
     from engine.answers import parse_json
     from engine.calls import visible_answer
+    from engine.seals import SEALED
 
     kept = call.get("answer")
     if not kept:
@@ -56,6 +56,8 @@ def answer_of(call: Record, *, brief: bool = False) -> str:
 
 def whole(value: Any) -> str:
     """An answer, indented, without what is sealed in it."""
+    from engine.seals import without_seals
+
     return tables.lines(json.dumps(without_seals(value), indent=2, ensure_ascii=False))
 
 
@@ -149,7 +151,7 @@ def rows(found: Sequence[Record], columns: Sequence[str]) -> str:
 
 
 def _value(value: Any) -> str:
-    from engine.seals import is_sealed
+    from engine.seals import SEALED, is_sealed
 
     return SEALED if is_sealed(value) else tables.text(value)
 

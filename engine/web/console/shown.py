@@ -16,9 +16,8 @@ from engine.core import Engine
 from engine.curl import secret_headers, secret_url
 from engine.errors import UnknownNameError
 from engine.records import Record
-from engine.seals import is_sealed
+from engine.seals import SEALED, is_sealed, without_seals
 
-SEALED = "(sealed)"
 LONGEST = 200_000  # characters of a body
 
 
@@ -101,17 +100,9 @@ def body(engine: Engine, kept: str | None, content_type: str) -> Body:
 
 def _indented(text: str) -> str:
     try:
-        return json.dumps(_unsealed(json.loads(text)), indent=2, ensure_ascii=False)
+        return json.dumps(without_seals(json.loads(text)), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):
         return text
-
-
-def _unsealed(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _unsealed(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [_unsealed(part) for part in value]
-    return SEALED if is_sealed(value) else value
 
 
 def value(given: Any) -> str:
@@ -120,7 +111,7 @@ def value(given: Any) -> str:
         return ""
     if is_sealed(given):
         return SEALED
-    return given if isinstance(given, str) else json.dumps(_unsealed(given), ensure_ascii=False)
+    return given if isinstance(given, str) else json.dumps(without_seals(given), ensure_ascii=False)
 
 
 def _content_type(headers: Sequence[tuple[str, str]]) -> str:

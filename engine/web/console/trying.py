@@ -23,6 +23,7 @@ from engine.reference.examples import plainest
 from engine.reference.sources import Sources
 from engine.reloading import folders
 from engine.request_types import RequestType
+from engine.seals import SEALED
 from engine.settling import Result
 from engine.web.console import gate, shown
 from engine.web.console.pages import go, render
@@ -128,7 +129,7 @@ def _writable(schema: Any) -> Any:
 
 def _texts(fields: Sequence[Field], data: Mapping[str, Any]) -> dict[str, str]:
     """What the inputs show for the data of another call; what was sealed has to be typed again."""
-    plain = {name: value for name, value in data.items() if shown.SEALED not in shown.value(value)}
+    plain = {name: value for name, value in data.items() if SEALED not in shown.value(value)}
     return {name: text for field in fields for name, text in as_texts(field, plain.get(field.key)).items()}
 
 
