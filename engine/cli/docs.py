@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from engine.cli import tables
 from engine.cli.opening import Opening, as_json, opening, print_json
 
 DIRECTORY = "callsheet-docs"
@@ -43,10 +44,6 @@ def docs(here: Opening, directory: Path | None, as_json: bool) -> None:
         raise click.UsageError(f"{error.filename} cannot be {what}: {error.strerror}") from None
     if as_json:
         return print_json({"directory": str(folder), **site.counts, **asdict(done)})
-    counted = ", ".join(_counted(number, kind.replace("_", " ")) for kind, number in site.counts.items())
+    counted = ", ".join(tables.counted(number, kind.replace("_", " ")) for kind, number in site.counts.items())
     click.echo(f"{counted}: {done.files} files in {folder}, {done.written} of them written, {done.removed} removed")
     return click.echo(f"open {folder / 'index.html'}")
-
-
-def _counted(number: int, things: str) -> str:
-    return f"{number} {things if number != 1 else things.removesuffix('s')}"

@@ -283,9 +283,9 @@ def _of_setting(here: Opening, name: str, message: str) -> dict[str, Any]:
 
 def _sum_up(here: Opening, faults: int) -> None:
     if faults:
-        return click.secho(_counted(faults, "faults"), fg="red", err=True)
+        return click.secho(tables.counted(faults, "faults"), fg="red", err=True)
     catalog = here.catalog
-    counts = [_counted(len(_rows(here, kind)), kind.replace("-", " ")) for kind in KINDS]
+    counts = [tables.counted(len(_rows(here, kind)), kind.replace("-", " ")) for kind in KINDS]
     mine = sum(here.origin(type.file) == "host" for type in catalog.request_types.values())
     click.secho(f"all files are good: {', '.join(counts)}", fg="green")
     if not here.is_host:
@@ -293,7 +293,3 @@ def _sum_up(here: Opening, faults: int) -> None:
     elif not mine:
         click.echo("(none of the request types is in this folder)")
     return None
-
-
-def _counted(number: int, things: str) -> str:
-    return f"{number} {things if number != 1 else things.removesuffix('s')}"

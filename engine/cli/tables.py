@@ -54,6 +54,11 @@ def state(name: str) -> str:
     return click.style(name, fg=colour) if colour else name
 
 
+def counted(number: int, things: str) -> str:
+    """ "1 request type", "3 request types"."""
+    return f"{number} {things if number != 1 else things.removesuffix('s')}"
+
+
 def table(headings: Sequence[str], rows: Iterable[Sequence[Any]], *, wrap: bool = False) -> str:
     """Aligned columns, the first of which (a name, an id) is never cut.
 
