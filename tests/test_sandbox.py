@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from acme import RULES, sandbox
-from hosts import OnlyHere
+from hosts import OnlyHere, write
 
 from engine.context import Clock
 from engine.core import Engine
@@ -112,6 +112,21 @@ def test_an_answer_is_the_cases_with_what_is_sent(acme: Acme) -> None:
         "at": ["a"],
     }
     assert acme.made(700, note="Lamp")["note"] == "Lamp"
+
+
+@pytest.mark.parametrize(
+    ("declared", "status"), [("", 200), ("expect: {status: [202, 200]}", 202), ("expect: {status: [204]}", 204)]
+)
+def test_without_a_case_a_success_is_what_the_file_calls_one(tmp_path: Path, declared: str, status: int) -> None:
+    """What no case shows is carried out all the same: the engine is not told of a success that it cannot trust."""
+    told = f"summary: Note.\nmethod: POST\nurl: /notes\nat_most_once: true\nbody: {{text: x}}\n{declared}\n"
+    write(tmp_path, {"request_types/acme/note.yml": told})
+    acme = acme_at(tmp_path)
+    answered = acme.ask("POST", "/notes", {"text": "x"})
+    assert (answered.status, answered.body is None) == (status, status == 204)
+    engine = acme.engine()
+    engine.send("acme/note", {})
+    assert [call["state"] for call in engine.find("call")] == ["succeeded"]
 
 
 def test_the_nearest_case_answers(acme: Acme) -> None:

@@ -107,6 +107,11 @@ class Route:
         return [one for one in self.shown if one.succeeds]
 
     @property
+    def usual_status(self) -> int:
+        """The status of a success that no case shows."""
+        return self.types[0].expected[0] if self.types else 200
+
+    @property
     def reads(self) -> bool:
         """Whether nothing changes."""
         return self.pattern.method == "GET"

@@ -17,6 +17,8 @@ from engine.sandbox.objects import Thing
 from engine.sandbox.routes import Route, Shown
 from engine.sandbox.visits import Refused, Visit
 
+NO_CONTENT = 204
+
 
 @dataclass(frozen=True)
 class Work:
@@ -50,7 +52,8 @@ class Work:
         else:
             body = self._changed(thing, shown)
         self._demand("fails", kept=True)
-        return Answered(shown.status if shown else 200, body)
+        status = shown.status if shown else self._route.usual_status
+        return Answered(status, None if status == NO_CONTENT else body)
 
     def _asked_for(self) -> Thing | None:
         """The object whose id stands in the path; None where one is made. Raises Refused."""
