@@ -16,7 +16,7 @@ from typing import Any
 from engine import calls
 from engine.answers import Verdict, judge
 from engine.calls import Plan, instant
-from engine.changes import FollowUp
+from engine.changes import FollowUp, Mapper
 from engine.context import Context
 from engine.dispatcher import HELD_BACK, Answer, Failure
 from engine.errors import (
@@ -159,8 +159,7 @@ class Settling:
     def mapped(self, type: RequestType, subject: Subject, exchange: Exchange) -> list[Change]:
         """The changes that the mapper makes of an answer; none where there is no mapper. Raises ValueError."""
         verdict = exchange.verdict
-        name = type.name if verdict.outcome == "succeeded" else f"{type.name}.declined"
-        mapper = self._with.catalog().mappers.get(name)
+        mapper = self._mapper(type, verdict)
         if mapper is None:
             return []
         names = {
@@ -174,6 +173,10 @@ class Settling:
         }
         changes = mapper.changes(names, subject.scope, waits=False)
         return self.journaled(changes, subject)
+
+    def _mapper(self, type: RequestType, verdict: Verdict) -> Mapper | None:
+        name = type.name if verdict.outcome == "succeeded" else f"{type.name}.declined"
+        return self._with.catalog().mappers.get(name)
 
     def hiding(self, type: RequestType, call: Record) -> Callable[[str], str]:
         """What takes out of a text what the call was given to be hidden. Raises SignatureError and SettingError."""
@@ -315,7 +318,9 @@ class Settling:
     def _unmapped(
         self, call: Record, type: RequestType, verdict: Verdict, facts: dict[str, Any], error: Exception
     ) -> CallError:
-        why = self.hiding(type, call)(reason(error))
+        why, mapper = self.hiding(type, call)(reason(error)), self._mapper(type, verdict)
+        if mapper and not why.startswith(mapper.file):
+            why = f"{mapper.file}: {why}"
         refused = verdict.outcome == "declined"
         what = f"was refused ({verdict.message}), but the refusal" if refused else "was carried out, but its answer"
         said = f"{type.name} {what} could not be mapped: {why}; the answer is kept"
@@ -325,9 +330,10 @@ class Settling:
 
 def _unmapped_error(call: Record, verdict: Verdict) -> CallError:
     """What the end of an unmapped call is to who waits for it: nobody is told of a refusal that it was carried out."""
+    said = f"{call['message']}: mend the file, then callsheet remap {call.id}"
     if verdict.outcome == "declined":
-        return RejectedError(call["message"], call, verdict.response, call["attempts"][-1].get("status", 0))
-    return MappingError(call["message"], call)
+        return RejectedError(said, call, verdict.response, call["attempts"][-1].get("status", 0))
+    return MappingError(said, call)
 
 
 def changed_by(store: Store, types: Mapping[str, RecordType], row: Record) -> list[Record]:

@@ -335,7 +335,9 @@ def test_a_refusal_that_cannot_be_mapped_was_still_a_refusal(root: Path, time: T
     engine = engine_of(root, time, gateway)
     for _ in range(2):
         with pytest.raises(
-            RejectedError, match=r"was refused \(no funds\), but the refusal could not be mapped"
+            RejectedError,
+            match=r"was refused \(no funds\), but the refusal could not be mapped: "
+            r"response_mappers/acme/pay.declined.json.j2: .*; the answer is kept: mend the file, then callsheet remap ",
         ) as told:
             engine.send("acme/pay", {"amount": 5}, operation="order-1")
         assert told.value.status == 402
