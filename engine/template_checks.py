@@ -162,8 +162,10 @@ class Check:
             return ()
         if name in schema["properties"] or schema.get("additionalProperties", False):
             return ()
-        known = schema["properties"]
-        return [self._source.fault(node.lineno, name, f"{name!r} is not declared here{did_you_mean(name, known)}")]
+        guess = did_you_mean(name, schema["properties"])
+        if not guess and isinstance(node.node, nodes.Name) and node.node.name == "settings":
+            guess = "; write it into the gateway's file, as in settings: {" + name + ": NAME_IN_ENV}"
+        return [self._source.fault(node.lineno, name, f"{name!r} is not declared here{guess}")]
 
     LOOKS: ClassVar[Mapping[type[nodes.Node], Callable[[Check, Any], Iterable[Fault]]]] = {
         **dict.fromkeys(_FORBIDDEN, _forbidden),
