@@ -26,6 +26,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from engine.records import Record
 
+MOST_TOLD = 20  # problems in the text of one error
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Fault:
@@ -95,8 +97,10 @@ class DataError(EngineError, ValueError):
 
     @property
     def details(self) -> str:
-        """The problems alone."""
-        return "; ".join(map(str, self.problems))
+        """The problems alone; of very many the first, for `problems` has all of them."""
+        told = "; ".join(map(str, self.problems[:MOST_TOLD]))
+        more = len(self.problems) - MOST_TOLD
+        return f"{told}; and {more:,} more" if more > 0 else told
 
 
 class SignatureError(EngineError):

@@ -82,6 +82,15 @@ def test_all_rows_are_checked_before_one_is_sent(here: Host) -> None:
     assert (here.gateway.requests, here.calls()) == ([], [])
 
 
+def test_of_very_many_faults_the_first_are_said(here: Host) -> None:
+    """The error has them all; its text is one that a log can hold."""
+    with pytest.raises(DataError) as raised:
+        here.engine.send_many("shop/pay", [{"amount": 0}] * 5000)
+    assert len(raised.value.problems) == 5000
+    assert str(raised.value).endswith("; and 4,980 more")
+    assert len(str(raised.value)) < 2000
+
+
 def test_no_row_is_taken_for_a_card(here: Host) -> None:
     """The key that is made of a row has too few digits; hexadecimal ones are refused at two in ten thousand rows."""
     rows = [{"amount": 1, "note": f"row {number}"} for number in range(20_000)]
