@@ -432,6 +432,16 @@ def test_new_rows_in_the_place_of_settled_ones_are_new(shop: Path, gateway: Gate
     assert len(gateway.requests) == 8
 
 
+def test_a_key_of_two_lines_is_no_other_row_s(shop: Path, gateway: Gateway) -> None:
+    """A line of the results cannot hold it: it is asked for again, stands there once, and in nobody's way."""
+    text = 'amount,note\n5,"a\nb"\n6,"c\n"\n'
+    for more in ("", "", "7,a b\n8,c\n"):
+        rows(shop, text + more)
+        assert again(shop, gateway, "--key", "note").exit_code == 0
+    assert [(one["line"], one["key"]) for one in results(shop)] == [("2", ""), ("4", ""), ("6", "a b"), ("7", "c")]
+    assert len(gateway.requests) == 4
+
+
 def test_what_nobody_can_have_written_settles_nothing(shop: Path, gateway: Gateway) -> None:
     """Whatever stands in a file of results, it is no reason to fail."""
     path = rows(shop, '{"amount": 5}\n', "rows.jsonl")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from engine.bulk import RowOutcome
 
 COLUMNS = ("line", "key", "outcome", "call", "message", "records", "response", "digest")
+_KEY = COLUMNS.index("key")
 SETTLED = {"succeeded", "declined"}  # whatever else became of a row, the next run asks again
 
 
@@ -150,7 +151,10 @@ class Results:
         if not self._is_csv:
             return json.dumps({name: value for name, value in told.items() if value is not None}) + "\n"
         cells = [json.dumps(value) if isinstance(value, dict | list) else value for value in told.values()]
-        return _csv_line("" if cell is None else " ".join(str(cell).splitlines()) for cell in cells)
+        texts = ["" if cell is None else " ".join(str(cell).splitlines()) for cell in cells]
+        if texts[_KEY] != told["key"]:
+            texts[_KEY] = ""  # it has several lines, and in one it would be another row's
+        return _csv_line(texts)
 
     def _told(self, outcome: RowOutcome) -> dict[str, Any]:
         from engine.seals import without_seals
