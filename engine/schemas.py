@@ -178,7 +178,16 @@ def _flat(errors: Iterator[ValidationError]) -> Iterator[ValidationError]:
     from jsonschema.exceptions import best_match
 
     for error in errors:
-        yield best_match([error]) if error.context else error
+        yield (_meant(error) or best_match([error])) if error.context else error
+
+
+def _meant(error: ValidationError) -> ValidationError | None:
+    """What is wrong inside the only branch that takes the value itself, and refuses a part of it; None without one."""
+    branches: dict[Any, list[ValidationError]] = {}
+    for one in error.context or ():
+        branches.setdefault(one.schema_path[0], []).append(one)
+    entered = [wrong for wrong in branches.values() if all(one.path for one in wrong)]
+    return next(_flat(iter(entered[0]))) if len(entered) == 1 else None
 
 
 def _problem(error: ValidationError, unseen: list[Path]) -> Problem:
