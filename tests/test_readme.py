@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import hmac
 import json
 import re
 import subprocess
 import textwrap
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import fields
 from functools import partial
 from inspect import signature
 from operator import attrgetter
@@ -32,6 +35,7 @@ from engine.errors import DefinitionError
 from engine.forms import options
 from engine.sandbox import Material, Sandbox
 from engine.seals import new_key
+from engine.signatures import Scheme
 from engine.store import Store
 from engine.store.memory import MemoryStore
 from engine.web import Callsheet
@@ -129,6 +133,12 @@ def test_every_error_is_explained() -> None:
 def test_every_form_option_is_explained() -> None:
     """Each option that a page may give a form stands in the README."""
     assert named(*options.NAMES) == []
+
+
+def test_every_setting_of_a_scheme_is_explained() -> None:
+    assert [
+        one.name for one in fields(Scheme) if f"\n| `{one.name}` | " not in README.partition("setting of a scheme")[2]
+    ] == []
 
 
 def test_every_setting_is_explained(catalog: Catalog) -> None:
@@ -255,8 +265,50 @@ def test_the_route_for_what_nobody_signed(tmp_path: Path, gateway: Gateway) -> N
     exec(next(block for block in CODE if "def mollie" in block), {"app": app, "callsheet": callsheet})
     client, states = app.test_client(), iter(["open", "paid"])
     gateway.answer = lambda *_: (200, {"id": "tr_1", "status": next(states)})
-    for fields, state in (("id=tr_1", "open"), ("id=tr_1", "paid"), ("id=../tr_1", "paid"), ("", "paid")):
-        assert client.post("/mollie", data=fields, content_type=FORM).status_code == 200
+    for posted, state in (("id=tr_1", "open"), ("id=tr_1", "paid"), ("id=../tr_1", "paid"), ("", "paid")):
+        assert client.post("/mollie", data=posted, content_type=FORM).status_code == 200
         callsheet.engine.run_due()
         assert [one["state"] for one in callsheet.engine.find("order")] == [state]
     assert [(method, path) for method, path, *_ in gateway.requests] == [("GET", "/v2/payments/tr_1")] * 2
+
+
+ADYEN = {
+    "request_types/adyen/_gateway.yml": "summary: x\nbase_url: https://adyen.test/v71\n"
+    + next(block for block in re.findall(r"^```yaml\n(.*?)^```", README, re.MULTILINE | re.DOTALL) if "X-Own" in block),
+    "webhook_processors/adyen/AUTHORISATION.json.j2": (
+        '{"upsert": "order", "where": {"gateway_id": {{ event.NotificationRequestItem.pspReference }}},'
+        ' "set": {"state": {{ "paid" if event.NotificationRequestItem.success == "true" else "refused" }}}}'
+    ),
+    "response_mappers/records/order.yml": MOLLIE["response_mappers/records/order.yml"],
+}
+
+
+def test_the_route_for_what_is_signed_inside(tmp_path: Path) -> None:
+    """Each item of a delivery is an event where all are signed; what is changed or signed by another key is refused."""
+    key = "44782DEF547AAA06C910C43932B1EB0C71FC68D9D0C057550C48EC2ACF6BA056"
+    app = Flask("host", root_path=str(write(tmp_path, ADYEN)))
+    environment = {"ADYEN_HMAC_KEY": key, "CALLSHEET_SECRET_KEY": new_key(), "CALLSHEET_STORE": "memory:"}
+    callsheet = Callsheet(app, worker=False, environment=environment)
+    exec(next(block for block in CODE if "def adyen" in block), {"app": app, "callsheet": callsheet})
+
+    def item(reference: str, success: str = "true", key: str = key) -> dict[str, Any]:
+        text = f"{reference}::Shop:order-1:100:EUR:AUTHORISATION:true"
+        signature = b64encode(hmac.digest(bytes.fromhex(key), text.encode(), "sha256")).decode()
+        told: dict[str, Any] = {
+            "pspReference": reference,
+            "merchantAccountCode": "Shop",
+            "merchantReference": "order-1",
+        }
+        told |= {"amount": {"value": 100, "currency": "EUR"}, "eventCode": "AUTHORISATION", "success": success}
+        return {"NotificationRequestItem": {**told, "additionalData": {"hmacSignature": signature}}}
+
+    def posted(*items: dict[str, Any]) -> int:
+        return app.test_client().post("/adyen", json={"live": "false", "notificationItems": items}).status_code
+
+    assert posted(item("P1"), item("P2", "false")) == 401
+    assert posted(item("P1", key=key[::-1])) == 401
+    assert callsheet.engine.find("event") == []
+    assert [posted(item("P1"), item("P2")), posted(item("P2"), item("P3"))] == [200, 200]
+    callsheet.engine.run_due()
+    orders = callsheet.engine.find("order", order="id")
+    assert [(one["gateway_id"], one["state"]) for one in orders] == [("P1", "paid"), ("P2", "paid"), ("P3", "paid")]
