@@ -50,6 +50,10 @@ _ANOTHER = (
     "was settled by an earlier run, but with other data, or for another request type, mode or store; give it a new key,"
     " or the run another file of results (--results)"
 )
+_ELSEWHERE = (
+    "was settled by an earlier run, but for another request type, mode or store; give this run another file of results"
+    " (--results)"
+)
 _UNDER_ANOTHER = (
     "was settled by an earlier run under another key, {!r}; give the same --key, or, to send it once more, another file"
     " of results (--results)"
@@ -130,7 +134,8 @@ class Bulk:
         except DataError as error:
             return list(error.problems)
         if settled and settled[0] != digest:
-            return [Problem(f"/{name}", f"{operation!r} {_ANOTHER}")]
+            has_key = self._key or name in data
+            return [Problem(f"/{name}", f"{operation!r} {_ANOTHER}") if has_key else Problem("", _ELSEWHERE)]
         if not settled and (other := self._settled_as(number, data, seen)):
             return [Problem("", _UNDER_ANOTHER.format(other))]
         same = self._rows.add(Row(number, mine, operation, digest))

@@ -478,6 +478,33 @@ def test_a_row_that_was_cancelled_is_not_carried_out(shop: Path, gateway: Gatewa
     assert [one["outcome"] for one in results(shop)] == ["cancelled", "succeeded"]
 
 
+def test_results_that_are_taken_away_are_missed(shop: Path, gateway: Gateway) -> None:
+    """The journal has all of it; who looks for the file is told."""
+
+    def answer(*_: str) -> tuple[int, Any]:
+        (shop / "rows.results.csv").unlink(missing_ok=True)
+        return 200, {"id": "p1", "amount": 5}
+
+    gateway.answer = answer
+    rows(shop, TABLE)
+    result = again(shop, gateway)
+    assert result.exit_code == 0
+    assert "rows.results.csv was taken away meanwhile; the same command writes it again" in result.stderr
+    result = again(shop, gateway)
+    assert (len(results(shop)), len(gateway.requests), "taken away" in result.stderr) == (3, 3, False)
+
+
+def test_rows_settled_in_another_store_are_told_without_a_key(shop: Path, gateway: Gateway) -> None:
+    """Which they do not have: what helps is another file of results."""
+    rows(shop, TABLE)
+    assert again(shop, gateway).exit_code == 0
+    other = f"sqlite:///{shop / 'other.sqlite3'}"
+    result = run(shop, "run", "shop/pay", str(shop / "rows.csv"), gateway=gateway, CALLSHEET_STORE=other)
+    assert (result.exit_code, len(gateway.requests)) == (2, 3)
+    said = "was settled by an earlier run, but for another request type, mode or store; give this run another file of"
+    assert f"rows.csv:2: {said} results (--results)" in result.stderr
+
+
 def test_results_without_room_leave_no_file(shop: Path, gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

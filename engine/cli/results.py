@@ -110,6 +110,14 @@ class Results:
                 self._file.write(line)
                 self._file.flush()
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether somebody took the file away while it was written, or put another in its place."""
+        try:
+            return self._file is not None and not os.path.samestat(os.fstat(self._file.fileno()), self.path.stat())
+        except FileNotFoundError:
+            return True
+
     def close(self) -> None:
         """Close the file. What could not be written was said when it was."""
         if self._file:

@@ -199,6 +199,7 @@ def _send(bulk: Bulk, told: Results, *, as_json: bool) -> int:
                 meter.counts[outcome.state] += 1
                 before += outcome.before
     finally:
+        is_gone = told.is_gone
         told.close()
         left = total - meter.done + beyond
         if as_json:
@@ -207,6 +208,8 @@ def _send(bulk: Bulk, told: Results, *, as_json: bool) -> int:
             print_json({**counts, "results": str(told.path)})
         else:
             _tell_end(meter, told, before, left)
+        if is_gone:
+            click.echo(f"{told.path} was taken away meanwhile; the same command writes it again", err=True)
     if stopped.asked:
         return codes.STOPPED
     return next((code for state, code in _WORST if meter.counts[state] or bulk.settled_before[state]), 0)
