@@ -17,6 +17,7 @@ from engine.catalog import load, shipped
 from engine.core import Engine
 from engine.errors import DefinitionError, SignatureError, UnknownNameError
 from engine.forms.translations import Translations
+from engine.seals import Tokens
 from engine.store.memory import MemoryStore
 from engine.web import Callsheet
 
@@ -444,6 +445,13 @@ def test_a_result_is_of_one_session_and_unchanged(tmp_path: Path) -> None:
     token = Page(site.client.get("/").text).token
     with pytest.raises(SignatureError):
         site.shop.engine.form_result(token, session=SESSION)
+
+
+def test_a_result_of_another_version_is_refused(tmp_path: Path) -> None:
+    """Its address was signed with our key, and does not say all that has to be known now."""
+    site = Site(tmp_path, ok({"id": "a1"}), WAITING)
+    told = Tokens([KEY], "result", lambda: 0).sign({"type": "shop/open"})
+    assert site.client.get(f"/callsheet/results/{told}").status_code == 400
 
 
 def test_a_result_of_what_was_not_begun_or_refused_says_so(tmp_path: Path) -> None:

@@ -51,6 +51,9 @@ class Shown:
     redirect: str | None = None
 
 
+_TOLD = frozenset({"type", "operation", "owner", "config", "page", "at", "account"})
+
+
 def has_result(engine: Engine, type: RequestType) -> bool:
     """Whether something is shown after the form of `type`."""
     return f"{type.name}{RESULT}" in engine.catalog.forms
@@ -90,6 +93,8 @@ def known_call(engine: Engine, request_type: str, operation: str, account: str) 
 def show(engine: Engine, token: str, session: str) -> Shown:
     """What came of the form. Raises SignatureError, UnknownNameError, StoreError."""
     told = _tokens(engine).read(token, LONGEST)
+    if not told.keys() >= _TOLD:
+        raise SignatureError("the result was sealed by another version")
     if not slips.is_owner(session, told["owner"]):
         raise SignatureError("the result belongs to another session")
     type, config = engine.catalog.request_type(told["type"]), told["config"]
