@@ -44,6 +44,12 @@ class WaitingRows:
         self._database.execute("PRAGMA journal_mode = OFF").close()
         self._database.executescript(_TABLES).close()
 
+    def close(self) -> None:
+        """Give the room free, as happens by itself once nobody has these rows any more."""
+        self._database.close()
+
+    __del__ = close
+
     def settle(self, operation: str, digest: str, state: str, number: int) -> None:
         """Note that an earlier run settled `operation`, then row `number`; its row will not wait."""
         self._execute("INSERT OR IGNORE INTO settled VALUES (?, ?, ?, ?)", (operation, digest, state, number))

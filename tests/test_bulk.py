@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -471,6 +472,15 @@ def test_what_was_settled_settles_no_other_row(here: Host, tmp_path: Path, other
     assert problem.pointer == "/order"
     assert problem.message.startswith("'a' was settled by an earlier run, but with other data, or for another ")
     assert (one.waiting, one.settled) == (0, 0)
+
+
+def test_rows_are_closed_with_the_last_who_has_them() -> None:
+    """Newer Pythons warn of a database that nobody closes."""
+    rows = waiting_rows.WaitingRows()
+    database = rows._database
+    del rows
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        database.execute("SELECT 1")
 
 
 def test_how_long_it_takes_at_least(tmp_path: Path) -> None:
