@@ -230,6 +230,7 @@ def _check_one(
 def _check_record(document: dict[str, Any], place: _Place, type: RecordType) -> Iterator[Fault]:
     for part in ("set", "when"):
         yield from _check_names(document, part, place, f"property of {type.name}", type.properties)
+        yield from _check_values(document, part, place, type)
     if document.get("missing") not in {"skip", "wait", None}:
         yield place.fault("/missing", '"missing" is "skip" or "wait"')
     where = document.get("where", {})
@@ -238,6 +239,16 @@ def _check_record(document: dict[str, Any], place: _Place, type: RecordType) -> 
             _demand_key(type, where if isinstance(where, dict) else {})
         except ValueError as error:
             yield place.fault("/where", str(error))
+
+
+def _check_values(document: dict[str, Any], part: str, place: _Place, type: RecordType) -> Iterator[Fault]:
+    """Values that stand in the file itself and that no record can have: one could not be kept, or would never hold."""
+    given = document.get(part)
+    for name, value in given.items() if isinstance(given, dict) else ():
+        values = value if part == "when" and isinstance(value, list) else [value]
+        for one in values if name in type.properties else ():
+            for problem in type.problems({name: one}, created=False) if _are_scalars([one]) else ():
+                yield place.fault(f"/{part}/{name}", f"no {type.name} has this {name}: {problem.message}")
 
 
 def _check_names(

@@ -689,7 +689,7 @@ def test_a_changed_file_is_compiled_again(tmp_path: Path) -> None:
     """The cache decides by content: an edit counts, even one that keeps the file's time and size."""
     write(tmp_path, SHOP)
     first = _rendered(tmp_path)
-    for name, old, new in ((PAY, "amount: ", "amuont: "), (MAPPER, '"paid"', '"paod"')):
+    for name, old, new in ((PAY, "amount: ", "amuont: "), (MAPPER, '"upsert"', '"update"')):
         path = tmp_path / name
         before = path.stat()
         path.write_text(path.read_text().replace(old, new, 1))

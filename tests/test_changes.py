@@ -155,6 +155,14 @@ START: list[tuple[str, list[str]]] = [
     ('{"update": "payment"}', ['1:1: "where" of payment must be']),
     ('{"update": "payment", "where": {"id": null}, "missing": "never"}', ['1:46: "missing" is "skip" or "wait"']),
     ('{"update": "payment", "where": {"id": null}, "set": 5}', ["1:46: 'set' must be an object"]),
+    ('{"update": "payment", "where": {"id": null}, "when": {"state": ["a", null], "amount": {"lt": 5}}}', []),
+    (
+        '{"update": "payment", "where": {"id": null}, "set": {"state": 5}, "when": {"state": ["a", null, 6]}}',
+        [
+            "1:54: no payment has this state: 5 is not of type string",
+            "1:76: no payment has this state: 6 is not of type string",
+        ],
+    ),
     ('{"upsert": null}', ["1:1: upsert needs a name in quotes"]),
     ('{"send": "shop/raed"}', ["1:2: there is no request type 'shop/raed'; did you mean 'shop/read'?"]),
     ('{"send": "shop/read", "data": {"idd": null}}', ["1:32: there is no data of shop/read 'idd'; did you mean 'id'?"]),

@@ -158,7 +158,7 @@ def test_one_that_cannot_be_mapped_does_not_stop_the_others(shop: Path, gateway:
     files = [shop / f"response_mappers/shop/{name}.json.j2" for name in ("pay_once", "pay")]
     sound = [file.read_text() for file in files]
     for file in files:
-        file.write_text('{"upsert": "sale", "where": {"gateway_id": "p1"}, "set": {"amount": "five"}}')
+        file.write_text('{"upsert": "sale", "where": {"gateway_id": "p1"}, "set": {"amount": {{ "five" }}}}')
         assert run(shop, "send", f"shop/{file.name.split('.')[0]}", "amount=5", gateway=gateway).exit_code == 4
     files[0].unlink()
     (shop / "request_types/shop/pay_once.yml").unlink()

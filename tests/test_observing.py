@@ -16,7 +16,7 @@ from engine.errors import EngineError
 from engine.observing import OTHER, Step, Watch
 from engine.signatures import SHIPPED, sign
 
-BAD_MAPPER = '{"upsert": "sale", "where": {"gateway_id": {{ response.id }}}, "set": {"amount": "many"}}'
+BAD_MAPPER = '{"upsert": "sale", "where": {"gateway_id": {{ response.id }}}, "set": {"amount": {{ "many" }}}}'
 
 
 class Notes:

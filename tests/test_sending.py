@@ -1054,7 +1054,7 @@ def test_what_is_sealed_may_be_of_any_shape(tmp_path: Path, pointer: str, more: 
 def test_what_is_sealed_is_sealed_once(tmp_path: Path) -> None:
     """Also where the kept answer is mapped again: a secret that is told only once must open to itself."""
     mapper = SEALED_FILES["response_mappers/shop/open.json.j2"]
-    broken = {**SEALED_FILES, "response_mappers/shop/open.json.j2": mapper.replace('"paid"', '"none"')}
+    broken = {**SEALED_FILES, "response_mappers/shop/open.json.j2": mapper.replace('"paid"', '{{ "none" }}')}
     shop = host(tmp_path, ANSWERS["a success"], files=broken)
     with pytest.raises(MappingError):
         shop.engine.send("shop/open")
