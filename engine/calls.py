@@ -113,10 +113,13 @@ _any_json = json.JSONEncoder(default=str).encode
 
 
 def instant(moment: datetime) -> str:
-    """ISO 8601 in UTC with milliseconds: such texts sort as the instants do."""
-    here = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    """ISO 8601 in UTC with milliseconds: such texts sort as the instants do. One without a zone is in UTC."""
+    here = moment.astimezone(UTC) if moment.tzinfo not in _IN_UTC else moment
     minute = _minute(here.date(), here.hour, here.minute)
     return f"{minute}:{here.second:02d}.{here.microsecond // 1000:03d}Z"
+
+
+_IN_UTC = (UTC, None)
 
 
 @lru_cache(maxsize=64)  # the instants of a call lie in one minute, and its lease ends in the next

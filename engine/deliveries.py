@@ -83,7 +83,7 @@ def text_of(value: Any) -> str:
 
 
 def _moment(value: Any) -> str | None:
-    """An instant as the gateway gives it: seconds since 1970, or ISO 8601."""
+    """An instant as the gateway gives it: seconds since 1970, or ISO 8601, in UTC where it names no zone."""
     try:
         if isinstance(value, int | float):
             return instant(datetime.fromtimestamp(value, UTC))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -212,3 +213,17 @@ def test_an_id_that_the_signature_has_in_its_header(tmp_path: Path) -> None:
     for one in deliveries:
         assert engine.receive("hub", one.headers, one.body)["event_id"] == one.headers["Hook-Id"]
     assert len(engine.find("event")) == 2
+
+
+def test_when_an_event_happened_is_the_same_on_every_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A time that names no zone is in UTC, whatever the machine's own is."""
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        dated = {**HUB, GATEWAY: HUB[GATEWAY] + '  time: "{{ event.at }}"\n'}
+        body = b'{"action": "closed", "at": "2026-01-01T00:00:00"}'
+        row = hub(tmp_path, dated).receive("hub", signed(body), body)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert row["happened_at"] == "2026-01-01T00:00:00.000Z"
