@@ -43,7 +43,9 @@ SCALARS: dict[str, Any] = {
     ".inf": ".inf",
     ".nan": ".nan",
     "=": "=",
-    "99999999999999999999": 1e20,
+    "9999999999999999999": 9_999_999_999_999_999_999,
+    "1e20": 1e20,
+    "'99999999999999999999'": "99999999999999999999",
     "'7'": "7",
     '"no"': "no",
     "'true'": "true",
@@ -79,6 +81,9 @@ REFUSED = {
     "a: b: c\n": (1, 5, "not YAML"),
     "\ta: 1\n": (1, 1, "not YAML"),
     "a: 1\n---\nb: 2\n": (2, 1, "a file holds one document; remove the second"),
+    "a: 99999999999999999999\n": (1, 4, "too large a number to be kept exactly; put it in quotes"),
+    "a:\n- -99999999999999999999\n": (2, 3, "too large a number"),
+    "a: 1e999\n": (1, 4, "too large a number"),
     "a: \x07\n": (1, 4, "not YAML: holds the character '\\x07'; remove it"),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from math import isinf
 from sys import intern
 from typing import Any
 
@@ -76,7 +77,7 @@ class _Reader:
             raise _refused(self.name, event.start_mark, f"the tag {event.tag} is refused; remove it")
         self.places[pointer] = self._place(event, key or event.start_mark)
         if kind is yaml.ScalarEvent:
-            return _scalar(event)
+            return self._scalar(event)
         if kind is yaml.SequenceStartEvent:
             return self._sequence(pointer, depth)
         return self._mapping(pointer, depth)
@@ -113,18 +114,21 @@ class _Reader:
             result[key] = self._value(next(self._events), inside, event.start_mark, depth + 1)
         return result
 
-
-def _scalar(event: Any) -> Any:
-    text = event.value
-    if not event.implicit[0]:
-        return text
-    if text in _WORDS:
-        return _WORDS[text]
-    if text[0] not in _OF_NUMBERS:
-        return text
-    if _INTEGER.fullmatch(text):
-        return int(text)
-    return float(text) if _FLOAT.fullmatch(text) else text
+    def _scalar(self, event: Any) -> Any:
+        text = event.value
+        if not event.implicit[0]:
+            return text
+        if text in _WORDS:
+            return _WORDS[text]
+        if text[0] not in _OF_NUMBERS:
+            return text
+        if _INTEGER.fullmatch(text):
+            return int(text)
+        if not _FLOAT.fullmatch(text):
+            return text
+        if text.lstrip("-+").isdigit() or isinf(float(text)):
+            raise _refused(self.name, event.start_mark, "too large a number to be kept exactly; put it in quotes")
+        return float(text)
 
 
 def _refused(name: str, mark: Any, message: str) -> DefinitionError:
