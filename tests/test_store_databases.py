@@ -966,6 +966,19 @@ class TestPostgresServer:
         sessions.give(only)
         assert sessions.take() is only
 
+    def test_two_may_close_the_connections_at_the_same_time(self) -> None:
+        sessions = Sessions(Session, create_engine("sqlite://"), kept=2)
+        sessions.give(sessions.take())
+
+        class Shared(list[Session]):
+            def pop(self, *_: Any) -> Session:
+                self[:] = []  # another thread takes what is left between the look and the grasp
+                return super().pop()
+
+        sessions._idle = Shared(sessions._idle)
+        sessions.clear()
+        assert sessions._idle == []
+
     def test_a_connection_lost_before_the_commit(
         self, postgres_store_url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:

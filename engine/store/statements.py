@@ -7,6 +7,7 @@ takes to answer.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache, partial
 from operator import itemgetter
 from queue import Empty, SimpleQueue
@@ -63,7 +64,7 @@ class _Made(NamedTuple):
 
 def _made(dialect: Dialect, build: Build, shape: Shape) -> _Made:
     statement = build(*shape)
-    compiled = statement.compile(dialect=dialect)  # type: ignore[attr-defined]
+    compiled = statement.compile(dialect=dialect)  # type: ignore[attr-defined]  # every statement has it, which SQLAlchemy's Executable does not say
     constants = {name: value for name, value in compiled.params.items() if value is not None}
     return _Made(str(compiled), _giving(compiled.positiontup, constants), isinstance(statement, Select))
 
@@ -262,8 +263,9 @@ class Sessions(Generic[S]):
 
     def clear(self) -> None:
         """Close every connection that waits for work."""
-        while self._idle:
-            self._idle.pop().close()
+        with suppress(IndexError):  # another thread may take the last one
+            while True:
+                self._idle.pop().close()
 
     def close(self) -> None:
         """Close all connections, those at work once it is done."""
