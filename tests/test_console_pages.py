@@ -387,6 +387,13 @@ def test_what_is_sealed_or_too_long_is_not_shown(console: ConsoleHost) -> None:
     assert len(long.text) == shown.LONGEST
 
 
+def test_a_secret_is_hidden_where_what_is_shown_ends_in_it(console: ConsoleHost) -> None:
+    secret = "sk_test_" + "0123456789abcdef" * 2
+    console.engine.settings.hide(secret)
+    cut = shown.body(console.engine, "x" * (shown.LONGEST - 16) + " " + secret, "text/plain")
+    assert "0123" not in cut.raw
+
+
 @pytest.mark.parametrize("console", [True], indirect=True, ids=["reload"])
 def test_calls_lead_to_what_asked_for_them_and_what_followed(console: ConsoleHost) -> None:
     folder = console.root / "webhook_processors/shop"

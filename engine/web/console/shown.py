@@ -90,8 +90,8 @@ def body(engine: Engine, kept: str | None, content_type: str) -> Body:
     """A body that the store keeps as text; None is one that is sealed."""
     if kept is None:
         return Body(SEALED, SEALED)
-    raw = engine.settings.redact(kept[:LONGEST])
-    cut = len(kept) > LONGEST
+    whole = engine.settings.redact(kept)
+    raw, cut = whole[:LONGEST], len(whole) > LONGEST
     essence = content_type.partition(";")[0].strip().lower()
     if essence == "application/x-www-form-urlencoded":
         return Body(raw, "", parse_qsl(raw, keep_blank_values=True), cut)
