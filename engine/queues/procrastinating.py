@@ -99,8 +99,10 @@ class _Worker:
         @app.task(name=TASK)
         async def look(type: str, id: str) -> None:
             self.under_way += 1
-            did = await loop.run_in_executor(pool, attempt, partial(self._engine.run_row, type, id))
-            self.under_way -= 1
+            try:
+                did = await loop.run_in_executor(pool, attempt, partial(self._engine.run_row, type, id))
+            finally:
+                self.under_way -= 1
             self.done += bool(did)
 
         async with app.open_async(), _beside(_for_ever(partial(_put_back, app), workers.SILENT)):
