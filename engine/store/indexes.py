@@ -91,7 +91,7 @@ def _values(table: Table, rows: Sequence[SideRow]) -> Values:
 @cache
 def _names(table: Table, number: int) -> list[str]:
     """What the values of so many rows are called in a statement."""
-    return [f"{column}_{place}" for place in range(number) for column in table.c.keys()]  # noqa: SIM118
+    return [f"{column}_{place}" for place in range(number) for column in table.c.keys()]  # noqa: SIM118 - it is no dict
 
 
 def _insert_rows(table: Table, number: int, mark: str = "") -> Insert:

@@ -129,13 +129,12 @@ def _without_job(type: str, name: str, state: str | None) -> Any:
     place = shelf(type)
     if name in place.columns:
         table, only = place.table.name, "state = :state AND" if state else ""
-        # Only names of our own make up the text; every value is a parameter.
-        first = f"SELECT id FROM {table} WHERE {only} {name} <= :now ORDER BY {name} LIMIT {FIRST}"  # noqa: S608
+        first = f"SELECT id FROM {table} WHERE {only} {name} <= :now ORDER BY {name} LIMIT {FIRST}"  # noqa: S608 - every value is a parameter
     else:
         first = f"""
             SELECT record_id AS id FROM callsheet_record_index
             WHERE type = :type AND name = :name AND value <= :now ORDER BY value LIMIT {FIRST}
-        """  # noqa: S608
+        """  # noqa: S608 - likewise
     return text(_WITHOUT_JOB.format(first=first))
 
 

@@ -35,7 +35,7 @@ def upgrade(database: SqliteDatabase | PostgresDatabase, to: str = SCHEMA) -> No
 def _version(connection: Connection) -> str | None:
     if not inspect(connection).has_table(VERSION_TABLE):
         return None
-    version: str | None = connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}"))  # noqa: S608
+    version: str | None = connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}"))  # noqa: S608 - a name of our own
     if version is not None and version > SCHEMA:
         raise StoreError(f"the database has schema {version}, made by a newer callsheet; this one knows up to {SCHEMA}")
     return version
