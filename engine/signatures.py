@@ -3,18 +3,19 @@
 Hides: the ways in which gateways write an HMAC into headers. All of them are one scheme with other settings; a gateway
 file names shipped ones, or gives its own:
 
-    header            the header that holds the signature
-    signed            what is signed: text around {body}, with {timestamp} and {id} where the gateway signs them
-    digest            sha256 (default), sha1, sha384, sha512
-    encoding          hex (default) or base64
-    prefix            what stands before a signature: "sha256="
-    separator         what stands between several values in that header: "," or " "
-    timestamp         the header that holds the time, in seconds since 1970
-    timestamp_prefix  or what stands before the time among the values of `header`: "t="
-    id                the header that holds the event's id
-    tolerance         how many seconds the time may be off, both ways (300)
-    key_encoding      text (default): the secret's own bytes are the key; base64, hex: it stands for 24 to 64 bytes
-    key_prefix        what stands before such a secret: "whsec_"
+    header              the header that holds the signature
+    signed              what is signed: text around {body}, with {timestamp} and {id} where the gateway signs them
+    digest              sha256 (default), sha1, sha384, sha512
+    encoding            hex (default) or base64
+    prefix              what stands before a signature: "sha256="
+    separator           what stands between several values in that header: "," or " "
+    timestamp           the header that holds the time
+    timestamp_prefix    or what stands before the time among the values of `header`: "t="
+    timestamp_encoding  seconds since 1970 (default), milliseconds since then, or iso8601 with a zone
+    id                  the header that holds the event's id
+    tolerance           how many seconds the time may be off, both ways (300)
+    key_encoding        text (default): the secret's own bytes are the key; base64, hex: it stands for 24 to 64 bytes
+    key_prefix          what stands before such a secret: "whsec_"
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import hmac
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 from functools import lru_cache
 
 from engine.errors import SettingError, SignatureError, did_you_mean
@@ -32,17 +34,49 @@ HEADER_LIMIT = 4096  # characters
 SIGNATURES_LIMIT = 16
 SECRET_MINIMUM = 16  # bytes
 
-_DIGESTS = ("sha256", "sha1", "sha384", "sha512")
 _ENCODINGS: dict[str, Callable[[bytes], str]] = {
     "hex": bytes.hex,
     "base64": lambda digest: base64.b64encode(digest).decode(),
 }
-_KEY_ENCODINGS = ("text", "base64", "hex")
-_TIME = re.compile(r"[0-9]{1,12}")
 _ID = re.compile(r"[!-\-/-~]{1,256}")  # no dot, which stands between what is signed, and no blank
 _TOKEN = re.compile(r"[A-Za-z0-9-]+")
 _SECRET = re.compile(r"[!-~]+")
 _PLACEHOLDER = re.compile(r"\{[^{}]*\}")
+
+
+@dataclass(frozen=True, slots=True)
+class _TimeEncoding:
+    """How a gateway writes a time: what it looks like, and the seconds since 1970 that it is."""
+
+    pattern: re.Pattern[str]
+    decode: Callable[[str], float]
+    encode: Callable[[float], str]
+
+
+def _iso8601(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+_TIME_ENCODINGS: dict[str, _TimeEncoding] = {
+    "seconds": _TimeEncoding(re.compile(r"[0-9]{1,12}"), int, lambda seconds: str(int(seconds))),
+    "milliseconds": _TimeEncoding(
+        re.compile(r"[0-9]{1,15}"), lambda text: int(text) / 1000, lambda seconds: str(int(seconds * 1000))
+    ),
+    "iso8601": _TimeEncoding(
+        re.compile(r"[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}(\.[0-9]{1,9})?(Z|[-+][0-9]{2}:[0-9]{2})"),
+        lambda text: datetime.fromisoformat(text).timestamp(),
+        _iso8601,
+    ),
+}
+
+
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "digest": ("sha256", "sha1", "sha384", "sha512"),
+    "encoding": tuple(_ENCODINGS),
+    "timestamp_encoding": tuple(_TIME_ENCODINGS),
+    "key_encoding": ("text", "base64", "hex"),
+}
+"""The settings that are one of a few words, the first of which is meant where none is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +91,7 @@ class Scheme:
     separator: str = ""
     timestamp: str = ""
     timestamp_prefix: str = ""
+    timestamp_encoding: str = "seconds"
     id: str = ""
     tolerance: int = 300
     key_encoding: str = "text"
@@ -130,8 +165,7 @@ def scheme_of(spec: str | Mapping[str, object]) -> Scheme:
 
 
 def _check(scheme: Scheme) -> None:
-    choices = {"digest": _DIGESTS, "encoding": tuple(_ENCODINGS), "key_encoding": _KEY_ENCODINGS}
-    for name, known in choices.items():
+    for name, known in CHOICES.items():
         if (value := getattr(scheme, name)) not in known:
             raise ValueError(f"{name} must be one of {', '.join(known)}{did_you_mean(value, known)}")
     for name in ("header", "timestamp", "id"):
@@ -146,6 +180,9 @@ def _check(scheme: Scheme) -> None:
     _check_signed(scheme)
 
 
+_GIVEN_BY = {"{timestamp}": "timestamp or timestamp_prefix", "{id}": "id"}
+
+
 def _check_signed(scheme: Scheme) -> None:
     known = {"{body}": True, "{timestamp}": bool(scheme.timestamp or scheme.timestamp_prefix), "{id}": bool(scheme.id)}
     used = _PLACEHOLDER.findall(scheme.signed)
@@ -156,7 +193,7 @@ def _check_signed(scheme: Scheme) -> None:
         if is_given and used.count(placeholder) != 1:
             raise ValueError(f"signed must hold {placeholder} once: what is not signed proves nothing")
         if not is_given and placeholder in used:
-            raise ValueError(f"signed holds {placeholder}, but no header is named that gives it")
+            raise ValueError(f"signed holds {placeholder}, but no {_GIVEN_BY[placeholder]} says where it stands")
 
 
 # Verifying ------------------------------------------------------------------------------------------------------------
@@ -183,8 +220,8 @@ def verify(scheme: Scheme, secrets: Sequence[bytes | str], headers: Mapping[str,
             match |= hmac.compare_digest(expected, signature.encode("utf-8", "backslashreplace"))
     if not match:
         raise SignatureError("no signature fits the body: it was changed, or signed with another secret")
-    if timestamp and abs(now - int(timestamp)) > scheme.tolerance:
-        raise SignatureError(f"was signed {now - int(timestamp):.0f} s ago, and {scheme.tolerance} s are tolerated")
+    if timestamp and abs(age := now - _seconds(scheme, timestamp)) > scheme.tolerance:
+        raise SignatureError(f"was signed {age:.0f} s ago, and {scheme.tolerance} s are tolerated")
 
 
 def _header(headers: Mapping[str, str], name: str) -> str:
@@ -212,9 +249,16 @@ def _timestamp(scheme: Scheme, headers: Mapping[str, str], values: Sequence[str]
         found = [value.removeprefix(before) for value in values if value.startswith(before)]
     else:
         return ""
-    if len(found) != 1 or not _TIME.fullmatch(found[0]):
-        raise SignatureError("the time is missing, doubled or not a number of seconds")
+    if len(found) != 1 or not _TIME_ENCODINGS[scheme.timestamp_encoding].pattern.fullmatch(found[0]):
+        raise SignatureError(f"the time is missing, doubled or not in {scheme.timestamp_encoding}")
     return found[0]
+
+
+def _seconds(scheme: Scheme, timestamp: str) -> float:
+    try:
+        return _TIME_ENCODINGS[scheme.timestamp_encoding].decode(timestamp)
+    except ValueError:
+        raise SignatureError(f"the time {timestamp} is none") from None
 
 
 def _id(scheme: Scheme, headers: Mapping[str, str]) -> str:
@@ -286,7 +330,7 @@ def _problem(secret: str) -> str | None:
 
 def sign(scheme: Scheme, secret: bytes | str, body: bytes, now: float, message_id: str = "msg_1") -> dict[str, str]:
     """The headers a gateway would send with `body` at `now` (epoch seconds): for tests and for a sandbox."""
-    timestamp = str(int(now)) if scheme.is_timed else ""
+    timestamp = _TIME_ENCODINGS[scheme.timestamp_encoding].encode(now) if scheme.is_timed else ""
     message = _message(scheme, timestamp, message_id, body)
     value = scheme.prefix + _digest(scheme, _key(scheme, secret), message)
     if scheme.timestamp_prefix:

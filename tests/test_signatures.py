@@ -5,9 +5,12 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import hmac
+import json
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
 
 import pytest
 import stripe
@@ -16,8 +19,9 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
 from engine.errors import SettingError, SignatureError
-from engine.signatures import HEADER_LIMIT, SHIPPED, Scheme, check_secret, scheme_of, sign, verify
+from engine.signatures import CHOICES, HEADER_LIMIT, SHIPPED, Scheme, check_secret, scheme_of, sign, verify
 
+ROOT = Path(__file__).parents[1]
 NOW = 1_700_000_000
 BODY = b'{"id": "evt_1", "type": "charge.succeeded", "created": 1700000000, "data": {"object": {"id": "ch_1"}}}'
 TEXT_SECRET = "whsec_5f2a9c81d7e34b60a1"
@@ -350,6 +354,47 @@ def test_a_gateway_file_can_describe_its_own() -> None:
     assert not is_accepted(scheme, {**headers, "X-Pay-Id": "other"}, BODY, TEXT_SECRET)
 
 
+TIMED: dict[str, tuple[str, list[str]]] = {
+    "seconds": (str(NOW), ["", "x", "1.5", f"{NOW}000", f"-{NOW}", f" {NOW}"]),
+    "milliseconds": (f"{NOW}000", ["", "x", f"{NOW}", "1" * 16]),
+    "iso8601": (
+        dt.datetime.fromtimestamp(NOW, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+        ["", str(NOW), "2026-13-45T00:00:00Z", "2026-01-01T00:00:00", "2026-01-01", "0001-01-01T00:00:00+23:59"],
+    ),
+}
+
+
+@pytest.mark.parametrize("encoding", TIMED)
+def test_a_time_is_read_as_the_gateway_writes_it(encoding: str) -> None:
+    spec = {**HMAC, "signed": "{timestamp}.{body}", "timestamp": "X-Time", "timestamp_encoding": encoding}
+    scheme, (written, others) = scheme_of(spec), TIMED[encoding]
+    headers = sign(scheme, TEXT_SECRET, BODY, NOW)
+    assert headers["X-Time"] == written
+    for off, is_near in ((0, True), (300, True), (-300, True), (301, False), (-301, False)):
+        assert is_accepted(scheme, headers, BODY, TEXT_SECRET, now=NOW + off) == is_near
+    for other in others:
+        message = f"{other}.".encode() + BODY
+        forged = {"X-Signature": hmac.digest(TEXT_SECRET.encode(), message, "sha256").hex(), "X-Time": other}
+        assert not is_accepted(scheme, forged, BODY, TEXT_SECRET)
+
+
+def test_a_time_of_a_zone_and_of_nanoseconds_is_one() -> None:
+    spec = {**HMAC, "signed": "{timestamp}{body}", "timestamp": "X-Time", "timestamp_encoding": "iso8601"}
+    moment = dt.datetime.fromtimestamp(NOW, dt.timezone(dt.timedelta(hours=-5)))
+    for written in (moment.isoformat(), moment.strftime("%Y-%m-%dT%H:%M:%S.123456789-05:00")):
+        signature = hmac.digest(TEXT_SECRET.encode(), written.encode() + BODY, "sha256").hex()
+        assert is_accepted(scheme_of(spec), {"X-Signature": signature, "X-Time": written}, BODY, TEXT_SECRET)
+
+
+def test_an_editor_knows_the_settings() -> None:
+    schema = json.loads((ROOT / "engine/file_schemas/gateway.schema.json").read_text("utf-8"))
+    known = schema["properties"]["webhook"]["properties"]["scheme"]["properties"]
+    assert known.keys() == {field.name for field in fields(Scheme)}
+    for name, told in known.items():
+        assert tuple(told.get("enum", ())) == CHOICES.get(name, ())
+        assert told["description"]
+
+
 def test_a_shipped_one_is_found_by_its_name_and_means_what_its_settings_mean() -> None:
     assert scheme_of("stripe") is SHIPPED["stripe"]
     described = {"header": "X-Hub-Signature-256", "signed": "{body}", "prefix": "sha256="}
@@ -378,7 +423,15 @@ HMAC = {"header": "X-Signature", "signed": "{body}"}
         ({**HMAC, "signed": "{body}{body}"}, "signed must hold {body} once: what is not signed proves nothing"),
         ({**HMAC, "timestamp": "X-Time"}, "signed must hold {timestamp} once: what is not signed proves nothing"),
         ({**HMAC, "id": "X-Id"}, "signed must hold {id} once: what is not signed proves nothing"),
-        ({**HMAC, "signed": "{id}.{body}"}, "signed holds {id}, but no header is named that gives it"),
+        ({**HMAC, "signed": "{id}.{body}"}, "signed holds {id}, but no id says where it stands"),
+        (
+            {**HMAC, "signed": "{timestamp}.{body}"},
+            "signed holds {timestamp}, but no timestamp or timestamp_prefix says where it stands",
+        ),
+        (
+            {**HMAC, "timestamp_encoding": "iso"},
+            "timestamp_encoding must be one of seconds, milliseconds, iso8601; did you mean 'iso8601'?",
+        ),
         ({**HMAC, "signed": "{time}.{body}"}, "signed knows {body}, {timestamp}, {id}, not {time}"),
         ({**HMAC, "timestamp_prefix": "t="}, "timestamp_prefix needs a separator"),
         ({**HMAC, "timestamp_prefix": "t=", "timestamp": "X-Time"}, "the time stands in one place"),
