@@ -104,6 +104,14 @@ def test_signing_in_leads_to_the_page_that_was_asked_for(console: ConsoleHost) -
     assert console.client.get(HOME).status_code == 200
 
 
+def test_signing_in_to_a_mounted_app_leads_below_its_prefix(console: ConsoleHost) -> None:
+    base = "http://localhost/shop"
+    asked = console.client.get(f"{HOME}records/sale?by=note&value=gr%C3%BCn", base_url=base)
+    fields = {"name": "ann", "password": PASSWORD}
+    entered = console.client.post(asked.location.removeprefix("/shop"), base_url=base, data=fields)
+    assert entered.location == "/shop/callsheet/console/records/sale?by=note&value=gr%C3%BCn"
+
+
 @pytest.mark.parametrize("away", ["https://elsewhere.example/", "//elsewhere.example", "/\\elsewhere.example"])
 def test_signing_in_leads_nowhere_else(console: ConsoleHost, away: str) -> None:
     fields = {"name": "ann", "password": PASSWORD}

@@ -70,7 +70,7 @@ class Site:
         self.app.add_url_rule("/plain", "plain", lambda: "plain")
         self.client = self.app.test_client()
 
-    def _page(self) -> str:
+    def _page(self, **_: str) -> str:
         names = {"name": self.name, "data": self.data, "config": self.config, "flashes": get_flashed_messages(True)}
         template = "{% for kind, text in flashes %}<p class={{ kind }}>{{ text }}</p>{% endfor %}"
         template += "{{ request_form(name, data, **config) }}"
@@ -105,6 +105,18 @@ def test_a_page_with_a_form_pays_and_says_so(site: Site) -> None:
     shown = site.client.get("/").text
     assert "<p class=success>Done.</p>" in shown
     assert "<i>p1</i>" in shown
+
+
+@pytest.mark.parametrize("page", ["/gr%C3%B6%C3%9Fe?for=%C3%B6", "/blue%20shoes", "/50%25", "/a%3Fb"])
+def test_a_visitor_comes_back_to_a_page_of_any_name(site: Site, page: str) -> None:
+    site.app.add_url_rule("/<any>", "page")
+    answer = site.post(site.form(page).token)
+    assert (answer.status_code, answer.location) == (303, page)
+
+
+def test_a_page_whose_query_is_no_text_has_its_form(site: Site) -> None:
+    got = site.client.get("/", environ_overrides={"QUERY_STRING": "q=\xff"})
+    assert site.post(Page(got.text).token).location == "/?q=%FF"
 
 
 def test_flashes_tell_success_from_error(site: Site) -> None:
@@ -173,7 +185,7 @@ def test_a_form_of_another_session_or_another_time_is_answered_400(site: Site) -
 
 def test_a_foreign_page_cannot_post_a_form(site: Site) -> None:
     token = site.form().token
-    for origin in ("https://evil.test", "http://localhost.evil.test", "null", "http://localhost:81"):
+    for origin in ("https://evil.test", "http://localhost.evil.test", "null", "http://localhost:81", "http://["):
         assert site.post(token, headers={"Origin": origin}).status_code == 403
     assert site.host.gateway.requests == []
     assert site.post(token, headers={"Origin": "null", "Sec-Fetch-Site": "same-origin"}).status_code == 303
@@ -591,6 +603,15 @@ def test_a_mounted_app_posts_its_forms_below_its_prefix(site: Site) -> None:
         "/callsheet/forms", base_url="http://localhost/shop", data={"callsheet_token": Page(got.text).token}
     )
     assert answer.location == "/shop/"
+
+
+def test_a_mounted_app_shows_again_what_came_of_a_form(tmp_path: Path) -> None:
+    write(tmp_path, {"forms/shop/pay.result.html": "<p>Wait.</p>"})
+    site, base = Site(tmp_path), "http://localhost/shop"
+    token = Page(site.client.get("/", base_url=base).text).token
+    posted = site.client.post("/callsheet/forms", base_url=base, data={"callsheet_token": token})
+    shown = Page(site.client.get(posted.location.removeprefix("/shop"), base_url=base).text)
+    assert [one["href"] for one in shown.all("a")] == [posted.location, "/shop/"]
 
 
 def test_the_overview_is_for_development(site: Site) -> None:

@@ -1,16 +1,30 @@
-"""The app that is being asked: its engine, whether it is somebody's workbench, and the way from it to the console."""
+"""The app that is being asked: its engine, the page, whether it is somebody's workbench, the way to the console.
+
+Hides: that WSGI hands on a path as text, and only where the app is mounted in another place a part of it.
+"""
 
 from __future__ import annotations
 
-from flask import Flask, current_app, url_for
+from urllib.parse import quote
+
+from flask import Flask, current_app, request, url_for
 
 from engine.core import Engine
+
+_PATH = "/:@!$&'()*+,;=~"  # what may stand in a path as it is (RFC 3986, 3.3)
+_QUERY = f"{_PATH}?%[]"  # and in a query, which nobody has decoded yet
 
 
 def engine_of(app: Flask | None = None) -> Engine:
     """The engine of `app`, or of the current app."""
     engine: Engine = (app or current_app).extensions["callsheet"]
     return engine
+
+
+def page() -> str:
+    """The page that is asked for, from this host's root, written as a browser writes it in an address."""
+    path, query = quote(request.script_root + request.path, safe=_PATH), request.query_string
+    return f"{path}?{quote(query, safe=_QUERY)}" if query else path
 
 
 def develops() -> bool:

@@ -30,7 +30,7 @@ from engine.web import forms, headers, metrics, overview, reference, sandbox, se
 from engine.web.console.accounts import accounts
 from engine.web.console.gate import Login
 from engine.web.console.routes import console
-from engine.web.current import engine_of
+from engine.web.current import engine_of, page
 from engine.web.shortcut import shorten
 
 
@@ -95,9 +95,8 @@ def request_form(name: str, data: Mapping[str, Any] | None = None, **config: Any
     """The form for request type `name`, for this visitor, on this page; `engine.forms.options` lists `config`."""
     headers.note_form()
     at = url_for("callsheet.forms").removesuffix("/forms")
-    page = request.script_root + request.full_path.removesuffix("?")
     origin = request.host_url.removesuffix("/")
-    return engine_of().form(name, data, session=sessions.visitor(), at=at, page=page, origin=origin, **config)
+    return engine_of().form(name, data, session=sessions.visitor(), at=at, page=page(), origin=origin, **config)
 
 
 def records(

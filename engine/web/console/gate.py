@@ -19,6 +19,7 @@ from werkzeug.datastructures import MultiDict
 
 from engine.errors import SettingError
 from engine.web.console.accounts import ROLES, Account
+from engine.web.current import page
 from engine.web.headers import comes_from_here
 from engine.web.intake import read_body
 
@@ -159,8 +160,7 @@ def _outside() -> Response:
         abort(403, "Sign in first.")
     if request.headers.get("HX-Request"):
         return Response(status=401, headers={"HX-Refresh": "true"})
-    page = request.full_path.removesuffix("?")
-    response: Response = redirect(url_for(OPEN, next=page), 303)  # type: ignore[assignment]  # Flask makes one of its own
+    response: Response = redirect(url_for(OPEN, next=page()), 303)  # type: ignore[assignment]  # Flask makes one of its own
     return response
 
 
