@@ -7,6 +7,7 @@ The 200 of an event has none of them: it holds nothing, and no browser reads it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from urllib.parse import urlsplit
 
@@ -95,4 +96,6 @@ def comes_from_here(asked: Request) -> bool:
         return True
     if origin == "null":  # what a browser writes where a page forbids it to say more
         return asked.headers.get("Sec-Fetch-Site") == "same-origin"
-    return urlsplit(origin).netloc == asked.host
+    with suppress(ValueError):  # of an address that is none
+        return urlsplit(origin).netloc == asked.host
+    return False
