@@ -171,8 +171,10 @@ def reason(error: Exception) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name most like `name`, or None where none is near."""
-    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)), None)
+    """The known name most like `name`, in capitals or not, or None where none is near."""
+    by_letters = {one.lower(): one for one in known}
+    near = difflib.get_close_matches(name.lower(), by_letters, n=1, cutoff=0.6)
+    return by_letters[near[0]] if near else None
 
 
 def enumerated(names: Iterable[str]) -> str:

@@ -38,8 +38,13 @@ def check_file(file: YamlFile, kind: str) -> list[Fault]:
     return [file.fault(problem.pointer, _said(kind, problem)) for problem in file_schema(kind).problems(value)]
 
 
+_A_TEXT = re.compile(r"'(\w+)' is not of type array")
+
+
 def _said(kind: str, problem: Problem) -> str:
     name, message = problem.pointer.rpartition("/")[2], problem.message
+    if text := _A_TEXT.fullmatch(message):
+        return f"{text[1]!r} must stand in brackets, as in [{text[1]}]"
     if message == "is required" and (told := _described(kind, problem.pointer)):
         message += f"; what is wanted is: {told}"
     return f"{name!r} {message}" if message.startswith("is ") and name else message

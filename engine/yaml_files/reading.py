@@ -33,11 +33,20 @@ def read(text: str, name: str) -> tuple[Any, Places]:
         reader = _Reader(name, iter(_Loader(text).get_event, None), text.split("\n"))
         return reader.document(), reader.places
     except yaml.MarkedYAMLError as error:
-        # A newer libyaml looks far ahead of what it tells, and has a limit of its own.
-        too_deep = "nesting depth" in (error.problem or "")
-        raise _refused(name, error.problem_mark, _TOO_DEEP if too_deep else f"not YAML: {error.problem}") from None
+        raise _refused(name, error.problem_mark, _parser_said(error, text)) from None
     except yaml.YAMLError as error:
         raise _unprintable(name, text) or _refused(name, None, f"not YAML: {error}") from None
+
+
+def _parser_said(error: yaml.MarkedYAMLError, text: str) -> str:
+    said, mark = error.problem or "", error.problem_mark
+    # A newer libyaml looks far ahead of what it tells, and has a limit of its own.
+    if "nesting depth" in said:
+        return _TOO_DEEP
+    if mark and ("tab character" in said or "cannot start any token" in said):
+        char = text[mark.index : mark.index + 1]
+        said = "a tab indents it; indent with blanks" if char == "\t" else f"text that begins with {char} needs quotes"
+    return f"not YAML: {said}"
 
 
 def _unprintable(name: str, text: str) -> DefinitionError | None:
