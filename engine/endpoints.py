@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from engine.core import Engine
 from engine.credentials import in_use
@@ -49,7 +49,8 @@ def in_hand(engine: Engine) -> list[str]:
 
 def named_by(url: str) -> tuple[str, str] | None:
     """The gateway and endpoint that the host's route in `url` names, or None where it is another path."""
-    _, route, rest = urlsplit(url).path.partition(f"{ROUTE}/")
+    address = _parts(url)
+    _, route, rest = address.path.partition(f"{ROUTE}/") if address else ("", "", "")
     parts = rest.strip("/").split("/") if route else []
     if not parts or not parts[0] or len(parts) > 2:
         return None
@@ -165,9 +166,18 @@ def _demand_mapper(engine: Engine, name: str) -> None:
 
 
 def _demand_address(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.fragment:
+    parts = _parts(url)
+    if parts is None or not parts.hostname or parts.username or parts.fragment:
         raise DataError("the endpoint", [Problem("/url", f"{url!r} is not the address of a host")])
+
+
+def _parts(url: str) -> SplitResult | None:
+    """The parts of a URL that a gateway could post to; None where there is no such URL."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    return parts if parts.scheme in {"http", "https"} else None
 
 
 def _taken(engine: Engine, name: str, told: Mapping[str, Any]) -> dict[str, Any]:

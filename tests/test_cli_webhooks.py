@@ -175,6 +175,7 @@ def test_without_an_encryption_key_nothing_is_registered(home: Path, gateway: Ga
     ("arguments", "said"),
     [
         (["register", "lamps.example"], "is not the address of a host"),
+        (["register", "https://[/callsheet/webhooks/stripe"], "is not the address of a host"),
         (["register", f"{URL}/conect"], "did you mean 'connect'?"),
         (["register", URL, "--gateway", "strip"], "there is no gateway 'strip'; did you mean 'stripe'?"),
         (["register"], "Missing argument 'URL'"),
@@ -218,6 +219,7 @@ def test_a_gateway_that_this_host_does_not_use_is_not_asked(
         (f"{URL}/a/b", None),
         ("https://lamps.example/callsheet/webhooks/", None),
         ("https://lamps.example/", None),
+        ("https://[/callsheet/webhooks/stripe", None),
     ],
 )
 def test_what_a_url_names(url: str, named: tuple[str, str] | None) -> None:

@@ -793,6 +793,7 @@ def test_what_a_gateway_says_against_it_is_told(console: ConsoleHost) -> None:
     operation = console.get("/webhooks").input("operation")["value"]
     for endpoint, url in (
         ("stripe/", "nonsense"),
+        ("stripe/", "https://["),
         ("stripe/none", "https://a.example/x"),
         ("shop/", "https://a.example/x"),
     ):
