@@ -104,6 +104,10 @@ def test_signing_in_leads_to_the_page_that_was_asked_for(console: ConsoleHost) -
     assert console.client.get(HOME).status_code == 200
 
 
+def test_whoever_only_asks_whether_the_door_is_there_is_told(console: ConsoleHost) -> None:
+    assert console.client.head(f"{HOME}sign-in").status_code == 200
+
+
 def test_signing_in_to_a_mounted_app_leads_below_its_prefix(console: ConsoleHost) -> None:
     base = "http://localhost/shop"
     asked = console.client.get(f"{HOME}records/sale?by=note&value=gr%C3%BCn", base_url=base)

@@ -53,7 +53,7 @@ def sign_in() -> Response:
         abort(404)
     asked = request.args.get("next", "")
     onward = asked if is_own_path(asked) else url_for(".overview")
-    if request.method == "GET":
+    if request.method != "POST":
         return render("sign_in.html", name="", wrong="")
     address = request.remote_addr or ""
     name = gate.fields().get("name", "")
