@@ -761,6 +761,10 @@ def test_a_hosted_page_is_gone_to_only_where_the_gateway_names_it(tmp_path: Path
             ("https://pay.shop.test@evil.test/", (None, False)),
             ("https://pay.shop.test:444/", (None, False)),
             ("javascript:alert(1)", (None, False)),
+            ("https://[", (None, False)),
+            ("https://pay.shop.test/a\r\nSet-Cookie: b=c", (None, False)),
+            ("https://pay.shop.test/\ud800", (None, False)),
+            (["https://pay.shop.test/s/1"], (None, False)),
         ]
     ):
         shop = host(tmp_path / str(number), ok({"id": "x", "url": url}), files=files, CALLSHEET_SECRET_KEY=KEY)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import secrets
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -46,6 +47,7 @@ State = Literal["succeeded", "declined", "invalid", "not_done", "in_progress", "
 Fields = Mapping[str, Any] | Iterable[tuple[str, str]]
 
 CHANGED = "it was begun with other input"
+_IN_HEADER = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]*")  # no end of a line, and no half of a character
 
 log = logging.getLogger("engine")
 
@@ -191,7 +193,7 @@ class Forms:
         if result.redirect is not None:
             if is_hosted_page(self._engine, type, result.redirect):
                 return replace(done, redirect=result.redirect, goes_on=True)
-            host = urlsplit(result.redirect).netloc
+            host = _host_of(result.redirect) or "no host that https leads to"
             log.error("%s answered with a page on %s, which browser: redirect: does not name", type.name, host)
             return replace(done, message=self._say(slip, "no_page"), category="error", redirect=None)
         if results.has_result(self._engine, type):
@@ -245,12 +247,22 @@ class Forms:
         return Form(*sheet.render(source, filled, lambda whole: whole.sealed(self._tokens, self._now())))
 
 
-def is_hosted_page(engine: Engine, type: RequestType, url: str) -> bool:
+def is_hosted_page(engine: Engine, type: RequestType, url: object) -> bool:
     """Whether a browser may be sent there: to a host that the gateway's file names, or to whoever stands in for it."""
+    if not isinstance(url, str) or not _IN_HEADER.fullmatch(url):
+        return False
     if engine.settings.sandbox:
         return url.startswith(f"{engine.settings.sandbox}/")
-    parts = urlsplit(url)
-    return parts.scheme == "https" and parts.netloc in type.gateway.browser.get("redirect", ())
+    return _host_of(url) in type.gateway.browser.get("redirect", ())
+
+
+def _host_of(url: object) -> str | None:
+    """The host, and any port, of an https address; None of whatever else a gateway may say."""
+    try:
+        parts = urlsplit(str(url))
+    except ValueError:
+        return None
+    return parts.netloc if parts.scheme == "https" else None
 
 
 def _read(
