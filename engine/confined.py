@@ -19,7 +19,7 @@ from urllib.parse import quote
 import jinja2
 from jinja2 import nodes
 from jinja2.compiler import CodeGenerator, Frame
-from jinja2.filters import FILTERS
+from jinja2.filters import FILTERS, make_attrgetter
 from jinja2.nodes import EvalContext
 from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -70,7 +70,14 @@ def _spared(apply: Callable[..., Any]) -> Callable[..., Any]:
     return spared
 
 
-_JINJAS_FILTERS = {name: FILTERS[name] if name in _MEANT_FOR_ABSENT else _spared(FILTERS[name]) for name in _FILTERS}
+def _listed(choose: Callable[..., Any]) -> Callable[..., Any]:
+    """The filter `choose`, made to give a list: what Jinja's own gives is true though nothing is in it."""
+
+    @wraps(choose)
+    def listed(*given: Any, **named: Any) -> list[Any]:
+        return list(choose(*given, **named))
+
+    return listed
 
 
 def _joined(parts: Iterable[Any]) -> Any:
@@ -89,6 +96,38 @@ def _text(value: Any) -> str:
     if isinstance(value, str | int | float):
         return str(value)
     raise TypeError(f"text cannot be made of {_kind(value)}")
+
+
+def _of_text(change: Callable[..., str]) -> Callable[..., Any]:
+    """A filter of texts: null stays null, where Jinja's own makes the text None of it."""
+
+    def changed(value: Any, *given: Any, **named: Any) -> Any:
+        return value if value is None else change(_text(value), *given, **named)
+
+    return changed
+
+
+def _trimmed(text: str, chars: str | None = None) -> str:
+    return text.strip(chars)
+
+
+def _replaced(text: str, old: Any, new: Any, count: int = -1) -> str:
+    return text.replace(_text(old), _text(new), count)
+
+
+@jinja2.pass_environment
+def _join(environment: Environment, value: Any, d: Any = "", attribute: str | int | None = None) -> str:
+    """One text of many; none is made of null or of what is absent."""
+    parts = value if attribute is None else map(make_attrgetter(environment, attribute), value)
+    return _text(d).join(map(_text, parts))
+
+
+@jinja2.pass_environment
+def _unique(
+    environment: Environment, value: Any, case_sensitive: bool = True, attribute: str | int | None = None
+) -> Any:
+    """Each once: two ids may differ in a capital letter only."""
+    return FILTERS["unique"](environment, value, case_sensitive, attribute)
 
 
 def _operand(value: Any, name: str) -> Any:
@@ -157,6 +196,17 @@ def _split(value: Any, separator: str = ",") -> list[str]:
     return [part.strip() for part in value.split(separator) if part.strip()] if isinstance(value, str) else []
 
 
+_IN_PLACE_OF_JINJAS: dict[str, Callable[..., Any]] = {
+    "lower": _of_text(str.lower),
+    "upper": _of_text(str.upper),
+    "trim": _of_text(_trimmed),
+    "replace": _of_text(_replaced),
+    "join": _join,
+    "unique": _listed(_unique),
+    **{name: _listed(FILTERS[name]) for name in ("map", "select", "reject", "selectattr", "rejectattr", "items")},
+}
+_KNOWN = {name: _IN_PLACE_OF_JINJAS.get(name, FILTERS[name]) for name in _FILTERS}
+_JINJAS_FILTERS = {name: known if name in _MEANT_FOR_ABSENT else _spared(known) for name, known in _KNOWN.items()}
 _OWN_FILTERS: dict[str, Callable[..., Any]] = {
     "joined": _joined,
     "operand": _operand,

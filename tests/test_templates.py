@@ -188,6 +188,37 @@ def test_what_a_filter_makes_of_something_absent_is_absent(applied: str, made: A
         assert document(loop, data=DATA) == [7]
 
 
+FILTERS_OF_NULL = ["lower", "upper", "trim", "replace('a', 'b')", "instant", "epoch", "major(2)", "minor('eur')"]
+
+
+@pytest.mark.parametrize("applied", FILTERS_OF_NULL)
+def test_no_filter_makes_a_word_of_null(applied: str) -> None:
+    """`{{ response.currency | upper }}` of a currency that is null must not be kept as NONE."""
+    assert leaf(f"{{{{ data.null | {applied} }}}}", data=DATA) is None
+    assert document(f"{{{{ data.null | {applied} }}}}", data=DATA) is None
+
+
+CHOSEN: dict[str, Any] = {
+    "{{ 'some' if data.list | select('string') else 'none' }}": "none",
+    "{{ 'some' if data.rows | selectattr('id', 'equalto', 'x') else 'none' }}": "none",
+    "{{ data.rows | rejectattr('id', 'equalto', 'x') | length }}": 3,
+    "{{ data.rows | map(attribute='id') == ['cus_A', 'cus_a', 'cus_A'] }}": True,
+    "{{ data.rows | map(attribute='id') | unique }}": ["cus_A", "cus_a"],
+    "{{ data.rows | map(attribute='id') | unique(false) }}": ["cus_A"],
+    "{{ data.rows | join(' ', attribute='id') | replace('A', 1, 1) }}": "cus_1 cus_a cus_A",
+    "{{ ['a', true, 1.5] | join('-') }}": "a-true-1.5",
+    "{{ '--a-' | trim('-') | upper }}": "A",
+    "{{ data.deep | items | length }}": 1,
+}
+
+
+@pytest.mark.parametrize(("text", "value"), CHOSEN.items())
+def test_what_is_chosen_of_a_list_is_a_list(text: str, value: Any) -> None:
+    """It is false where nothing is in it, it has a length, and of two ids none is lost for a capital letter."""
+    rows = [{"id": "cus_A"}, {"id": "cus_a"}, {"id": "cus_A"}]
+    assert leaf(text, data={**DATA, "rows": rows}) == value
+
+
 def test_no_filter_is_forgotten_above() -> None:
     names = {re.split(r"\W", applied)[0] for applied in FILTERS_OF_ABSENT}
     assert names == set(structures().filters) - PRIVATE_FILTERS
@@ -258,6 +289,9 @@ def test_an_instant_is_the_same_on_every_machine(monkeypatch: pytest.MonkeyPatch
 
 WRONG_JOINS: list[tuple[str, str]] = [
     ("{{ 'a' ~ data.list }}", "text cannot be made of a list"),
+    ("{{ data.list | upper }}", "text cannot be made of a list"),
+    ("{{ ['a', data.null] | join('-') }}", "text cannot be made of null"),
+    ("{{ data.text | replace('0', data.null) }}", "text cannot be made of null"),
     ("Order {{ data.deep }}", "text cannot be made of an object"),
     ("{{ data.text * 3 }}", r"\* is for numbers only"),
     ("{{ data.number ** 9 }}", "powers are not offered"),
