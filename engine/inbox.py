@@ -140,8 +140,9 @@ class Inbox:
         """The change that keeps an event, once; one that says no id is told from others by what was `signed`."""
         event, said = self._understood(gateway, body, came.get("headers"))
         account = text_of(said.get("account"))
-        live = bool(said.get("live", self._with.settings.live))
-        scope = Scope(gateway.name, account if can_be_account(account) else "", live)
+        live = _truth(said.get("live", self._with.settings.live))
+        here = self._with.settings.live if live is None else live
+        scope = Scope(gateway.name, account if can_be_account(account) else "", here)
         identity = text_of(said.get("id")) or hashlib.sha256(signed).hexdigest()
         wrong = self._wrong(gateway, event, said)
         if wrong == _NAMELESS and gateway.events is not None and "place" not in came:
@@ -294,10 +295,11 @@ class Inbox:
             return _NAMELESS
         if not can_be_account(text_of(said.get("account"))):
             return "the event names an account that can be none"
-        if "live" in said and bool(said["live"]) != self._with.settings.live:
-            return (
-                f"the event is {'live' if said['live'] else 'test'}, this host runs in {self._with.settings.mode} mode"
-            )
+        live = _truth(said.get("live", self._with.settings.live))
+        if live != self._with.settings.live:
+            neither = f"the event's `live` is {said['live']!r:.60}, which is neither true nor false; mend webhook.live"
+            mode = f"the event is {'live' if live else 'test'}, this host runs in {self._with.settings.mode} mode"
+            return neither if live is None else mode
         if not gateway.is_written_for(version := text_of(said.get("version"))):
             return f"the event has version {version}, the files of {gateway.name} are written for {_remedy(gateway)}"
         return None
@@ -360,6 +362,13 @@ def _scheme_at(gateway: Gateway, endpoint: str) -> Scheme:
         known = [name for name in gateway.endpoint_secrets if name]
         raise UnknownNameError(f"webhook endpoint of {gateway.name}", endpoint, known)
     return gateway.scheme
+
+
+def _truth(value: Any) -> bool | None:
+    """What an event says of a yes or no, null as no; some write it as a text. None where it is neither."""
+    if isinstance(value, bool) or value is None:
+        return bool(value)
+    return {"true": True, "1": True, "false": False, "0": False}.get(str(value).lower())
 
 
 def _ahead(wrong: str | None, due: str) -> dict[str, Any]:

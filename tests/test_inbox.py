@@ -388,6 +388,20 @@ def test_a_test_event_in_live_mode(tmp_path: Path) -> None:
     assert receive(shop, live=True)["state"] == "failed"
 
 
+@pytest.mark.parametrize("mode", ["live", "test"])
+@pytest.mark.parametrize("said", ["false", "False", "true", "sandbox", 0, 1, None])
+def test_the_mode_of_an_event_written_as_a_text(tmp_path: Path, mode: str, said: Any) -> None:
+    """The text false is not true: test money is never taken for live money, and a word is taken for neither."""
+    live = {"false": False, "False": False, "true": True, "sandbox": None, 0: False, 1: True, None: False}[said]
+    shop = host(tmp_path, CALLSHEET_MODE=mode)
+    row = receive(shop, live=said, type="nothing.known")
+    here = mode == "live"
+    assert row["state"] == ("ignored" if live == here else "quarantined")
+    assert row.scope.live == (here if live is None else live)
+    if live is None:
+        assert row["message"] == "the event's `live` is 'sandbox', which is neither true nor false; mend webhook.live"
+
+
 VERSIONED = (
     SHOP[GATEWAY]
     .replace("settings: {", 'version: 2026-10-28.endive\nheaders: {X-Version: "{{ version }}"}\nsettings: {')
