@@ -162,7 +162,7 @@ class _Reader:
         _demand(isinstance(given, str))
         try:
             search = re.compile(as_python(given)).search
-        except re.error:
+        except (re.error, OverflowError, RecursionError):
             raise _NotUnderstood from None
         return _only({str: lambda value: search(value) is not None})
 

@@ -1,7 +1,8 @@
 """Check a value against a JSON Schema (2020-12); say what is wrong by JSON pointer.
 
 Hides: the validator library, its compilation, and the places where the standard is looser than money allows:
-`1.0` is no integer here, formats and base64 are asserted, no `$ref` is ever fetched.
+`1.0` is no integer here, formats and base64 are asserted, no `$ref` is ever fetched; and where the library is: 19.99 is
+a multiple of 0.01.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from decimal import Decimal
+from fractions import Fraction
 from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -60,7 +63,9 @@ class Schema:
             return []
         from jsonschema import Draft202012Validator, FormatChecker
 
-        metaschema = Draft202012Validator(Draft202012Validator.META_SCHEMA, format_checker=FormatChecker(["regex"]))
+        formats = FormatChecker([])
+        formats.checks("regex")(_is_regex)
+        metaschema = Draft202012Validator(Draft202012Validator.META_SCHEMA, format_checker=formats)
         faults = [_problem(_telling(error), []) for error in metaschema.iter_errors(self.document)]
         return faults or list(self._lost_references())
 
@@ -103,7 +108,10 @@ class Schema:
         if self._accepts is not None and self._accepts(value):
             return []
         unseen = [path for path, _ in self.write_only(value)]
-        return [_problem(error, unseen) for error in _flat(self._validator.iter_errors(value))]
+        try:
+            return [_problem(error, unseen) for error in _flat(self._validator.iter_errors(value))]
+        except RecursionError:
+            return [Problem("", "is nested too deep to be checked")]
 
 
 def from_text(schema: JsonSchema, text: str) -> Any:
@@ -138,8 +146,14 @@ def _whole(text: str) -> int:
 
 
 def _number(text: str) -> float:
-    """As JSON writes one (RFC 8259, 6); Python would read more: 1_0, nan."""
-    if not re.fullmatch(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?", text) or math.isinf(value := float(text)):
+    """As JSON writes one (RFC 8259, 6); Python would read more: 1_0, nan. None of which a float would lose a digit."""
+    match = re.fullmatch(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?", text)
+    if match is None:
+        raise ValueError(text)
+    if match[2] is None and match[3] is None:
+        return int(text)
+    value = float(text)
+    if math.isinf(value) or Decimal(repr(value)) != Decimal(text):
         raise ValueError(text)
     return value
 
@@ -280,7 +294,7 @@ def _is_email(value: object) -> bool:
 def _is_regex(value: object) -> bool:
     try:
         return not isinstance(value, str) or bool(re.compile(value))
-    except re.error:
+    except (re.error, OverflowError, RecursionError):
         return False
 
 
@@ -307,6 +321,22 @@ def _pattern(_: Any, pattern: str, value: Any, __: Any) -> Iterator[ValidationEr
         yield ValidationError(f"{_short(value)} does not fit the pattern {pattern}")
 
 
+def _multiple_of(_: Any, rule: float, value: Any, __: Any) -> Iterator[ValidationError]:
+    """By the digits: the library divides floats, and to them 19.99 / 0.01 is 1998.9999999999998."""
+    from jsonschema import ValidationError
+
+    if isinstance(value, int | float) and not isinstance(value, bool) and not _is_multiple(value, rule):
+        yield ValidationError(f"{_short(value)} is not a multiple of {rule}")
+
+
+def _is_multiple(value: float, rule: float) -> bool:
+    return (isinstance(value, int) or math.isfinite(value)) and _exactly(value) % _exactly(rule) == 0
+
+
+def _exactly(number: float) -> Fraction:
+    return Fraction(number) if isinstance(number, int) else Fraction(repr(number))
+
+
 @cache
 def _strict() -> Callable[..., Validator]:
     """Validators with our rules. Importing and extending the library costs a tenth of a second, so: once, when used."""
@@ -319,6 +349,6 @@ def _strict() -> Callable[..., Validator]:
     integers = Draft202012Validator.TYPE_CHECKER.redefine(
         "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
     )
-    own = {"pattern": _pattern, "contentEncoding": _content_encoding}
+    own = {"pattern": _pattern, "contentEncoding": _content_encoding, "multipleOf": _multiple_of}
     strict = extend(Draft202012Validator, own, type_checker=integers)  # type: ignore[no-untyped-call]  # theirs
     return partial(strict, format_checker=formats)

@@ -73,6 +73,36 @@ def test_problems(schema: dict[str, Any], value: Any, said: list[str]) -> None:
     assert [str(problem) for problem in Schema(schema).problems(value)] == said
 
 
+MULTIPLES = [
+    (0.01, [19.99, 4.35, 0.07, 1e308, 10**400, -(10**400), 0, -0.0, 3], [19.999, 1e-9, float("inf"), float("nan")]),
+    (2, [4, 4.0, 10**400], [3, 4.5, 10**400 + 1]),
+    (2.5, [5, -7.5], [4]),
+]
+
+
+@pytest.mark.parametrize(("rule", "good", "bad"), MULTIPLES)
+def test_a_multiple_is_one_by_its_digits(rule: float, good: list[float], bad: list[float]) -> None:
+    """19.99 has two decimals, though no float holds it; and no number is too large to be asked about."""
+    schema = Schema({"multipleOf": rule})
+    assert [schema.problems(value) for value in [*good, True, "a", None]] == [[]] * (len(good) + 3)
+    for value in bad:
+        (problem,) = schema.problems(value)
+        assert str(problem).endswith(f" is not a multiple of {rule}")
+
+
+def test_what_is_nested_too_deep_to_be_checked() -> None:
+    """A schema that refers to itself may go deeper than Python does; what comes of it is a problem, never an error."""
+    inner: dict[str, Any] = {"$ref": "#/$defs/node"}
+    for _ in range(9):
+        inner = {"allOf": [inner]}
+    node = {"type": "object", "properties": {"next": inner}}
+    value: dict[str, Any] = {}
+    for _ in range(60):
+        value = {"next": value}
+    (problem,) = Schema({"$ref": "#/$defs/node", "$defs": {"node": node}}).problems(value)
+    assert str(problem) == "/: is nested too deep to be checked"
+
+
 def test_a_long_value_is_cut() -> None:
     """A problem is one line, however long the value is."""
     (problem,) = Schema({"type": "integer"}).problems("x" * 10_000)
@@ -82,6 +112,8 @@ def test_a_long_value_is_cut() -> None:
 SCHEMA_FAULTS = {
     "/properties/a/type": {"properties": {"a": {"type": "strnig"}}},
     "/properties/a/pattern": {"properties": {"a": {"pattern": "["}}},
+    "/properties/b/pattern": {"properties": {"b": {"pattern": "a{1,99999999999}"}}},
+    "/properties/c/pattern": {"properties": {"c": {"pattern": "(" * 5000 + ")" * 5000}}},
     "/items/$ref": {"items": {"$ref": "#/$defs/money"}, "$defs": {"mony": {}}},
     "/$ref": {"$ref": "http://schemas.test/a.json"},
 }
@@ -137,6 +169,12 @@ TEXTS: list[tuple[dict[str, Any], str, Any]] = [
     ({"type": "integer"}, "1_000", "1_000"),
     ({"type": "integer"}, "\u0665", "\u0665"),
     ({"type": "number"}, "5.5", 5.5),
+    ({"type": "number"}, "5.50", 5.5),
+    ({"type": "number"}, "5", 5),
+    ({"type": "number"}, "123456789012345678", 123456789012345678),
+    ({"type": "number"}, "12345678901234567.89", "12345678901234567.89"),
+    ({"type": "number"}, "1e-999", "1e-999"),
+    ({"type": "number"}, "9" * 5000, "9" * 5000),
     ({"type": "number"}, "-1e3", -1000.0),
     ({"type": "number"}, "1_0", "1_0"),
     ({"type": "number"}, "nan", "nan"),
