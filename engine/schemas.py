@@ -199,7 +199,7 @@ def _meant(error: ValidationError) -> ValidationError | None:
     """What is wrong inside the only branch that takes the value itself, and refuses a part of it; None without one."""
     branches: dict[Any, list[ValidationError]] = {}
     for one in error.context or ():
-        branches.setdefault(one.schema_path[0], []).append(one)
+        branches.setdefault(next(iter(one.schema_path), None), []).append(one)  # `false` stands nowhere
     entered = [wrong for wrong in branches.values() if all(one.path for one in wrong)]
     return next(_flat(iter(entered[0]))) if len(entered) == 1 else None
 

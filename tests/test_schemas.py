@@ -63,6 +63,7 @@ PROBLEMS: list[tuple[dict[str, Any], Any, list[str]]] = [
         {"name": "x"},
         ["/id: is required"],
     ),
+    ({"anyOf": [{"type": "integer"}, False]}, "a", ["/: 'a' is not valid under any of the given schemas"]),
     ({"items": {"type": "string"}}, [1, "a", None], ["/0: 1 is not of type string", "/2: None is not of type string"]),
 ]
 
