@@ -145,7 +145,10 @@ class Recovery:
         if found is None and result.cut_off:
             log.warning("%s %s: %s has more items than it may read", call["request_type"], call.id, lookup.name)
             return None
-        return [found] if found is not None else []
+        if found is not None and not (found and isinstance(found, dict)):
+            log.warning("%s %s: what %s finds is no object", call["request_type"], call.id, lookup.name)
+            return None
+        return [found] if found else []
 
     def _taken_for_answer(self, type: RequestType, call: Record, response: Any, how: str, seen_at: str) -> Exchange:
         """The exchange that `response` stands for: the object as it was at `seen_at`, perhaps long before now."""

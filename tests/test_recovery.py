@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -190,6 +191,22 @@ def test_a_look_up_without_an_answer_proves_nothing(root: Path, time: Time) -> N
     time.moves(hours=13)
     engine.run_due()
     assert the_call(engine)["state"] == "unknown"
+
+
+@pytest.mark.parametrize(
+    "found", ["response['items']", "(response['items'] | length) > 0", "response['items'][0].id", "{}"]
+)
+def test_what_is_found_and_is_no_object_proves_nothing(root: Path, time: Time, found: str) -> None:
+    """Neither an empty list nor a no is the answer that never came, whatever shape the file expects of one."""
+    path = root / "request_types/acme/find_payment.yml"
+    path.write_text(path.read_text().replace("response.items[0]", found))
+    path = root / "request_types/acme/pay.yml"
+    path.write_text(re.sub("\nexpect: .*", "", path.read_text()))
+    for items in ([], [{"id": "p_9", "amount": 5}]):
+        engine, _ = left_unknown(root, time, ok(items=items))
+        time.moves(hours=13)
+        engine.run_due()
+        assert (the_call(engine)["state"], engine.find("invoice")) == ("unknown", [])
 
 
 @pytest.mark.parametrize("back", [1, 59, 61, 3000])
