@@ -227,5 +227,5 @@ def _used_for(lasts: Any) -> float:
     told = int(lasts) if isinstance(lasts, str) and re.fullmatch("[0-9]{1,12}", lasts) else lasts
     if isinstance(told, bool) or not isinstance(told, int | float):
         return math.inf
-    seconds = float(min(told, FOREVER))
+    seconds = float(max(0, min(told, FOREVER)))
     return seconds - min(MARGIN, SHORT * seconds)

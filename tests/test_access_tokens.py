@@ -162,7 +162,7 @@ def test_a_token_of_which_nothing_sensible_is_said_is_used_until_it_is_refused(
     assert len(host.gateway.asked) == 1
 
 
-@pytest.mark.parametrize("expires_in", [0, -5])
+@pytest.mark.parametrize("expires_in", [0, -5, -(10**400)])
 def test_a_token_that_ends_at_once_is_still_shown(host: TokenHost, expires_in: int) -> None:
     """It is fetched for each request, and no call waits for ever for one that lasts."""
     host.gateway.expires_in = expires_in
