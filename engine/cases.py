@@ -60,9 +60,23 @@ class Case:
         return self.subject.partition("/")[0]
 
     @property
+    def sends(self) -> list[Any]:
+        """The requests that it says are sent, in order."""
+        return _listed(self.told.get("sends"))
+
+    @property
+    def receives(self) -> list[Any]:
+        """The answers that it gives to them."""
+        return _listed(self.told.get("receives"))
+
+    @property
     def succeeds(self) -> bool:
         """Whether the case shows a success."""
         return "raises" not in self.told
+
+
+def _listed(value: Any) -> list[Any]:
+    return [] if value is None else value if isinstance(value, list) else [value]
 
 
 @dataclass(slots=True)
@@ -252,7 +266,7 @@ class _Told:
         types = catalog.request_types
         self._token_endpoints = {token_endpoint(type) for type in types.values() if "oauth2" in type.auth}
         self._type = types.get(case.subject)
-        self._sends, self._receives = _listed(case.told.get("sends")), _listed(case.told.get("receives"))
+        self._sends, self._receives = case.sends, case.receives
         self._sent: list[Request] = []
 
     def send(
@@ -272,10 +286,6 @@ class _Told:
             yield f"sends: {len(self._sends)} requests, but they were {shown}"
         for wanted, request in zip(self._sends, self._sent, strict=False):
             yield from differences(wanted, request, self._type) if self._type else ()
-
-
-def _listed(value: Any) -> list[Any]:
-    return [] if value is None else value if isinstance(value, list) else [value]
 
 
 def answer_of(told: Mapping[str, Any]) -> Answer | Failure:

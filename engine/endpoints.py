@@ -17,7 +17,6 @@ from engine.credentials import in_use
 from engine.descriptions import changed
 from engine.errors import DataError, MappingError, Problem, SettingError, UnknownNameError
 from engine.records import Record
-from engine.seals import ENCRYPTION_KEY
 
 RECORD = "webhook_endpoint"
 ROUTE = "/callsheet/webhooks"
@@ -83,9 +82,7 @@ def register(engine: Engine, gateway: str, url: str, endpoint: str = "", *, oper
         return Registered(known, made=False, unsent=unsent(engine, known), outdated=outdated)
     _demand_mapper(engine, webhook["register"])
     told = {"url": url, "enabled_events": events(engine, gateway), "endpoint": endpoint}
-    if not engine.settings.get(ENCRYPTION_KEY):
-        maker = "python -c 'from engine.seals import new_key; print(new_key())'"
-        raise SettingError(ENCRYPTION_KEY, f"is not set, and the endpoint's secret is kept sealed; {maker} makes one")
+    engine.sealer.demand_key()  # for the secret that comes with it
     result = engine.send(webhook["register"], _taken(engine, webhook["register"], told), operation=operation)
     made = next((record for record in result.records if record.type == RECORD), None)
     if made is None:

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 ENCRYPTION_KEY = "CALLSHEET_ENCRYPTION_KEY"
 SECRET_KEY = "CALLSHEET_SECRET_KEY"  # noqa: S105  # the name of the setting
 KEY_MINIMUM = 32  # bytes
+MAKE_ONE = 'make one: python -c "from engine.seals import new_key; print(new_key())"'
 SEALED = "(sealed)"  # what is shown of a sealed value
 
 _MARK = "sealed:"
 _SEALED = re.compile(rf"{_MARK}gAAAA[\w=-]+", re.ASCII)  # every token of the library begins so
 _AS_JSON = "\0"  # begins what is sealed as JSON, because it is no text, or a text that begins so
-_MAKE_ONE = 'make one: python -c "from engine.seals import new_key; print(new_key())"'
 
 
 def new_key() -> str:
@@ -70,7 +70,7 @@ class Sealer:
     def demand_key(self) -> None:
         """Raises SettingError where nothing can be sealed."""
         if not self._keys:
-            raise SettingError(ENCRYPTION_KEY, f"is not set, and there is a secret to be kept; {_MAKE_ONE}")
+            raise SettingError(ENCRYPTION_KEY, f"is not set, and there is a secret to be kept; {MAKE_ONE}")
 
     def seal(self, value: Any) -> str:
         """A JSON value, encrypted. Raises SettingError without a key."""
@@ -110,7 +110,7 @@ class Tokens:
 
     def __init__(self, keys: Sequence[str], purpose: str, now: Callable[[], float] = time.time) -> None:
         if not keys:
-            raise SettingError(SECRET_KEY, f"is not set; {_MAKE_ONE}")
+            raise SettingError(SECRET_KEY, f"is not set; {MAKE_ONE}")
         if any(len(key.encode()) < KEY_MINIMUM for key in keys):
             raise SettingError(SECRET_KEY, f"is shorter than {KEY_MINIMUM} bytes")
 

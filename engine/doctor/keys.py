@@ -12,12 +12,11 @@ from engine.doctor.findings import Finding
 from engine.errors import SettingError
 from engine.observers import METRICS_KEY
 from engine.request_types import Gateway
-from engine.seals import ENCRYPTION_KEY, SECRET_KEY, Sealer, Tokens
+from engine.seals import ENCRYPTION_KEY, MAKE_ONE, SECRET_KEY, Sealer, Tokens
 from engine.settings import Settings
 from engine.signatures import check_secret
 
 MEND = "mend it in the environment or in .env"
-_NEW_KEY = 'python -c "from engine.seals import new_key; print(new_key())" makes one'
 
 
 def findings(
@@ -87,13 +86,13 @@ def _own(catalog: Catalog, settings: Settings, used: list[Gateway]) -> Iterator[
         Tokens(settings.keys(SECRET_KEY), "doctor")
     except SettingError as error:
         if settings.keys(SECRET_KEY):
-            yield Finding("problem", "keys", error.message, SECRET_KEY, _NEW_KEY)
+            yield Finding("problem", "keys", error.message, SECRET_KEY, MAKE_ONE)
         else:
-            yield Finding("warning", "keys", "is not set, so no form can be made", SECRET_KEY, _NEW_KEY)
+            yield Finding("warning", "keys", "is not set, so no form can be made", SECRET_KEY, MAKE_ONE)
     try:
         Sealer(settings.keys(ENCRYPTION_KEY))
     except SettingError as error:
-        yield Finding("problem", "keys", error.message, ENCRYPTION_KEY, _NEW_KEY)
+        yield Finding("problem", "keys", error.message, ENCRYPTION_KEY, MAKE_ONE)
     if settings.has(METRICS_KEY):
         try:
             check_secret(METRICS_KEY, settings.get(METRICS_KEY) or "")
@@ -105,4 +104,4 @@ def _own(catalog: Catalog, settings: Settings, used: list[Gateway]) -> Iterator[
     sealing = [type.name for type in mine if type.sealed or type.schema.marks_write_only]
     if sealing and not settings.keys(ENCRYPTION_KEY):
         said = f"is not set, so nothing is sent that has a secret in its data or its answer: {', '.join(sealing)}"
-        yield Finding("warning", "keys", said, ENCRYPTION_KEY, _NEW_KEY)
+        yield Finding("warning", "keys", said, ENCRYPTION_KEY, MAKE_ONE)

@@ -164,8 +164,7 @@ def case_path(type: RequestType, url: str) -> str:
 
 def shown_in(case: Case, type: RequestType, known: Iterable[Pattern]) -> Iterator[tuple[Pattern, Shown]]:
     """What the exchanges of a case show, each with the one of the `known` patterns that it is of."""
-    asked, answered = _listed(case.told.get("sends")), _listed(case.told.get("receives"))
-    for sends, receives in zip(asked, answered, strict=False):
+    for sends, receives in zip(case.sends, case.receives, strict=False):
         segments = [unquote(part) for part in case_path(type, sends["url"]).strip("/").split("/")]
         matching = ((one, one.values(segments)) for one in known)
         pattern, values = next(((one, found) for one, found in matching if found is not None), (None, []))
@@ -184,10 +183,6 @@ def shown_in(case: Case, type: RequestType, known: Iterable[Pattern]) -> Iterato
                 succeeds=case.succeeds,
             ),
         )
-
-
-def _listed(value: Any) -> list[Any]:
-    return [] if value is None else value if isinstance(value, list) else [value]
 
 
 def routes_of(types: Iterable[RequestType], cases: Sequence[Case], rules: Part) -> list[Route]:
