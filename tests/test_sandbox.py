@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from acme import RULES, sandbox
 from hosts import OnlyHere, write
+from werkzeug.test import Client
 
 from engine.context import Clock
 from engine.core import Engine
@@ -192,6 +195,16 @@ def test_what_a_case_reads_is_known(acme: Acme) -> None:
     """A request that is a case's own is answered as there, though nobody made the object here."""
     assert acme.ask("GET", "/orders/ord_1").body["note"] == "Tea"
     assert acme.ask("GET", "/orders/ord_9").status == 404
+
+
+@pytest.mark.parametrize("id", ["a b", "a?b", "a#b", "a%20b", "\u00e9"])
+def test_an_id_of_any_letters_is_looked_for_as_it_is(acme: Acme, id: str) -> None:
+    """Whether the sandbox is asked in this process or as a server is."""
+    said = f"There is no {id!r} in orders."
+    with pytest.raises(RejectedError, match=re.escape(said)):
+        acme.engine().send("acme/get_order", {"id": id})
+    path, key = f"/acme/v2/orders/{quote(id)}", {"x-api-key": acme.box.secrets["ACME_KEY"]}
+    assert said in json.loads(Client(acme.box).get(path, headers=key).data)["error"].values()
 
 
 def test_what_is_not_there_is_refused(acme: Acme) -> None:

@@ -38,7 +38,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from http.client import responses
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from engine.cases import secrets_of
 from engine.dispatcher import IN_QUERY, Answer, Failure
@@ -129,26 +129,26 @@ class Sandbox:
         return urlsplit(self._gateways[name].base_url).path.rstrip("/")
 
     def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Answered:
-        """The answer to one request for the path and query `target`. Raises AnswerLost."""
-        parts = urlsplit(target)
-        name, _, rest = parts.path.lstrip("/").partition("/")
+        """The answer to one request for `target`, the path and query as they are sent. Raises AnswerLost."""
+        whole, _, text = target.partition("?")
+        name, _, rest = whole.lstrip("/").partition("/")
         standin = self.standins.get(name)
         if standin is None:
             known = ", ".join(f"/{one}" for one in self.standins)
             return Answered(404, {"message": f"There is no gateway /{name} in this sandbox; there is {known}."})
         try:
-            query = nested(parse_qsl(parts.query, keep_blank_values=True))
+            query = nested(parse_qsl(text, keep_blank_values=True))
         except Malformed as error:
             return Answered(400, {"message": f"The query cannot be read: {error}"})
         origin = f"http://{headers.get('host', 'localhost')}/{name}"
         if rest.startswith("hosted/"):
-            return standin.hosted(Asked(method, rest.removeprefix("hosted"), query, headers, body, origin))
-        path = f"/{rest}".removeprefix(self._base(name))
+            return standin.hosted(Asked(method, unquote(rest.removeprefix("hosted")), query, headers, body, origin))
+        path = unquote(f"/{rest}".removeprefix(self._base(name)))
         return standin.answer(Asked(method, path or "/", query, headers, body, origin))
 
     def __call__(self, environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """As WSGI (PEP 3333) says."""
-        path = environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace")
+        path = quote(environ.get("PATH_INFO", "").encode("latin-1"), safe="/:@!$&'()*+,;=~")
         headers = {key[5:].replace("_", "-").lower(): text for key, text in environ.items() if key.startswith("HTTP_")}
         headers["content-type"] = environ.get("CONTENT_TYPE", "")
         length = int(environ.get("CONTENT_LENGTH") or 0)
