@@ -188,6 +188,16 @@ def test_a_page_may_give_a_form_another_time_to_live(shop: Host) -> None:
     assert submit(shop, long).state == "succeeded"
 
 
+def test_a_form_made_for_tests_moves_no_live_money(tmp_path: Path) -> None:
+    """Nor the other way round, though both hosts have one key and the session is the same."""
+    test = host(tmp_path / "test", CALLSHEET_SECRET_KEY=KEY)
+    live = host(tmp_path / "live", CALLSHEET_SECRET_KEY=KEY, CALLSHEET_MODE="live", SHOP_KEY="live_0123456789")
+    for here, there in ((test, live), (live, test)):
+        with pytest.raises(SignatureError, match="made elsewhere"):
+            submit(there, page(here).token)
+        assert submit(here, page(here).token).state == "succeeded"
+
+
 def test_the_session_itself_does_not_stand_in_the_page(shop: Host) -> None:
     token = page(shop).token
     assert SESSION not in json.dumps(unsealed(token))

@@ -97,7 +97,9 @@ class Forms:
 
     @cached_property
     def _tokens(self) -> Tokens:
-        return Tokens(self._engine.settings.keys(SECRET_KEY), "form", self._now)
+        settings = self._engine.settings
+        # What a page of a host for tests sealed is no order to a host for live money that has the same key.
+        return Tokens(settings.keys(SECRET_KEY), f"form:{settings.mode}", self._now)
 
     def _now(self) -> float:
         return self._engine.clock.now().timestamp()
