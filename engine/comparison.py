@@ -11,6 +11,7 @@ import json
 import operator
 import re
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -54,6 +55,24 @@ def fits(wanted: Any, value: Any) -> bool:
     return sortable(wanted) in found
 
 
+def is_later(one: str, other: str) -> bool:
+    """Whether the instant `one` is after `other`, in UTC where it names no zone; other texts are compared as they are.
+
+    Gateways write a whole second without its fraction, and the same clock's hour in summer and in winter.
+    """
+    if len(one) == len(other) and one.endswith("Z") and other.endswith("Z"):
+        return one > other
+    try:
+        return _moment(one) > _moment(other)
+    except ValueError:
+        return one > other
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
 def bounds(wanted: Mapping[str, Any]) -> list[tuple[str, str | None]]:
     """The signs of a range and the texts they are compared with (None where nothing can fit)."""
     if not wanted or wanted.keys() - RANGES.keys():
@@ -77,7 +96,7 @@ def sortable(value: Any) -> str:
     if isinstance(value, bool):
         return f"{_TRUTH}{value:d}"
     if isinstance(value, int | float):
-        return _NUMBER + _number(Decimal(str(value)))
+        return _shortened(_NUMBER + _number(Decimal(str(value))))
     if not isinstance(value, str):
         return _shortened(_OTHER + json.dumps(value, ensure_ascii=True, sort_keys=True))
     return _shortened(_UNSAFE.sub(_escaped, value))

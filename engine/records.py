@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
-from engine.comparison import fits, same, sortable, texts
+from engine.comparison import fits, is_later, same, sortable, texts
 from engine.errors import Conflict, DataError, Problem, UnknownNameError, enumerated
 from engine.ids import new_id
 from engine.schemas import Schema
@@ -313,7 +313,7 @@ def resulting(change: Change, current: Record | None) -> Record | None:
         return _created(change)
     if change.verb == "insert" or not matches(change.when, current):
         return None
-    if change.as_of is not None and current.as_of is not None and current.as_of > change.as_of:
+    if change.as_of is not None and current.as_of is not None and is_later(current.as_of, change.as_of):
         return None
     if change.verb == "delete":
         return current
