@@ -96,7 +96,10 @@ def _items(type: RequestType, response: Any) -> list[Any]:
 def _led_to(type: RequestType, request: Request, following: dict[str, Any] | str) -> Request:
     """The request for a further page. Raises UnknownOutcome where its address is not the gateway's."""
     if isinstance(following, dict):
-        return _with_query(request, type, following)
+        try:
+            return _with_query(request, type, following)
+        except ValueError as error:
+            raise UnknownOutcome(f"{type.name} brought a page that leads to no other: {error}") from None
     base = urlsplit(type.base_url)
     try:
         url = urljoin(request.url, following)

@@ -1178,6 +1178,15 @@ def test_a_page_that_leads_to_no_address(tmp_path: Path, following: Any) -> None
         linked(tmp_path, ok({"data": [1], "next": following}), file=file)
 
 
+@pytest.mark.parametrize("cursor", [{"": "x"}, {"a[b]": "x"}, "\ud800"])
+def test_a_page_whose_parameters_cannot_be_sent(tmp_path: Path, cursor: Any) -> None:
+    """What no query can hold is an error of the list, and its own kind of error."""
+    by_cursor = LINKED.replace('"{{ links.next or response.next }}"', '{cursor: "{{ response.next }}"}')
+    file = by_cursor.replace('items: ""', "items: /data")
+    with pytest.raises(UnknownOutcome, match="brought a page that leads to no other: "):
+        linked(tmp_path, ok({"data": [1], "next": cursor}), file=file)
+
+
 def test_a_page_that_cannot_be_read_on_from(tmp_path: Path) -> None:
     """A file that computes with what is not there makes the list an error."""
     file = LINKED.replace("{{ links.next or response.next }}", "{{ links.next | epoch }}")
