@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from engine.seals import new_key
 from engine.settings import Settings
 from engine.web import Callsheet
 from engine.web.console import signing
-from engine.web.console.accounts import SETTING, accounts, line_of
+from engine.web.console.accounts import SETTING, accounts, checked, line_of
 
 HOME = "/callsheet/console/"
 KEY = new_key()
@@ -128,6 +129,20 @@ def test_a_wrong_password_opens_nothing(console: ConsoleHost, name: str) -> None
     assert refused.status_code == 403
     assert "No such name, or not its password." in refused.text
     assert console.client.get(HOME).status_code == 303
+
+
+def test_a_wrong_name_takes_as_long_as_a_wrong_password() -> None:
+    """Whatever the hashes are made to take: nobody finds out by the clock whose names are known."""
+    known = accounts(Settings(None, {SETTING: users()}))
+
+    def seconds(name: str) -> float:
+        begun = time.perf_counter()
+        assert checked(known, name, "wrong") is None
+        return time.perf_counter() - begun
+
+    somebodys, nobodys = (min(seconds(name) for _ in range(9)) for name in ("ann", "nobody"))
+    assert nobodys < 10 * somebodys
+    assert checked({}, "nobody", PASSWORD) is None
 
 
 def test_many_wrong_passwords_have_to_wait(console: ConsoleHost) -> None:
