@@ -34,7 +34,7 @@ _KNOWN = frozenset(
     )
 )
 
-_HERE = r"http://(127\.0\.0\.1|localhost)(:[0-9]{1,5})?"
+_HERE = re.compile(r"http://(127\.0\.0\.1|localhost)(:(?P<port>[0-9]{1,5}))?")
 
 _ALIVE: WeakSet[Settings] = WeakSet()
 
@@ -55,7 +55,7 @@ class Settings:
             raise SettingError("CALLSHEET_MODE", f"must be test or live{did_you_mean(self.mode, MODES)}")
         self.live = self.mode == "live"
         self.sandbox = self.get(SANDBOX)
-        if self.sandbox and (self.live or not re.fullmatch(_HERE, self.sandbox)):
+        if self.sandbox and (self.live or not _is_here(self.sandbox)):
             why = "is set, and CALLSHEET_MODE is live" if self.live else "must be http:// and a port of this machine"
             raise SettingError(SANDBOX, why)
         self._hidden = self._lasting = frozenset[str]()
@@ -151,6 +151,11 @@ class Settings:
         found = tuple(part.strip() for part in (self._values.get(name) or "").split(",") if part.strip())
         self.hide(*found)
         return found
+
+
+def _is_here(url: str) -> bool:
+    found = _HERE.fullmatch(url)
+    return found is not None and 0 < int(found["port"] or 80) < 65_536
 
 
 def place_of(root: Path, name: str) -> tuple[str, int | None]:
