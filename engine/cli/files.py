@@ -245,6 +245,7 @@ def _looked_at(here: Opening) -> tuple[list[dict[str, Any]], list[str]]:
     """The faults of files and settings, and the warnings."""
     from engine.doctor.keys import findings
     from engine.errors import DefinitionError, SettingError, StoreError
+    from engine.observers import spans_of
     from engine.reloading import folders
     from engine.sandbox.files import read_files
     from engine.settings import Settings
@@ -262,6 +263,7 @@ def _looked_at(here: Opening) -> tuple[list[dict[str, Any]], list[str]]:
             elif found.level == "warning":
                 warned.append(f"{found.where} {found.said}; {found.remedy}")
         accounts(settings)
+        spans_of(settings)
         if place := settings.get("CALLSHEET_STORE"):
             open_store(place, here.root, live=settings.live)
     except DefinitionError as error:
