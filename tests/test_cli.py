@@ -48,6 +48,15 @@ def test_send_documents_its_exit_codes(tmp_path: Path) -> None:
         assert any(line.strip().startswith(f"{code}  ") and meaning in line for line in shown.splitlines())
 
 
+def test_a_folder_that_is_gone_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    told = CliRunner().invoke(group, ["list"])
+    assert (told.exit_code, "the current folder is not there any more" in told.stderr) == (2, True)
+
+
 def test_the_version_and_an_unknown_command(tmp_path: Path) -> None:
     """Both are one line."""
     assert run(tmp_path, "--version").output.startswith("callsheet ")

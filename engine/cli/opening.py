@@ -56,7 +56,10 @@ class Opening:
             return mounted.root
         if self._given is None and self.app is not None:
             return Path(self.app.root_path)
-        return (self._given or Path()).resolve()
+        try:
+            return (self._given or Path()).resolve()
+        except FileNotFoundError:
+            raise click.UsageError("the current folder is not there any more; --root names another") from None
 
     @property
     def is_host(self) -> bool:
