@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -221,13 +222,17 @@ def _finite(text: str) -> float:
 _DECODER = reader(unique_pairs)
 
 
+_PARTS_OF_A_SECOND = re.compile(r"[0-9]{1,9}\.[0-9]{1,9}")  # Retry-After has none, and what gateways say beside it does
+
+
 def _wait(type: RequestType, answer: Answer, response: Any) -> float | None:
     """Seconds after which the request may be sent again, as the file reads it, or as Retry-After says."""
     if type.after is not None:
         known = {"response": response, "status": answer.status, "headers": answer.headers}
         with suppress(ValueError):
             if (said := type.after(known).get("after")) is not None:
-                return _seconds(str(said), answer.headers)
+                text = str(said)
+                return float(text) if _PARTS_OF_A_SECOND.fullmatch(text) else _seconds(text, answer.headers)
     return retry_after(answer.headers)
 
 

@@ -263,6 +263,8 @@ DATE = "Thu, 01 Jan 2026 00:00:00 GMT"  # 1767225600
         ({"x-reset": "1767225000", "date": DATE}, 0.0),
         ({"x-reset": "1767225660"}, None),
         ({"x-reset": "45"}, 45.0),
+        ({"x-reset": "2.75"}, 2.75),
+        ({"x-reset": "1e3"}, None),
         ({"x-reset": "Thu, 01 Jan 2026 00:01:00 GMT", "date": DATE}, 60.0),
         ({"x-reset": "later", "retry-after": "7"}, None),
         ({"retry-after": "7"}, 7.0),
