@@ -248,7 +248,11 @@ class Settling:
         types = self._with.catalog().record_types
         said: dict[str, Any] = {}
         if type.leads_on and isinstance(answer, Answer) and answer.status not in type.missing:
-            said = type.leads(response, answer.status, answer.headers)
+            try:
+                said = type.leads(response, answer.status, answer.headers)
+            except ValueError as error:  # its file was changed since, or what it reads is sealed by now
+                why = f"{type.name} was carried out, but where it leads is not told: {error}"
+                raise MappingError(why, call) from None
         last = {(record.type, record.id): record for record in records if record.type in types}
         mine = [types[record.type].complete(record) for record in last.values()]
         return Result(call, response, mine, said.get("redirect"))

@@ -39,6 +39,7 @@ from engine.pointers import part_at, replaced_at
 from engine.records import Change, Record
 from engine.redaction import MASK
 from engine.request_types import Request
+from engine.seals import new_key
 from engine.settling import Result
 from engine.store.sql import SqlStore
 
@@ -99,6 +100,20 @@ def test_a_hosted_page_may_be_named_by_a_header(tmp_path: Path) -> None:
     files = {"request_types/shop/go.yml": go, "request_types/shop/_gateway.yml": named}
     shop = host(tmp_path, ok({"id": "x"}, 201, location=page, x_left="9"), files=files)
     assert [shop.engine.send("shop/go", {}, operation="a").redirect for _ in range(2)] == [page, page]
+    assert len(shop.gateway.requests) == 1
+
+
+def test_a_page_that_cannot_be_told_once_its_answer_is_sealed(tmp_path: Path) -> None:
+    """The call is what it was, now and when it is asked for again, and the error is one that says so."""
+    go = "summary: x\nmethod: POST\nurl: /x\nsealed: [/number]\n"
+    go += "redirect: \"{{ 'https://pay.shop.test/' ~ (response.number + 1) }}\"\n"
+    named = SHOP["request_types/shop/_gateway.yml"] + "browser: {redirect: [pay.shop.test]}\n"
+    files = {"request_types/shop/go.yml": go, "request_types/shop/_gateway.yml": named}
+    shop = host(tmp_path, ok({"id": "x", "number": 1}), files=files, CALLSHEET_ENCRYPTION_KEY=new_key())
+    for _ in range(2):
+        with pytest.raises(MappingError, match="shop/go was carried out, but where it leads is not told: "):
+            shop.engine.send("shop/go", {}, operation="a")
+    assert [call["state"] for call in shop.find("call")] == ["succeeded"]
     assert len(shop.gateway.requests) == 1
 
 
