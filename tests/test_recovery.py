@@ -17,6 +17,7 @@ from engine.dispatcher import Answer, Failure
 from engine.errors import Conflict
 from engine.records import Record
 from engine.request_types import Request
+from engine.seals import new_key
 from engine.signatures import scheme_of, sign
 from engine.store.memory import MemoryStore
 from engine.windows import LATER, MOST_TRIES
@@ -123,9 +124,9 @@ def time() -> Time:
     return Time()
 
 
-def engine_of(root: Path, time: Time, gateway: Gateway, store: MemoryStore | None = None) -> Engine:
+def engine_of(root: Path, time: Time, gateway: Gateway, store: MemoryStore | None = None, key: str = "") -> Engine:
     clock = Clock(now=lambda: time.now, sleep=lambda _: None)
-    secrets = {"ACME_KEY": "key", "ACME_WEBHOOK_SECRET": SECRET}
+    secrets = {"ACME_KEY": "key", "ACME_WEBHOOK_SECRET": SECRET, **({"CALLSHEET_ENCRYPTION_KEY": key} if key else {})}
     return Engine(root, store=store or MemoryStore(), dispatcher=gateway, clock=clock, environment=secrets)
 
 
@@ -324,6 +325,26 @@ def test_an_unmapped_call_is_mapped_again_without_sending(root: Path, time: Time
     mended.recovery.remap(the_call(mended))
     assert the_call(mended)["state"] == "succeeded"
     assert len(gateway.sent) == 1
+
+
+@pytest.mark.parametrize("secret", ["whsec_1", {"key": "whsec_1"}])
+def test_a_sealed_part_is_of_the_shape_that_it_came_in(root: Path, time: Time, secret: Any) -> None:
+    """A kept answer is what it was, though the text of a sealed part is another: it is mapped again."""
+    path = root / "request_types/acme/pay.yml"
+    shape = '{pattern: "^whsec_"}' if isinstance(secret, str) else "{type: object}"
+    text = path.read_text().replace("required: [id], properties: {", f"properties: {{secret: {shape}, ")
+    path.write_text(f"{text}\nsealed: [/secret]\n")
+    gateway, key = Gateway(ok(id="p_1", amount="five", secret=secret)), new_key()
+    engine = engine_of(root, time, gateway, key=key)
+    with pytest.raises(MappingError):
+        engine.send("acme/pay", {"amount": 5})
+    mapper = root / "response_mappers/acme/pay.json.j2"
+    mapper.write_text('{"upsert": "invoice", "where": {"gateway_id": {{ response.id }}}}')
+    mended = engine_of(root, time, gateway, engine.store, key)  # type: ignore[arg-type]  # the MemoryStore from above
+    response = mended.recovery.remap(the_call(mended)).response
+    assert (the_call(mended)["state"], len(gateway.sent)) == ("succeeded", 1)
+    assert mended.sealer.open(response["secret"]) == secret
+    assert "whsec_1" not in json.dumps(the_call(mended).as_dict())
 
 
 def test_an_answer_that_the_files_take_for_none_any_more_stays_kept(root: Path, time: Time) -> None:
