@@ -20,6 +20,7 @@ from hosts import write
 
 from engine.sandbox.delivering import Poster
 from engine.sandbox.events import Delivery
+from engine.sandbox.hearing import _is_here
 
 GOOD = answer(200, b"ok")
 SECONDS = 20.0
@@ -34,6 +35,20 @@ def poster() -> Iterator[Poster]:
 
 def delivery(url: str, type: str = "order.canceled", wait: float = 0.0) -> Delivery:
     return Delivery(url, {"Content-Type": "application/json", "Signature": "s"}, b"{}", type, wait)
+
+
+@pytest.mark.parametrize(
+    ("url", "here"),
+    [
+        ("http://127.0.0.1:5000/hook", True),
+        ("http://[::1]/hook", True),
+        ("https://localhost.shop.test/hook", False),
+        ("http://[", False),
+        ("", False),
+    ],
+)
+def test_only_what_is_registered_on_this_machine_hears(url: str, here: bool) -> None:
+    assert _is_here(url) == here
 
 
 def test_an_event_is_posted(poster: Poster) -> None:

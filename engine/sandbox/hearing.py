@@ -74,5 +74,8 @@ class Hearing:
 
 
 def _is_here(url: str) -> bool:
-    """Whether an address is on this machine: nothing of a sandbox leaves it unasked."""
-    return urlsplit(url).hostname in {"localhost", "127.0.0.1", "::1"}
+    """Whether an address is on this machine: nothing of a sandbox leaves it unasked. What is no address is not."""
+    try:
+        return urlsplit(url).hostname in {"localhost", "127.0.0.1", "::1"}
+    except ValueError:
+        return False
