@@ -7,7 +7,6 @@ takes to answer.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import lru_cache, partial
 from operator import itemgetter
 from queue import Empty, SimpleQueue
@@ -263,9 +262,11 @@ class Sessions(Generic[S]):
 
     def clear(self) -> None:
         """Close every connection that waits for work."""
-        with suppress(IndexError):  # another thread may take the last one
+        try:  # noqa: SIM105 - at the interpreter's end, when a store is forgotten, there is no `suppress` any more
             while True:
                 self._idle.pop().close()
+        except IndexError:  # another thread may have taken the last one
+            pass
 
     def close(self) -> None:
         """Close all connections, those at work once it is done."""
