@@ -262,7 +262,7 @@ class Sessions(Generic[S]):
 
     def clear(self) -> None:
         """Close every connection that waits for work."""
-        try:  # noqa: SIM105 - at the interpreter's end, when a store is forgotten, there is no `suppress` any more
+        try:  # `suppress` is gone already where a store is closed at the interpreter's end
             while True:
                 self._idle.pop().close()
         except IndexError:  # another thread may have taken the last one
