@@ -948,6 +948,8 @@ class TestPostgresServer:
                 ).fetchall()
                 return int(number[0])
 
+        cut_all(postgres_store_url)  # those of the tests before, whose stores nobody closed
+        until(lambda: opened() == 0)
         for number in range(5):
             store.apply([upsert(f"ch_{number}")])
             assert len(store.find("payment")) == number + 1
