@@ -63,12 +63,13 @@ def is_later(one: str, other: str) -> bool:
     if len(one) == len(other) and one.endswith("Z") and other.endswith("Z"):
         return one > other
     try:
-        return _moment(one) > _moment(other)
+        return moment_of(one) > moment_of(other)
     except ValueError:
         return one > other
 
 
-def _moment(text: str) -> datetime:
+def moment_of(text: str) -> datetime:
+    """An instant in ISO 8601, in UTC where it names no zone, whatever this machine's is. Raises ValueError."""
     moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 

@@ -26,6 +26,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.tests import TESTS
 
 from engine.amounts import major, minor
+from engine.comparison import moment_of
 from engine.template_rules import Rules
 
 _NEEDED = "{} is absent here; give it a default, as in {{{{ {} | default(0) }}}}"
@@ -178,8 +179,7 @@ def _epoch(value: Any) -> Any:
     """An ISO 8601 instant as whole seconds since 1970, in UTC where it names no zone; null stays null."""
     if value is None or isinstance(value, Absent):
         return value
-    moment = datetime.fromisoformat(value)
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+    return int(moment_of(value).timestamp())
 
 
 def _amount(convert: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:

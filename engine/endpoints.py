@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
 
 from engine.core import Engine
 from engine.credentials import in_use
 from engine.descriptions import changed
 from engine.errors import DataError, MappingError, Problem, SettingError, UnknownNameError
 from engine.records import Record
+from engine.urls import parts_of
 
 RECORD = "webhook_endpoint"
 ROUTE = "/callsheet/webhooks"
@@ -170,11 +171,8 @@ def _demand_address(url: str) -> None:
 
 def _parts(url: str) -> SplitResult | None:
     """The parts of a URL that a gateway could post to; None where there is no such URL."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return None
-    return parts if parts.scheme in {"http", "https"} else None
+    parts = parts_of(url)
+    return parts if parts and parts.scheme in {"http", "https"} else None
 
 
 def _taken(engine: Engine, name: str, told: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
 
 from engine.errors import Fault, Problem
 from engine.pointers import part_at, replaced_at
 from engine.schemas import Schema
 from engine.settings import MODES
+from engine.urls import parts_of
 from engine.yaml_files import YamlFile
 
 KINDS = ("gateway", "request_type", "record_type", "case", "sandbox")
@@ -58,7 +58,7 @@ def _described(kind: str, pointer: str) -> str:
 
 def unfit_base_url(url: str) -> str | None:
     """What keeps `url` from being a base_url, as the tail of a sentence; None where nothing does."""
-    parts = _parts(url)
+    parts = parts_of(url)
     if not parts or parts.scheme not in {"http", "https"} or not parts.hostname:
         return "must be a URL of scheme, host and path"
     if parts.query or parts.fragment or parts.username:
@@ -68,21 +68,12 @@ def unfit_base_url(url: str) -> str | None:
     return None
 
 
-def _parts(url: str) -> SplitResult | None:
-    """The parts of `url`; None where its host or port can be none."""
-    try:
-        parts = urlsplit(url)
-        return parts if parts.port != 0 else None
-    except ValueError:
-        return None
-
-
 _PATH = re.compile(r"(/[A-Za-z0-9._~%!$&'()*+,;=:@-]+)+/?")
 
 
 def unfit_endpoint(url: str) -> str | None:
     """What keeps `url` from being a path below a base_url or a whole URL, as the tail of a sentence."""
-    parts, is_path = _parts(url), url.startswith("/")
+    parts, is_path = parts_of(url), url.startswith("/")
     if not is_path and parts and parts.hostname and (unfit := unfit_base_url(url)):
         return unfit
     path = url if is_path else parts.path if parts else ""

@@ -140,7 +140,7 @@ class Inbox:
         """The change that keeps an event, once; one that says no id is told from others by what was `signed`."""
         event, said = self._understood(gateway, body, came.get("headers"))
         account = text_of(said.get("account"))
-        live = _truth(said.get("live", self._with.settings.live))
+        live = self._is_live(said)
         here = self._with.settings.live if live is None else live
         scope = Scope(gateway.name, account if can_be_account(account) else "", here)
         identity = text_of(said.get("id")) or hashlib.sha256(signed).hexdigest()
@@ -286,6 +286,13 @@ class Inbox:
         except ValueError:
             return None, {}
 
+    def _is_live(self, said: Mapping[str, Any]) -> bool | None:
+        """Whether an event is of live money, by what it says or else by where it came; None where it says neither."""
+        value = said.get("live", self._with.settings.live)
+        if isinstance(value, bool) or value is None:
+            return bool(value)
+        return {"true": True, "1": True, "false": False, "0": False}.get(str(value).lower())  # some write it as a text
+
     def _wrong(self, gateway: Gateway, event: Any, said: Mapping[str, Any]) -> str | None:
         """Why an event that is authentic is not processed here."""
         if not isinstance(event, dict):
@@ -295,7 +302,7 @@ class Inbox:
             return _NAMELESS
         if not can_be_account(text_of(said.get("account"))):
             return "the event names an account that can be none"
-        live = _truth(said.get("live", self._with.settings.live))
+        live = self._is_live(said)
         if live != self._with.settings.live:
             neither = f"the event's `live` is {said['live']!r:.60}, which is neither true nor false; mend webhook.live"
             mode = f"the event is {'live' if live else 'test'}, this host runs in {self._with.settings.mode} mode"
@@ -362,13 +369,6 @@ def _scheme_at(gateway: Gateway, endpoint: str) -> Scheme:
         known = [name for name in gateway.endpoint_secrets if name]
         raise UnknownNameError(f"webhook endpoint of {gateway.name}", endpoint, known)
     return gateway.scheme
-
-
-def _truth(value: Any) -> bool | None:
-    """What an event says of a yes or no, null as no; some write it as a text. None where it is neither."""
-    if isinstance(value, bool) or value is None:
-        return bool(value)
-    return {"true": True, "1": True, "false": False, "0": False}.get(str(value).lower())
 
 
 def _ahead(wrong: str | None, due: str) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
 
 from markupsafe import Markup
 
@@ -36,6 +35,7 @@ from engine.forms.slips import Slip
 from engine.forms.translations import ENGLISH
 from engine.pointers import pointer_to
 from engine.seals import SECRET_KEY, Tokens
+from engine.urls import parts_of
 
 if TYPE_CHECKING:
     from engine.core import Engine
@@ -260,11 +260,8 @@ def is_hosted_page(engine: Engine, type: RequestType, url: object) -> bool:
 
 def _host_of(url: object) -> str | None:
     """The host, and any port, of an https address; None of whatever else a gateway may say."""
-    try:
-        parts = urlsplit(str(url))
-    except ValueError:
-        return None
-    return parts.netloc if parts.scheme == "https" else None
+    parts = parts_of(str(url))
+    return parts.netloc if parts and parts.scheme == "https" else None
 
 
 def _read(

@@ -51,6 +51,7 @@ from engine.sandbox.standin import StandIn, World
 from engine.settings import Settings
 from engine.store import Store
 from engine.store.memory import MemoryStore
+from engine.urls import IN_PATH
 
 __all__ = ["AnswerLost", "Material", "Sandbox", "made_up"]
 
@@ -148,7 +149,7 @@ class Sandbox:
 
     def __call__(self, environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """As WSGI (PEP 3333) says."""
-        path = quote(environ.get("PATH_INFO", "").encode("latin-1"), safe="/:@!$&'()*+,;=~")
+        path = quote(environ.get("PATH_INFO", "").encode("latin-1"), safe=IN_PATH)
         headers = {key[5:].replace("_", "-").lower(): text for key, text in environ.items() if key.startswith("HTTP_")}
         headers["content-type"] = environ.get("CONTENT_TYPE", "")
         length = int(environ.get("CONTENT_LENGTH") or 0)

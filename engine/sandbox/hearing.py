@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from urllib.parse import urlsplit
 
 from engine.sandbox.delivering import Deliverer
 from engine.sandbox.effects import Effects, seen
@@ -17,6 +16,7 @@ from engine.sandbox.files import Part
 from engine.sandbox.objects import Objects
 from engine.sandbox.scenarios import LATE
 from engine.settings import Settings
+from engine.urls import parts_of
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,5 @@ class Hearing:
 
 def _is_here(url: str) -> bool:
     """Whether an address is on this machine: nothing of a sandbox leaves it unasked. What is no address is not."""
-    try:
-        return urlsplit(url).hostname in {"localhost", "127.0.0.1", "::1"}
-    except ValueError:
-        return False
+    parts = parts_of(url)
+    return parts is not None and parts.hostname in {"localhost", "127.0.0.1", "::1"}

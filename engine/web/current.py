@@ -10,9 +10,9 @@ from urllib.parse import quote
 from flask import Flask, current_app, request, url_for
 
 from engine.core import Engine
+from engine.urls import IN_PATH
 
-_PATH = "/:@!$&'()*+,;=~"  # what may stand in a path as it is (RFC 3986, 3.3)
-_QUERY = f"{_PATH}?%[]"  # and in a query, which nobody has decoded yet
+_IN_QUERY = f"{IN_PATH}?%[]"  # what may stand in a query, which nobody has decoded yet
 
 
 def engine_of(app: Flask | None = None) -> Engine:
@@ -23,8 +23,8 @@ def engine_of(app: Flask | None = None) -> Engine:
 
 def page() -> str:
     """The page that is asked for, from this host's root, written as a browser writes it in an address."""
-    path, query = quote(request.script_root + request.path, safe=_PATH), request.query_string
-    return f"{path}?{quote(query, safe=_QUERY)}" if query else path
+    path, query = quote(request.script_root + request.path, safe=IN_PATH), request.query_string
+    return f"{path}?{quote(query, safe=_IN_QUERY)}" if query else path
 
 
 def develops() -> bool:

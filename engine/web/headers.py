@@ -7,15 +7,14 @@ The 200 of an event has none of them: it holds nothing, and no browser reads it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from functools import lru_cache
-from urllib.parse import urlsplit
 
 from flask import Flask, Request, Response, g, request
 
 from engine.catalog import Catalog
 from engine.core import Engine
 from engine.request_types import Gateway
+from engine.urls import parts_of
 from engine.web.webhooks import ENDPOINT
 
 CONSOLE = "callsheet.console."  # nothing of a gateway is ever loaded there
@@ -96,6 +95,5 @@ def comes_from_here(asked: Request) -> bool:
         return True
     if origin == "null":  # what a browser writes where a page forbids it to say more
         return asked.headers.get("Sec-Fetch-Site") == "same-origin"
-    with suppress(ValueError):  # of an address that is none
-        return urlsplit(origin).netloc == asked.host
-    return False
+    parts = parts_of(origin)
+    return parts is not None and parts.netloc == asked.host
